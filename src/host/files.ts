@@ -1,0 +1,53 @@
+/** Atomic files and the folders of this machine that kina uses. No domain words. */
+import { randomBytes } from 'node:crypto';
+import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { isErrno, KinaError } from './errors.ts';
+
+/** A name that no other process picks, for temporary files beside their destination. */
+export function uniqueSuffix(): string {
+  return `${process.pid}-${randomBytes(6).toString('hex')}`;
+}
+
+/** Turns "no space left" into an error that says where and what to do; anything else is rethrown as it is. */
+export function explainDiskFull(error: unknown, path: string): never {
+  if (isErrno(error, 'ENOSPC', 'EDQUOT'))
+    throw new KinaError('disk-full', `no space left on the disk while writing ${path}`, {
+      hint: 'Free some space (kina cache prune helps), or place the store elsewhere with KINA_CACHE_DIR.',
+      cause: error,
+    });
+  throw error;
+}
+
+/** Writes `data` to `path` so that readers see the old or the new content, never a part, also after a crash. */
+export async function atomicWrite(path: string, data: string | Uint8Array, mode = 0o644): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  const temporary = `${path}.${uniqueSuffix()}.tmp`;
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(temporary, 'wx', mode);
+    await handle.writeFile(data);
+    await handle.sync();
+    await handle.close();
+    handle = undefined;
+    await rename(temporary, path);
+  } catch (error) {
+    await handle?.close().catch(() => {});
+    await rm(temporary, { force: true });
+    explainDiskFull(error, path);
+  }
+}
+
+/** The store's folder: `KINA_CACHE_DIR`, else the platform's cache folder. */
+export function cacheDirectory(env: NodeJS.ProcessEnv = process.env): string {
+  if (env.KINA_CACHE_DIR) return env.KINA_CACHE_DIR;
+  if (process.platform === 'darwin') return join(homedir(), 'Library', 'Caches', 'kina');
+  return join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'kina');
+}
+
+/** The user's config file: `KINA_CONFIG`, else `kina/config.yaml` in the platform's config folder. */
+export function configFile(env: NodeJS.ProcessEnv = process.env): string {
+  if (env.KINA_CONFIG) return env.KINA_CONFIG;
+  return join(env.XDG_CONFIG_HOME || join(homedir(), '.config'), 'kina', 'config.yaml');
+}

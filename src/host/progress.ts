@@ -1,0 +1,25 @@
+/**
+ * How the rooms say what they are doing, without knowing a terminal. `cli/` supplies a reporter that draws; tests and
+ * `--quiet` use `silent`.
+ */
+
+export type TaskKind = 'read' | 'fetch' | 'unpack' | 'write' | 'compress' | 'output';
+
+/** One piece of work with an end. `done` or `fail` is called exactly once. */
+export interface Task {
+  /** Bytes done so far, and in all when known. May be called very often. */
+  progress(doneBytes: number, totalBytes?: number): void;
+  /** Ends the task; `cached` says that nothing had to be done. */
+  done(note?: string, cached?: boolean): void;
+  fail(): void;
+}
+
+export interface Reporter {
+  task(kind: TaskKind, title: string): Task;
+  /** Something the person should know although the work goes on. */
+  warn(message: string): void;
+  info(message: string): void;
+}
+
+const nothing: Task = { progress() {}, done() {}, fail() {} };
+export const silent: Reporter = { task: () => nothing, warn() {}, info() {} };

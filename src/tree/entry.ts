@@ -1,0 +1,120 @@
+/**
+ * What a file-to-be is: path, type, mode, owner and where its bytes are. The bytes themselves stay where they lie (in
+ * memory when small, else as a slice of an immutable file in the store) until a layer is written, so a tree of a
+ * whole root file system is a few megabytes.
+ *
+ * Paths are canonical everywhere: relative, `/`-separated, no leading `./`, no trailing `/`, no `.` or `..` segments,
+ * UTF-8. The root itself is never an entry.
+ */
+import { createReadStream } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { KinaError } from '../host/errors.ts';
+import { sha256 } from '../host/json.ts';
+
+/** A run of bytes: in memory, or `size` bytes at `offset` of an immutable file. */
+export type Segment =
+  | { readonly bytes: Uint8Array }
+  | { readonly file: string; readonly offset: number; readonly size: number };
+
+/** A file's bytes. `key` names them: equal keys mean equal bytes (not the reverse), whatever the machine. */
+export interface Content {
+  readonly size: number;
+  readonly segments: readonly Segment[];
+  readonly key: string;
+}
+
+interface Common {
+  readonly path: string;
+  /** 12 bits: permissions, setuid, setgid, sticky. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Extended attributes, e.g. `security.capability`; raw bytes. */
+  readonly xattrs?: ReadonlyMap<string, Uint8Array>;
+  /** Who put it there, for messages and for `files`: a package (`deb:systemd`), a step (`runtime/containerd`). */
+  readonly owner: string;
+}
+export interface FileEntry extends Common {
+  readonly type: 'file';
+  readonly content: Content;
+}
+export interface DirectoryEntry extends Common {
+  readonly type: 'directory';
+}
+export interface SymlinkEntry extends Common {
+  readonly type: 'symlink';
+  /** As written into the link: absolute or relative to the link's folder. */
+  readonly target: string;
+}
+/** Another name of a file in the same tree. */
+export interface HardlinkEntry extends Common {
+  readonly type: 'hardlink';
+  /** Canonical path of the file it names. */
+  readonly target: string;
+}
+export type Entry = FileEntry | DirectoryEntry | SymlinkEntry | HardlinkEntry;
+
+/** Content held in memory. */
+export function bytesContent(data: Uint8Array | string): Content {
+  const bytes = typeof data === 'string' ? Buffer.from(data) : data;
+  return { size: bytes.length, segments: bytes.length ? [{ bytes }] : [], key: sha256(bytes) };
+}
+
+/** Content that is a slice of an immutable file; `key` must identify those bytes on any machine. */
+export function sliceContent(file: string, offset: number, size: number, key: string): Content {
+  return { size, segments: size ? [{ file, offset, size }] : [], key };
+}
+
+/** The bytes of a content as a stream of chunks. */
+export async function* readContent(content: Content): AsyncGenerator<Buffer> {
+  for (const segment of content.segments) {
+    if ('bytes' in segment) {
+      yield Buffer.from(segment.bytes.buffer, segment.bytes.byteOffset, segment.bytes.byteLength);
+      continue;
+    }
+    let seen = 0;
+    const { file, offset, size } = segment;
+    const stream = createReadStream(file, { start: offset, end: offset + size - 1, highWaterMark: 1 << 18 });
+    for await (const chunk of stream) {
+      seen += (chunk as Buffer).length;
+      yield chunk as Buffer;
+    }
+    if (seen !== size)
+      throw new KinaError('store', `${file} is shorter than it was: ${seen} of ${size} bytes at offset ${offset}`, {
+        hint: 'Run `kina cache prune --all` and build again.',
+      });
+  }
+}
+
+/** The first `length` bytes (fewer when the content is shorter): enough for an ELF header. */
+export async function readHead(content: Content, length: number): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  let have = 0;
+  for (const segment of content.segments) {
+    if (have >= length) break;
+    if ('bytes' in segment) {
+      const part = Buffer.from(segment.bytes.subarray(0, length - have));
+      parts.push(part);
+      have += part.length;
+    } else {
+      const handle = await open(segment.file, 'r');
+      try {
+        const part = Buffer.alloc(Math.min(length - have, segment.size));
+        const { bytesRead } = await handle.read(part, 0, part.length, segment.offset);
+        parts.push(part.subarray(0, bytesRead));
+        have += bytesRead;
+      } finally {
+        await handle.close();
+      }
+    }
+  }
+  return Buffer.concat(parts);
+}
+
+/** The whole content in memory; refuses more than `limit` bytes. For configuration files, scripts, unit files. */
+export async function readAll(content: Content, limit = 16 << 20): Promise<Buffer> {
+  if (content.size > limit) throw new KinaError('archive', `refusing to read ${content.size} bytes into memory`);
+  const parts: Buffer[] = [];
+  for await (const chunk of readContent(content)) parts.push(chunk);
+  return Buffer.concat(parts);
+}

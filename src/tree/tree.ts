@@ -1,0 +1,193 @@
+/**
+ * The virtual file system that an image is before it is bytes.
+ *
+ * One tree holds the whole image; layers are cut from it afterwards. So directory attributes, conflicts and symbolic
+ * links are decided once, against everything. A path may be given through a symbolic link of the tree (`bin/sh` where
+ * `bin -> usr/bin`): it is stored under its real name, because Apple's unpacker loses entries whose parent is a link.
+ */
+import { posix } from 'node:path';
+import { KinaError } from '../host/errors.ts';
+import type { Content, DirectoryEntry, Entry, FileEntry } from './entry.ts';
+
+/** Checks and normalises a path from outside; throws `archive` for anything that could leave the tree. */
+export function canonicalPath(raw: string, from: string): string {
+  const path = raw.replace(/^(?:\.\/+)+/, '').replace(/\/+$/, '');
+  if (path === '' || path === '.') return '';
+  const problem = path.includes('\0')
+    ? 'a NUL byte'
+    : path.startsWith('/')
+      ? 'an absolute path'
+      : path.split('/').includes('..')
+        ? 'a ".." segment'
+        : undefined;
+  if (problem)
+    throw new KinaError('archive', `${from} contains ${problem}: ${JSON.stringify(raw)}`, {
+      hint: 'The archive is malformed or hostile; nothing of it was used.',
+    });
+  return path
+    .split('/')
+    .filter((s) => s !== '' && s !== '.')
+    .join('/');
+}
+
+export interface AddOptions {
+  /** Take the place of what another owner put there; otherwise two different things on one path are an error. */
+  replace?: boolean;
+}
+
+export class Tree {
+  readonly #entries = new Map<string, Entry>();
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  get(path: string): Entry | undefined {
+    return this.#entries.get(path);
+  }
+
+  has(path: string): boolean {
+    return this.#entries.has(path);
+  }
+
+  delete(path: string): void {
+    this.#entries.delete(path);
+  }
+
+  /** All entries, in no particular order. */
+  values(): IterableIterator<Entry> {
+    return this.#entries.values();
+  }
+
+  /** All entries sorted by the bytes of their path: parents come before children. */
+  sorted(): Entry[] {
+    return [...this.#entries.values()].sort((a, b) => comparePaths(a.path, b.path));
+  }
+
+  /** Follows symbolic links of this tree in the parents of `path`, so that the result names the real place. */
+  realPath(path: string): string {
+    return this.#resolve(path, false, 0);
+  }
+
+  /** The entry behind `path`, links in parents and in the last segment followed; undefined when there is none. */
+  lookup(path: string): Entry | undefined {
+    return this.#entries.get(this.#resolve(path.replace(/^\/+/, ''), true, 0));
+  }
+
+  /** The file behind `path`, links followed. */
+  file(path: string): FileEntry | undefined {
+    let found = this.lookup(path);
+    if (found?.type === 'hardlink') found = this.#entries.get(found.target);
+    return found?.type === 'file' ? found : undefined;
+  }
+
+  #resolve(path: string, followLast: boolean, depth: number): string {
+    if (depth > 40) throw new KinaError('archive', `too many levels of symbolic links: ${path}`);
+    const parts = path.split('/').filter((p) => p !== '');
+    let current = '';
+    for (let i = 0; i < parts.length; i++) {
+      const next = current === '' ? (parts[i] as string) : `${current}/${parts[i]}`;
+      const entry = this.#entries.get(next);
+      const last = i === parts.length - 1;
+      if (entry?.type === 'symlink' && (!last || followLast)) {
+        const target = resolveLink(current, entry.target);
+        return this.#resolve([target, ...parts.slice(i + 1)].filter((p) => p !== '').join('/'), followLast, depth + 1);
+      }
+      current = next;
+    }
+    return current;
+  }
+
+  /**
+   * Adds an entry. Equal entries and directories that meet are fine (the later directory's attributes win); a
+   * directory that meets a symbolic link to a directory leaves the link. Everything else on a taken path is a
+   * `conflict` that names both owners, unless `replace`.
+   */
+  add(entry: Entry, options: AddOptions = {}): void {
+    const path = this.realPath(entry.path);
+    const placed = path === entry.path ? entry : { ...entry, path };
+    const existing = this.#entries.get(path);
+    if (existing && !options.replace) {
+      if (placed.type === 'directory' && existing.type === 'symlink') {
+        const behind = this.lookup(path);
+        if (!behind || behind.type === 'directory') return;
+      }
+      if (!(placed.type === 'directory' && existing.type === 'directory') && !sameEntry(existing, placed))
+        throw new KinaError('conflict', `two owners for /${path}: ${existing.owner} and ${placed.owner}`, {
+          details: [`${existing.owner}: ${describe(existing)}`, `${placed.owner}: ${describe(placed)}`],
+          hint: `Say \`replace: true\` on the step that should win, or leave the file out of one of them.`,
+        });
+      if (placed.type !== 'directory') return;
+    }
+    if (placed.type !== 'directory' && existing?.type === 'directory' && this.#hasChildren(path))
+      throw new KinaError(
+        'conflict',
+        `/${path} is a directory with content (${existing.owner}), ${placed.owner} has a ${placed.type}`,
+      );
+    this.#entries.set(path, placed);
+  }
+
+  #hasChildren(path: string): boolean {
+    for (const key of this.#entries.keys()) if (key.startsWith(`${path}/`)) return true;
+    return false;
+  }
+
+  merge(other: Tree, options: AddOptions = {}): void {
+    for (const entry of other.sorted()) this.add(entry, options);
+  }
+
+  /** Puts the parents that no one named: mode 0755, root. Throws when a parent turns out to be a file. */
+  addMissingParents(owner: string): void {
+    for (const entry of [...this.#entries.values()]) {
+      let parent = posix.dirname(entry.path);
+      while (parent !== '.') {
+        const existing = this.#entries.get(parent);
+        if (existing && existing.type !== 'directory')
+          throw new KinaError(
+            'conflict',
+            `/${parent} is a ${existing.type} (${existing.owner}), but ${entry.owner} puts /${entry.path} below it`,
+          );
+        if (!existing) this.#entries.set(parent, directory(parent, owner));
+        parent = posix.dirname(parent);
+      }
+    }
+  }
+}
+
+/** The tree-relative place that a link in folder `from` points to; links that climb above the root stop there. */
+export function resolveLink(from: string, target: string): string {
+  const joined = target.startsWith('/') ? target : `/${from}/${target}`;
+  return posix.normalize(joined).replace(/^\/+/, '').replace(/\/+$/, '');
+}
+
+/** Order of UTF-8 bytes, not of UTF-16 units and not of a locale. */
+export function comparePaths(a: string, b: string): number {
+  // Code-unit order equals byte order unless a surrogate meets U+E000..U+FFFF.
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
+
+export function directory(path: string, owner: string, mode = 0o755, uid = 0, gid = 0): DirectoryEntry {
+  return { type: 'directory', path, mode, uid, gid, owner };
+}
+
+export function file(path: string, content: Content, owner: string, mode = 0o644, uid = 0, gid = 0): FileEntry {
+  return { type: 'file', path, content, mode, uid, gid, owner };
+}
+
+export function symlink(path: string, target: string, owner: string): Entry {
+  return { type: 'symlink', path, target, mode: 0o777, uid: 0, gid: 0, owner };
+}
+
+function sameEntry(a: Entry, b: Entry): boolean {
+  if (a.type !== b.type || a.mode !== b.mode || a.uid !== b.uid || a.gid !== b.gid) return false;
+  if (a.type === 'file' && b.type === 'file') return a.content.key === b.content.key;
+  if ('target' in a && 'target' in b) return a.target === b.target;
+  return a.type === 'directory';
+}
+
+/** One line for messages: `file 0644 0:0 123 bytes`. */
+export function describe(entry: Entry): string {
+  const head = `${entry.type} ${entry.mode.toString(8).padStart(4, '0')} ${entry.uid}:${entry.gid}`;
+  if (entry.type === 'file') return `${head} ${entry.content.size} bytes`;
+  return 'target' in entry ? `${head} -> ${entry.target}` : head;
+}
