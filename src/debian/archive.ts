@@ -1,0 +1,147 @@
+/**
+ * Where Debian's archives are: names in recipes and locks, base URLs only here.
+ *
+ * A lock must outlive mirrors, so an artifact of Debian's is called `debian:ARCHIVE/PATH`, e.g.
+ * `debian:debian/pool/main/b/bash/bash_5.2.37-2+b5_amd64.deb`. `archiveUrls` turns that into addresses, from (first
+ * found wins) an override, the environment, this machine's own apt sources, or Debian's own servers. The files are
+ * signed, so which server hands them out and that it speaks plain HTTP does not matter.
+ */
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isErrno, KinaError } from '../host/errors.ts';
+import { parseStanzas } from './deb822.ts';
+
+/** One suite of one archive, as a recipe names it. */
+export interface ArchiveSpec {
+  /** `debian` or `debian-security`. */
+  readonly archive: string;
+  /** Suite or codename, as in the address: `trixie`, `trixie-updates`, `stable`. */
+  readonly suite: string;
+  readonly components: readonly string[];
+  /** Absolute path of an OpenPGP keyring, armored or binary. */
+  readonly keyring: string;
+  /** Accept an index that has expired: for frozen mirrors. Default: refuse it. */
+  readonly checkValidUntil?: boolean;
+  /** Which suite's packages win, as apt's pins: higher first. Default 500. */
+  readonly priority?: number;
+}
+
+/** Base URL per archive name, without a final slash. */
+export type ArchiveBases = Readonly<Record<string, string>>;
+
+const own: ArchiveBases = {
+  debian: 'http://ftp.debian.org/debian',
+  'debian-security': 'http://security.debian.org/debian-security',
+};
+
+const variables: Readonly<Record<string, string>> = {
+  debian: 'KINA_DEBIAN_MIRROR',
+  'debian-security': 'KINA_DEBIAN_SECURITY_MIRROR',
+};
+
+/** The bases to use when nobody says otherwise. `root` is where `etc/apt` is looked for. */
+export async function defaultBases(env: NodeJS.ProcessEnv = process.env, root = '/'): Promise<ArchiveBases> {
+  const bases: Record<string, string> = { ...own, ...(await aptBases(root)) };
+  for (const [archive, variable] of Object.entries(variables)) {
+    const value = env[variable];
+    if (value) bases[archive] = checkedBase(value, variable);
+  }
+  return bases;
+}
+
+/** Checks a base URL that a person gave; `from` names the flag, variable or key. */
+export function checkedBase(value: string, from: string): string {
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  if (!url || (url.protocol !== 'http:' && url.protocol !== 'https:'))
+    throw new KinaError('usage', `${from} is no http or https URL: ${JSON.stringify(value)}`, {
+      hint: 'Give the folder that contains dists/ and pool/, e.g. http://deb.debian.org/debian.',
+    });
+  return value.replace(/\/+$/, '');
+}
+
+/** The artifact URL of a path in an archive. */
+export function archivePath(archive: string, path: string): string {
+  return `debian:${archive}/${path}`;
+}
+
+/** The archive's name and the path in it; undefined for URLs that are not Debian's. */
+export function parseArchivePath(url: string): { archive: string; path: string } | undefined {
+  const match = /^debian:([a-z0-9-]+)\/(.+)$/.exec(url);
+  return match ? { archive: match[1] as string, path: match[2] as string } : undefined;
+}
+
+/** The address to fetch a `debian:` URL from; any other URL comes back as it is. */
+export function archiveUrl(url: string, bases: ArchiveBases): string {
+  const parsed = parseArchivePath(url);
+  if (!parsed) return url;
+  const base = bases[parsed.archive];
+  if (!base)
+    throw new KinaError('recipe', `no server is known for the Debian archive ${JSON.stringify(parsed.archive)}`, {
+      hint: `Known archives: ${Object.keys(bases).sort().join(', ')}.`,
+    });
+  // Pool paths contain `+`, `~` and `:` (an epoch is never in a file name); only `%` and white space need care.
+  return `${base}/${encodeURI(parsed.path)}`;
+}
+
+/** snapshot.debian.org keeps what mirrors have deleted. Half a day after the signed index, the import has surely run. */
+export function snapshotUrl(archive: string, path: string, released: Date): string {
+  const at = new Date(released.getTime() + 12 * 3600 * 1000);
+  const stamp = `${at.toISOString().slice(0, 19).replace(/[-:]/g, '')}Z`;
+  return `https://snapshot.debian.org/archive/${archive}/${stamp}/${encodeURI(path)}`;
+}
+
+/** Bases from apt's own sources: one-line `.list` and deb822 `.sources` (sources.list(5)). */
+async function aptBases(root: string): Promise<Record<string, string>> {
+  const apt = join(root, 'etc/apt');
+  const parts = (await listDirectory(join(apt, 'sources.list.d'))).map((name) => join(apt, 'sources.list.d', name));
+  const bases: Record<string, string> = {};
+  for (const path of [join(apt, 'sources.list'), ...parts]) {
+    if (!path.endsWith('.list') && !path.endsWith('.sources')) continue;
+    const text = await readText(path);
+    for (const uri of path.endsWith('.sources') ? deb822Uris(text, path) : oneLineUris(text)) {
+      const archive = /^https?:\/\/.+\/(debian|debian-security)\/*$/.exec(uri)?.[1];
+      if (archive) bases[archive] ??= uri.replace(/\/+$/, '');
+    }
+  }
+  return bases;
+}
+
+function oneLineUris(text: string): string[] {
+  const uris: string[] = [];
+  for (const line of text.split('\n')) {
+    const match = /^\s*deb\s+(?:\[[^\]]*\]\s*)?(\S+)\s+\S+/.exec(line.replace(/#.*/, ''));
+    if (match) uris.push(match[1] as string);
+  }
+  return uris;
+}
+
+/** A broken source list is apt's to complain about; kina then uses Debian's own servers. */
+function deb822Uris(text: string, path: string): string[] {
+  try {
+    return parseStanzas(text, path)
+      .filter((stanza) => !/^(no|false|without|off|disable|0)$/i.test(stanza.get('enabled') ?? 'yes'))
+      .filter((stanza) => (stanza.get('types') ?? '').split(/\s+/).includes('deb'))
+      .flatMap((stanza) => (stanza.get('uris') ?? '').split(/\s+/));
+  } catch (error) {
+    if (error instanceof KinaError) return [];
+    throw error;
+  }
+}
+
+async function listDirectory(path: string): Promise<string[]> {
+  try {
+    return (await readdir(path)).sort();
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'EACCES', 'ENOTDIR')) return [];
+    throw error;
+  }
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'EACCES')) return '';
+    throw error;
+  }
+}

@@ -1,0 +1,166 @@
+/**
+ * The signed index of a suite: `InRelease`. From here on everything is a chain of SHA-256: InRelease names the `Packages`
+ * files, those name the packages.
+ *
+ * One good signature by a key of the keyring is enough: Debian signs with the keys of two releases and of the release
+ * team, and a keyring need not hold all three. A signature that a known key made and that does not match is fatal, as
+ * for apt. Keys are judged at the time of signing, so an index stays good after its key expired; whether the index itself
+ * is too old is what `Valid-Until` says.
+ */
+import { readFile } from 'node:fs/promises';
+import * as openpgp from 'openpgp';
+import { isErrno, KinaError } from '../host/errors.ts';
+import { sha256 } from '../host/json.ts';
+import type { ArchiveSpec } from './archive.ts';
+import { parseStanza, required } from './deb822.ts';
+
+/** What a verified InRelease says. */
+export interface Release {
+  readonly suite: string;
+  readonly codename: string;
+  readonly date: Date;
+  readonly validUntil: Date | undefined;
+  readonly byHash: boolean;
+  readonly architectures: readonly string[];
+  readonly components: readonly string[];
+  /** Per path relative to the suite's folder: size in bytes and SHA-256 in hexadecimal. */
+  readonly files: ReadonlyMap<string, { readonly size: number; readonly sha256: string }>;
+  /** Of the InRelease document: the key under which everything derived from it may be cached. */
+  readonly digest: `sha256:${string}`;
+  /** Fingerprint of the primary key that signed, upper case. */
+  readonly signedBy: string;
+}
+
+/** A clock may be wrong by this much before an index counts as made in the future. */
+const clockTolerance = 24 * 3600 * 1000;
+
+/** Reads a keyring, armored or binary, one or many keys. Throws `recipe` when it holds none. */
+export async function readKeyring(path: string): Promise<openpgp.PublicKey[]> {
+  let bytes: Buffer;
+  try {
+    bytes = await readFile(path);
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT', 'EACCES', 'EISDIR')) throw error;
+    throw new KinaError('recipe', `cannot read the keyring ${path}: ${(error as Error).message}`, {
+      hint: 'Name an OpenPGP keyring with the public keys of the archive.',
+    });
+  }
+  const armored = bytes.subarray(0, 200).includes('-----BEGIN PGP');
+  try {
+    const keys = armored
+      ? await openpgp.readKeys({ armoredKeys: bytes.toString('latin1') })
+      : await openpgp.readKeys({ binaryKeys: bytes });
+    if (keys.length > 0) return keys;
+  } catch (cause) {
+    throw new KinaError('recipe', `${path} is no OpenPGP keyring`, { cause, hint: 'Export it with `gpg --export`.' });
+  }
+  throw new KinaError('recipe', `the keyring ${path} is empty`);
+}
+
+/** Verifies and reads an InRelease document. `now` is the time to judge by. */
+export async function verifyRelease(document: Buffer, spec: ArchiveSpec, now = new Date()): Promise<Release> {
+  const name = `InRelease of ${spec.archive} ${spec.suite}`;
+  const { text, signedBy } = await verifiedText(document, spec, name, now);
+  const fields = parseStanza(text.replaceAll('\r\n', '\n'), name);
+  const release: Release = {
+    suite: fields.get('suite') ?? '',
+    codename: fields.get('codename') ?? '',
+    date: parseDate(required(fields, 'Date', name), name),
+    validUntil: fields.has('valid-until') ? parseDate(required(fields, 'Valid-Until', name), name) : undefined,
+    byHash: fields.get('acquire-by-hash') === 'yes',
+    architectures: (fields.get('architectures') ?? '').split(/\s+/),
+    // Security's components are called `updates/main` in old releases.
+    components: (fields.get('components') ?? '').split(/\s+/).map((c) => c.replace(/^updates\//, '')),
+    files: parseFiles(required(fields, 'SHA256', name), name),
+    digest: sha256(document),
+    signedBy,
+  };
+  if (spec.suite !== release.suite && spec.suite !== release.codename)
+    throw new KinaError('integrity', `${name} is that of ${release.suite} (${release.codename})`, {
+      hint: 'The server mixes suites up, or somebody serves another suite in this one’s place. Use another mirror.',
+    });
+  checkTimes(release, spec, name, now);
+  return release;
+}
+
+function checkTimes(release: Release, spec: ArchiveSpec, name: string, now: Date): void {
+  if (release.date.getTime() > now.getTime() + clockTolerance)
+    throw new KinaError('integrity', `${name} is from the future: ${release.date.toISOString()}`, {
+      hint: `This machine's clock says ${now.toISOString()}; set it right.`,
+    });
+  if (spec.checkValidUntil === false || !release.validUntil || release.validUntil >= now) return;
+  throw new KinaError('integrity', `${name} expired on ${release.validUntil.toISOString()}`, {
+    details: [`signed on ${release.date.toISOString()}, now is ${now.toISOString()}`],
+    hint: 'The mirror is stale (use another one), or frozen on purpose: then say `check-valid-until: false` in the recipe.',
+  });
+}
+
+async function verifiedText(
+  document: Buffer,
+  spec: ArchiveSpec,
+  name: string,
+  now: Date,
+): Promise<{ text: string; signedBy: string }> {
+  const keys = await readKeyring(spec.keyring);
+  let message: openpgp.CleartextMessage;
+  try {
+    message = await openpgp.readCleartextMessage({ cleartextMessage: document.toString('utf8') });
+  } catch (cause) {
+    throw new KinaError('integrity', `${name} is no signed document`, {
+      cause,
+      hint: 'The server answered with something else, perhaps a login page of the network. Open the address in a browser.',
+    });
+  }
+  const { signatures } = await openpgp.verify({
+    message,
+    verificationKeys: keys,
+    date: new Date(now.getTime() + clockTolerance),
+  });
+  const unknown: string[] = [];
+  const failed: string[] = [];
+  let signedBy: string | undefined;
+  for (const signature of signatures) {
+    const id = signature.keyID.toHex().toUpperCase();
+    const key = keys.find((k) => k.getKeys(signature.keyID).length > 0);
+    if (!key) {
+      unknown.push(id);
+      continue;
+    }
+    try {
+      await signature.verified;
+      signedBy ??= key.getFingerprint().toUpperCase();
+    } catch (error) {
+      failed.push(`key ${id} (${key.getFingerprint().toUpperCase()}): ${(error as Error).message}`);
+    }
+  }
+  // A wrong signature is a changed document, whatever the others say; an expired or revoked key is only no help.
+  const forged = failed.some((line) => /Signature verification failed|digest/i.test(line));
+  if (signedBy && !forged) return { text: message.getText(), signedBy };
+  if (failed.length > 0)
+    throw new KinaError('integrity', `bad signature on the ${name}`, {
+      details: failed,
+      hint: 'The index was changed on its way, or its key was no longer valid when it signed. Use another mirror.',
+    });
+  throw new KinaError('integrity', `the ${name} is signed by unknown keys: ${unknown.join(', ') || 'none'}`, {
+    details: [`keyring: ${spec.keyring}`, ...keys.map((k) => `knows ${k.getFingerprint().toUpperCase()}`)],
+    hint: 'Name the keyring that belongs to this archive; for a newer Debian release, a newer kina has its keys.',
+  });
+}
+
+function parseDate(text: string, name: string): Date {
+  const date = new Date(text.replace(/ UTC$/, ' GMT'));
+  if (Number.isNaN(date.getTime())) throw new KinaError('integrity', `${name}: not a date: ${JSON.stringify(text)}`);
+  return date;
+}
+
+function parseFiles(text: string, name: string): Release['files'] {
+  const files = new Map<string, { size: number; sha256: string }>();
+  for (const line of text.split('\n')) {
+    if (line.trim() === '') continue;
+    const [sha256, size, path] = line.trim().split(/\s+/);
+    if (!path || !/^[0-9a-f]{64}$/.test(sha256 ?? '') || !/^\d+$/.test(size ?? ''))
+      throw new KinaError('integrity', `${name}: cannot read the line ${JSON.stringify(line)}`);
+    files.set(path, { size: Number(size), sha256: sha256 as string });
+  }
+  return files;
+}
