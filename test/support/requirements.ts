@@ -1,0 +1,85 @@
+/**
+ * What a test needs of the machine it runs on. A test that cannot run says why, in its title and on stderr: a suite that
+ * is green because nothing ran is worse than a red one. Nothing is ever installed.
+ *
+ *     describeWith('boots', ['podman', 'root'], () => { … })
+ */
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { describe } from 'vitest';
+import { projectRoot } from './command.ts';
+import { debianMirror } from './vm-kernel.ts';
+
+/** Programs by name (`podman`, `qemu-system-aarch64`, …), and what the table below knows. */
+export type Requirement = string;
+
+const special: Readonly<Record<string, () => string | undefined>> = {
+  root: () => (process.getuid?.() === 0 ? undefined : 'the tests do not run as root'),
+  'root or fakeroot': () =>
+    process.getuid?.() === 0 || pathOf('fakeroot') ? undefined : 'neither root nor fakeroot to keep owners with',
+  'shared mirror': () => {
+    const folder = process.env.KINA_TEST_MIRROR_DIR ?? join(tmpdir(), 'kina-mirror');
+    if (!existsSync(join(shared, 'mirror/mirror.mjs'))) return `no ${join(shared, 'mirror')} beside the project`;
+    return existsSync(join(folder, '.mirror.json')) ? undefined : `no mirror built in ${folder}`;
+  },
+  'full tier': () => (process.env.KINA_E2E === 'full' ? undefined : 'KINA_E2E=full was not asked for'),
+};
+
+/** The folder beside the project that holds helpers for odd hosts. */
+const shared = join(projectRoot, '../shared');
+
+/** Sbin too: users' paths often lack it, and mke2fs and dockerd live there. */
+export function pathOf(program: string): string | undefined {
+  for (const folder of [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']) {
+    const path = join(folder, program);
+    try {
+      accessSync(path, constants.X_OK);
+      return path;
+    } catch {}
+  }
+  return undefined;
+}
+
+/** The first reason why the machine cannot do it; undefined when it can. */
+export function missing(requirements: readonly Requirement[]): string | undefined {
+  for (const name of requirements) {
+    const known = special[name];
+    const reason = known ? known() : pathOf(name) ? undefined : `${name} is not installed`;
+    if (reason) return reason;
+  }
+  return undefined;
+}
+
+/** `describe`, or a loudly skipped one. */
+export function describeWith(title: string, requirements: readonly Requirement[], body: () => void): void {
+  const reason = missing(requirements);
+  if (reason === undefined) return void describe(title, body);
+  process.stderr.write(`SKIPPED: ${title}: ${reason}\n`);
+  describe.skip(`${title} (skipped: ${reason})`, body);
+}
+
+let reachable: Promise<string | undefined> | undefined;
+
+/** Why Debian packages cannot be had here; for tests that build on them. Asks the mirror once. */
+export function noDebianMirror(): Promise<string | undefined> {
+  reachable ??= fetch(`${debianMirror}/dists/trixie/InRelease`, { method: 'HEAD', signal: AbortSignal.timeout(10_000) })
+    .then((response) => (response.ok ? undefined : `${debianMirror} answers with ${response.status}`))
+    .catch((error) => `${debianMirror} cannot be reached (${error.cause?.code ?? error.name})`);
+  return reachable;
+}
+
+/**
+ * Nested machines often lack CAP_SYS_RESOURCE (bit 24): limits cannot be raised, and container engines that try to fail.
+ * Then the engines are started with the helpers of the shared folder.
+ */
+export function isConstrainedHost(): boolean {
+  const status = readFileSync('/proc/self/status', 'utf8');
+  const bounding = BigInt(`0x${/^CapBnd:\s*([0-9a-f]+)/m.exec(status)?.[1] ?? '0'}`);
+  return (bounding & (1n << 24n)) === 0n && existsSync(join(shared, 'hosts'));
+}
+
+/** A helper for constrained hosts: `containers.conf`, `docker-runc`. */
+export function hostHelper(name: string): string {
+  return join(shared, 'hosts', name);
+}
