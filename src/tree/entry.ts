@@ -79,41 +79,61 @@ export async function* readContent(content: Content): AsyncGenerator<Buffer> {
       seen += (chunk as Buffer).length;
       yield chunk as Buffer;
     }
-    if (seen !== size)
-      throw new KinaError('store', `${file} is shorter than it was: ${seen} of ${size} bytes at offset ${offset}`, {
-        hint: 'Run `kina cache prune --all` and build again.',
-      });
+    if (seen !== size) throw shorter(file, offset, seen, size);
   }
 }
 
-/** The first `length` bytes (fewer when the content is shorter): enough for an ELF header. */
-export async function readHead(content: Content, length: number): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  let have = 0;
+/**
+ * `length` bytes at `offset`, fewer where the content ends: random access, so that reading an ELF header or its dynamic
+ * section costs a few kilobytes, whatever the file's size.
+ */
+export async function readRange(content: Content, offset: number, length: number): Promise<Buffer> {
+  const result = Buffer.alloc(Math.max(0, Math.min(length, content.size - offset)));
+  let start = 0;
   for (const segment of content.segments) {
-    if (have >= length) break;
-    if ('bytes' in segment) {
-      const part = Buffer.from(segment.bytes.subarray(0, length - have));
-      parts.push(part);
-      have += part.length;
-    } else {
-      const handle = await open(segment.file, 'r');
-      try {
-        const part = Buffer.alloc(Math.min(length - have, segment.size));
-        const { bytesRead } = await handle.read(part, 0, part.length, segment.offset);
-        parts.push(part.subarray(0, bytesRead));
-        have += bytesRead;
-      } finally {
-        await handle.close();
-      }
+    const size = 'bytes' in segment ? segment.bytes.length : segment.size;
+    const from = Math.max(offset, start);
+    const to = Math.min(offset + result.length, start + size);
+    if (from < to) {
+      const part = result.subarray(from - offset, to - offset);
+      if ('bytes' in segment) part.set(segment.bytes.subarray(from - start, to - start));
+      else await readSlice(segment.file, segment.offset + from - start, part);
     }
+    start += size;
   }
-  return Buffer.concat(parts);
+  return result;
+}
+
+async function readSlice(file: string, offset: number, into: Buffer): Promise<void> {
+  const handle = await open(file, 'r');
+  try {
+    let done = 0;
+    while (done < into.length) {
+      const { bytesRead } = await handle.read(into, done, into.length - done, offset + done);
+      if (bytesRead === 0) throw shorter(file, offset, done, into.length);
+      done += bytesRead;
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+/** The error for a file of the store that no longer has the bytes that a slice promised. */
+export function shorter(file: string, offset: number, seen: number, size: number): KinaError {
+  return new KinaError('store', `${file} is shorter than it was: ${seen} of ${size} bytes at offset ${offset}`, {
+    hint: 'Run `kina cache prune --all` and build again.',
+  });
+}
+
+/** The first `length` bytes, fewer when the content is shorter. */
+export function readHead(content: Content, length: number): Promise<Buffer> {
+  return readRange(content, 0, length);
 }
 
 /** The whole content in memory; refuses more than `limit` bytes. For configuration files, scripts, unit files. */
 export async function readAll(content: Content, limit = 16 << 20): Promise<Buffer> {
-  if (content.size > limit) throw new KinaError('archive', `refusing to read ${content.size} bytes into memory`);
+  if (content.size > limit)
+    throw new KinaError('archive', `refusing to read ${content.size} bytes into memory (limit ${limit})`);
   const parts: Buffer[] = [];
   for await (const chunk of readContent(content)) parts.push(chunk);
   return Buffer.concat(parts);

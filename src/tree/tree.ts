@@ -105,13 +105,14 @@ export class Tree {
    */
   add(entry: Entry, options: AddOptions = {}): void {
     const path = this.realPath(entry.path);
-    const placed = path === entry.path ? entry : { ...entry, path };
+    const placed = this.#place(entry, path);
     const existing = this.#entries.get(path);
+    // With `replace` too: an overlay's `bin/` must not undo `bin -> usr/bin`.
+    if (placed.type === 'directory' && existing?.type === 'symlink') {
+      const behind = this.lookup(path);
+      if (!behind || behind.type === 'directory') return;
+    }
     if (existing && !options.replace) {
-      if (placed.type === 'directory' && existing.type === 'symlink') {
-        const behind = this.lookup(path);
-        if (!behind || behind.type === 'directory') return;
-      }
       if (!(placed.type === 'directory' && existing.type === 'directory') && !sameEntry(existing, placed))
         throw new KinaError('conflict', `two owners for /${path}: ${existing.owner} and ${placed.owner}`, {
           details: [`${existing.owner}: ${describe(existing)}`, `${placed.owner}: ${describe(placed)}`],
@@ -125,6 +126,13 @@ export class Tree {
         `/${path} is a directory with content (${existing.owner}), ${placed.owner} has a ${placed.type}`,
       );
     this.#entries.set(path, placed);
+  }
+
+  /** The entry under its real name; a hard link names its file by the real name as well. */
+  #place(entry: Entry, path: string): Entry {
+    if (entry.type !== 'hardlink') return path === entry.path ? entry : { ...entry, path };
+    const target = this.realPath(entry.target);
+    return path === entry.path && target === entry.target ? entry : { ...entry, path, target };
   }
 
   #hasChildren(path: string): boolean {
@@ -162,8 +170,19 @@ export function resolveLink(from: string, target: string): string {
 
 /** Order of UTF-8 bytes, not of UTF-16 units and not of a locale. */
 export function comparePaths(a: string, b: string): number {
-  // Code-unit order equals byte order unless a surrogate meets U+E000..U+FFFF.
-  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+  const length = Math.min(a.length, b.length);
+  for (let i = 0; i < length; i++) {
+    const x = a.charCodeAt(i);
+    const y = b.charCodeAt(i);
+    if (x !== y) {
+      // The two orders differ only here: a surrogate (U+10000 and up) comes after U+E000..U+FFFF in UTF-8.
+      const surrogateX = (x & 0xf800) === 0xd800;
+      const surrogateY = (y & 0xf800) === 0xd800;
+      if (surrogateX === surrogateY || x < 0xd800 || y < 0xd800) return x - y;
+      return surrogateX ? 1 : -1;
+    }
+  }
+  return a.length - b.length;
 }
 
 export function directory(path: string, owner: string, mode = 0o755, uid = 0, gid = 0): DirectoryEntry {
@@ -180,9 +199,19 @@ export function symlink(path: string, target: string, owner: string): Entry {
 
 function sameEntry(a: Entry, b: Entry): boolean {
   if (a.type !== b.type || a.mode !== b.mode || a.uid !== b.uid || a.gid !== b.gid) return false;
+  if (!sameXattrs(a.xattrs, b.xattrs)) return false;
   if (a.type === 'file' && b.type === 'file') return a.content.key === b.content.key;
   if ('target' in a && 'target' in b) return a.target === b.target;
   return a.type === 'directory';
+}
+
+function sameXattrs(a: Entry['xattrs'], b: Entry['xattrs']): boolean {
+  if ((a?.size ?? 0) !== (b?.size ?? 0)) return false;
+  for (const [name, value] of a ?? []) {
+    const other = b?.get(name);
+    if (!other || Buffer.compare(value, other) !== 0) return false;
+  }
+  return true;
 }
 
 /** One line for messages: `file 0644 0:0 123 bytes`. */
