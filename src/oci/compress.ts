@@ -1,0 +1,147 @@
+/**
+ * Layers compressed for transport. The diffID stays the identity; compressed bytes are a second spelling of it and
+ * depend on the compressor, so the cache key holds its version.
+ *
+ * Determinism, measured with Node 24 (zstd 1.5.7): gzip's output does not depend on how the input is cut, zstd's does
+ * when the pieces are below 64 KiB. Input is therefore cut into equal pieces whatever the disk returns. zstd runs with
+ * one thread per layer (its own threads would change the bytes); layers run side by side on Node's thread pool.
+ */
+import type { Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { constants, createGunzip, createGzip, createZstdCompress, createZstdDecompress } from 'node:zlib';
+import { KinaError } from '../host/errors.ts';
+import { digestOf } from '../host/json.ts';
+import { asDescriptor, type Descriptor, type Digest, mediaType } from './descriptor.ts';
+import type { Store, Written } from './store.ts';
+
+export interface Compression {
+  readonly kind: 'zstd' | 'gzip';
+  /** zstd 1–19 (default 3), gzip 1–9 (default 6). */
+  readonly level?: number;
+}
+
+/** Bytes handed to the compressor at a time. Part of what decides zstd's output: changing it changes digests. */
+const pieceBytes = 1 << 20;
+
+/**
+ * The descriptor of a compressed copy of `layer`, an uncompressed blob in the store; made once, then found.
+ * `progress` is told how many uncompressed bytes have been read.
+ */
+export async function compressLayer(
+  store: Store,
+  layer: Descriptor,
+  compression: Compression,
+  progress: (bytes: number) => void = () => {},
+): Promise<Descriptor> {
+  const { kind, level = kind === 'zstd' ? 3 : 6 } = compression;
+  const highest = kind === 'zstd' ? 19 : 9;
+  if (!Number.isInteger(level) || level < 1 || level > highest)
+    throw new KinaError('usage', `${kind} has no compression level ${level}`, { hint: `Use 1 to ${highest}.` });
+  if (layer.mediaType !== mediaType.layer)
+    throw new KinaError('internal', `cannot compress a layer of type ${layer.mediaType}`);
+
+  const type = kind === 'zstd' ? mediaType.layerZstd : mediaType.layerGzip;
+  const version = kind === 'zstd' ? process.versions.zstd : process.versions.zlib;
+  const key = digestOf({ diffId: layer.digest, kind, level, version, pieceBytes });
+  const known = asDescriptor(await store.getRecord('compressed', key));
+  if (known?.mediaType === type && (await store.has(known.digest, known.size))) return known;
+
+  const compressor = kind === 'zstd' ? zstd(level, layer.size) : createGzip({ level, chunkSize: 1 << 18 });
+  const output = await run(store, layer, compressor, kind, progress);
+  const made: Descriptor = { mediaType: type, ...output };
+  await store.putRecord('compressed', key, made);
+  return made;
+}
+
+/**
+ * The descriptor of the uncompressed form of a layer, decompressed into the store unless it is there. Throws
+ * `integrity` when it does not unpack to its diffID, `archive` when it is compressed in a way kina does not know.
+ */
+export async function uncompressedLayer(store: Store, layer: Descriptor, diffId: Digest): Promise<Descriptor> {
+  const plain = (size: number): Descriptor => ({ mediaType: mediaType.layer, digest: diffId, size });
+  if (layer.digest === diffId) return plain(layer.size);
+  const known = await store.getRecord<{ size: number }>('uncompressed', diffId);
+  if (known && (await store.has(diffId, known.size))) return plain(known.size);
+
+  const decompressor = decompressorFor(layer);
+  let written: Written | undefined;
+  await pipeline(store.verified(layer.digest, layer.size), decompressor, async (source) => {
+    written = await store.write(source, { digest: diffId });
+  });
+  const { size } = written as unknown as Written;
+  await store.putRecord('uncompressed', diffId, { digest: diffId, size });
+  return plain(size);
+}
+
+function decompressorFor(layer: Descriptor): Transform {
+  switch (layer.mediaType) {
+    case mediaType.layerGzip:
+    case mediaType.dockerLayerGzip:
+      return createGunzip();
+    case mediaType.layerZstd:
+      return createZstdDecompress();
+    default:
+      throw new KinaError('archive', `layer ${layer.digest} has the unknown type ${layer.mediaType}`, {
+        hint: 'kina reads tar, tar+gzip and tar+zstd.',
+      });
+  }
+}
+
+function zstd(level: number, size: number): Transform {
+  return createZstdCompress({
+    chunkSize: 1 << 18,
+    pledgedSrcSize: size, // the frame header then tells readers how much memory they need
+    params: {
+      [constants.ZSTD_c_compressionLevel]: level,
+      [constants.ZSTD_c_checksumFlag]: 1, // four bytes that let `zstd -t` find damage without the manifest
+    },
+  });
+}
+
+async function run(
+  store: Store,
+  layer: Descriptor,
+  compressor: Transform,
+  kind: Compression['kind'],
+  progress: (bytes: number) => void,
+): Promise<Written> {
+  let written: Written | undefined;
+  await pipeline(equalPieces(store.verified(layer.digest, layer.size), progress), compressor, async (source) => {
+    written = await store.write(kind === 'gzip' ? withNeutralHeader(source) : source);
+  });
+  return written as Written;
+}
+
+/** The same bytes in pieces of exactly `pieceBytes`, the last one excepted. */
+async function* equalPieces(source: AsyncIterable<Buffer>, progress: (bytes: number) => void): AsyncGenerator<Buffer> {
+  let rest: Buffer = Buffer.alloc(0);
+  let done = 0;
+  for await (const chunk of source) {
+    rest = rest.length ? Buffer.concat([rest, chunk]) : chunk;
+    while (rest.length >= pieceBytes) {
+      yield rest.subarray(0, pieceBytes);
+      rest = rest.subarray(pieceBytes);
+      done += pieceBytes;
+      progress(done);
+    }
+  }
+  if (rest.length) yield rest;
+  progress(done + rest.length);
+}
+
+/** Sets the gzip header's operating system to 255, unknown: zlib writes the one it was compiled for (RFC 1952, 2.3). */
+async function* withNeutralHeader(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const headerBytes = 10;
+  let head: Buffer | undefined = Buffer.alloc(0);
+  for await (const chunk of source) {
+    if (!head) {
+      yield chunk;
+      continue;
+    }
+    head = Buffer.concat([head, chunk]);
+    if (head.length < headerBytes) continue;
+    head[9] = 255;
+    yield head;
+    head = undefined;
+  }
+}

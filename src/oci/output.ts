@@ -1,0 +1,176 @@
+/**
+ * Outputs: an image from the store as a file or folder somebody else reads. Whatever goes wrong, the destination holds
+ * what it held before: archives and new layouts are written beside it and renamed, and a layout that exists gets its
+ * blobs first and then, in one rename, the index that mentions them. Every blob is hashed as it leaves.
+ */
+import { createWriteStream } from 'node:fs';
+import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { isErrno, KinaError } from '../host/errors.ts';
+import { atomicWrite, uniqueSuffix } from '../host/files.ts';
+import { type Reporter, silent, type Task } from '../host/progress.ts';
+import { dockerMembers, layoutIndex, namedDescriptors, ociLayoutBytes, ociMembers } from './archive.ts';
+import { type ImageContents, readContents } from './contents.ts';
+import { type Descriptor, hexOf, type ImageIndex, parseIndex } from './descriptor.ts';
+import type { Store } from './store.ts';
+import { type Member, tarStream } from './tar.ts';
+
+export type OutputType = 'oci' | 'oci-archive' | 'docker-archive';
+
+export interface OutputRequest {
+  readonly store: Store;
+  /** Of an index in the store. */
+  readonly index: Descriptor;
+  /** Full references, e.g. `localhost/kina/node:v1.34.2`. */
+  readonly refs: readonly string[];
+  readonly type: OutputType;
+  /** A path; `-` is standard output (archives only). */
+  readonly dest: string;
+  /** Time of the archive's members in seconds; 0 when not given. */
+  readonly mtime?: number;
+  readonly reporter?: Reporter;
+}
+
+/** Writes one output. Throws `usage` for a destination that cannot be, `disk-full`, `store` for a damaged blob. */
+export async function writeOutput(request: OutputRequest): Promise<void> {
+  const { store, index, refs, type, dest, reporter = silent } = request;
+  const contents = await readContents(store, index);
+  const task = reporter.task('output', `${type} ${dest}`);
+  try {
+    if (type === 'oci') await writeLayout(store, contents, refs, dest, task);
+    else {
+      const members = await archiveMembers(store, contents, refs, type);
+      await writeArchive(tarStream(store, members, request.mtime), dest, totalSize(members), task);
+    }
+  } catch (error) {
+    task.fail();
+    explainDestination(error, dest);
+  }
+  task.done();
+}
+
+async function archiveMembers(
+  store: Store,
+  contents: ImageContents,
+  refs: readonly string[],
+  type: 'oci-archive' | 'docker-archive',
+): Promise<Member[]> {
+  return type === 'oci-archive' ? ociMembers(contents, refs) : dockerMembers(store, contents, refs);
+}
+
+async function writeArchive(bytes: AsyncIterable<Uint8Array>, dest: string, total: number, task: Task): Promise<void> {
+  const counted = Readable.from(count(bytes, total, task), { objectMode: false });
+  if (dest === '-') {
+    await pipeline(counted, process.stdout, { end: false });
+    return;
+  }
+  const path = resolve(dest);
+  if ((await stat(path).catch(() => undefined))?.isDirectory())
+    throw new KinaError('usage', `${dest} is a folder`, { hint: 'Name the archive file itself, e.g. dest=node.tar.' });
+  const temporary = `${path}.${uniqueSuffix()}.tmp`;
+  try {
+    await pipeline(counted, createWriteStream(temporary, { flags: 'wx', flush: true, highWaterMark: 1 << 20 }));
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+async function writeLayout(
+  store: Store,
+  contents: ImageContents,
+  refs: readonly string[],
+  dest: string,
+  task: Task,
+): Promise<void> {
+  if (dest === '-') throw new KinaError('usage', 'an OCI layout is a folder and cannot go to standard output');
+  const path = resolve(dest);
+  const existing = await existingLayout(path, dest);
+  const target = existing ? path : `${path}.${uniqueSuffix()}.tmp`;
+  try {
+    await writeBlobs(store, contents, target, task);
+    await atomicWrite(join(target, 'oci-layout'), ociLayoutBytes);
+    const added = namedDescriptors(contents.descriptor, refs);
+    const kept = existing?.manifests.filter((entry) => !added.some((own) => replaces(own, entry))) ?? [];
+    await atomicWrite(join(target, 'index.json'), layoutIndex([...kept, ...added]));
+    if (!existing) await rename(target, path); // also over an empty folder
+  } catch (error) {
+    if (!existing) await rm(target, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/** The index of the layout at `path`; undefined when there is nothing or an empty folder. Throws `usage` otherwise. */
+async function existingLayout(path: string, dest: string): Promise<ImageIndex | undefined> {
+  const names = await readdir(path).catch((error): string[] => {
+    if (isErrno(error, 'ENOENT')) return [];
+    if (isErrno(error, 'ENOTDIR')) throw notLayout(dest);
+    throw error;
+  });
+  if (!names.length) return undefined;
+  if (!names.includes('oci-layout') || !names.includes('index.json')) throw notLayout(dest);
+  return parseIndex(await readFile(join(path, 'index.json')), join(dest, 'index.json'));
+}
+
+async function writeBlobs(store: Store, contents: ImageContents, target: string, task: Task): Promise<void> {
+  const folder = join(target, 'blobs', 'sha256');
+  await mkdir(folder, { recursive: true });
+  const total = [...contents.blobs.values()].reduce((sum, size) => sum + size, 0);
+  let done = 0;
+  for (const [digest, size] of contents.blobs) {
+    const path = join(folder, hexOf(digest));
+    const temporary = `${path}.${uniqueSuffix()}.tmp`;
+    try {
+      const handle = await open(temporary, 'wx');
+      await pipeline(store.verified(digest, size), handle.createWriteStream({ flush: true, highWaterMark: 1 << 20 }));
+      await rename(temporary, path);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
+    }
+    done += size;
+    task.progress(done, total);
+  }
+}
+
+/** The same name, or the same nameless image. */
+function replaces(own: Descriptor, entry: Descriptor): boolean {
+  const name = (d: Descriptor) => d.annotations?.['org.opencontainers.image.ref.name'];
+  return name(own) === name(entry) && (name(own) !== undefined || own.digest === entry.digest);
+}
+
+async function* count(bytes: AsyncIterable<Uint8Array>, total: number, task: Task): AsyncGenerator<Uint8Array> {
+  let done = 0;
+  for await (const chunk of bytes) {
+    yield chunk;
+    done += chunk.length;
+    task.progress(Math.min(done, total), total);
+  }
+}
+
+function totalSize(members: readonly Member[]): number {
+  return members.reduce((sum, member) => sum + ('bytes' in member ? member.bytes.length : member.size), 0);
+}
+
+function notLayout(dest: string): KinaError {
+  return new KinaError('usage', `${dest} exists and is not an OCI image layout`, {
+    hint: 'Name a new folder, an empty one, or one that an earlier build wrote.',
+  });
+}
+
+function explainDestination(error: unknown, dest: string): never {
+  if (isErrno(error, 'ENOENT', 'ENOTDIR', 'EACCES', 'EPERM', 'EROFS'))
+    throw new KinaError('usage', `cannot write the output ${dest}: ${(error as Error).message}`, {
+      hint: 'The folder that is to hold it must exist and be writable.',
+      cause: error,
+    });
+  if (isErrno(error, 'ENOSPC', 'EDQUOT'))
+    throw new KinaError('disk-full', `no space left on the disk while writing ${dest}; nothing was left behind`, {
+      hint: 'Free some space, or write to another disk.',
+      cause: error,
+    });
+  throw error;
+}
