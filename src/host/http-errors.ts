@@ -1,0 +1,178 @@
+/**
+ * What went wrong with a transfer, in words: which URL was wanted, which address was asked, why it failed, what to do.
+ * Also the one decision about trying again: lost connections, timeouts and busy servers pass; certificates, unknown
+ * hosts and refusals stay, and so does a person's Ctrl-C.
+ */
+import { type ErrorOptions, isErrno, KinaError } from './errors.ts';
+import { redact } from './http-route.ts';
+
+/** A failed transfer. `transient`: the same request may succeed later; `retryAfter`: the server said when, in ms. */
+export class TransferError extends KinaError {
+  readonly transient: boolean;
+  readonly retryAfter: number | undefined;
+
+  constructor(message: string, options: ErrorOptions & { transient: boolean; retryAfter?: number | undefined }) {
+    super('network', message, options);
+    this.transient = options.transient;
+    this.retryAfter = options.retryAfter;
+  }
+}
+
+/** The URL that was wanted and the address that was asked for it. */
+export interface Asked {
+  readonly url: string;
+  readonly address: string;
+}
+
+export function isTransient(error: unknown): boolean {
+  return error instanceof TransferError && error.transient;
+}
+
+export function interrupted(cause?: unknown): KinaError {
+  return cause instanceof KinaError ? cause : new KinaError('interrupted', 'interrupted', { cause });
+}
+
+/** `URL`, and the mirror's address when that is what was asked. */
+export function describe(asked: Asked): string {
+  const url = redact(asked.url);
+  const address = redact(asked.address);
+  return url === address ? url : `${url} (asked ${address})`;
+}
+
+/** A definite "no such thing", by every server that stands for the URL. */
+export function notFound(url: string, addresses: readonly string[]): KinaError {
+  const asked = addresses.filter((address) => address !== url).map(redact);
+  return new KinaError('not-found', `${redact(url)} does not exist`, {
+    details: asked.map((address) => `asked ${address}`),
+    hint: asked.length
+      ? 'Check the version and the name; a mirror may lack files that upstream has.'
+      : 'Check the version and the name.',
+  });
+}
+
+export function offlineError(url: string): KinaError {
+  return new KinaError('offline', `${redact(url)} is not in the store, and the network is off limits`, {
+    hint: 'Run once without --offline.',
+  });
+}
+
+/** An answer that is neither success nor "not found". `says` is what the server wrote about it. */
+export function refused(
+  asked: Asked,
+  status: number,
+  headers: Readonly<Record<string, string>>,
+  says: string,
+): TransferError {
+  const transient = status === 408 || status === 429 || status >= 500;
+  const retryAfter = transient ? parseRetryAfter(headers['retry-after']) : undefined;
+  return new TransferError(`${describe(asked)}: the server answered ${status}`, {
+    transient,
+    retryAfter,
+    details: [
+      ...(says ? [`it says: ${says}`] : []),
+      ...(retryAfter ? [`it asks to come back in ${Math.ceil(retryAfter / 1000)} s`] : []),
+    ],
+    hint: transient
+      ? 'The server or a proxy is in trouble or busy. Try again later.'
+      : status === 401 || status === 403
+        ? 'The file is private or does not exist, or a proxy forbids it.'
+        : status === 407
+          ? 'The proxy wants a user and a password: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT.'
+          : 'The server does not accept this request.',
+  });
+}
+
+/** Turns whatever a connection threw into an error with words. KinaErrors pass unchanged. */
+export function explainFailure(error: unknown, asked: Asked): KinaError {
+  if (error instanceof KinaError) return error;
+  const reason = findReason(error);
+  return new TransferError(`${describe(asked)}: ${reason.text}`, {
+    transient: reason.transient,
+    hint: [reason.hint, proxyHint(asked.address)].filter(Boolean).join(' '),
+    cause: error,
+  });
+}
+
+interface Reason {
+  text: string;
+  transient: boolean;
+  hint: string;
+}
+
+const certificate =
+  /^(CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|CRL_|ERR_TLS_CERT|HOSTNAME_MISMATCH|INVALID_CA|ERROR_IN_CERT)/;
+
+function findReason(error: unknown): Reason {
+  const chain: Error[] = [];
+  for (let e = error; e instanceof Error && chain.length < 8; e = e.cause) {
+    chain.push(e);
+    if (e instanceof AggregateError) chain.push(...e.errors.filter((inner) => inner instanceof Error));
+  }
+  const code = chain.map((e) => ('code' in e ? String(e.code) : '')).find(Boolean) ?? '';
+  const text = chain.map((e) => e.message).find(Boolean) ?? String(error);
+  const has = (...codes: string[]) => chain.some((e) => isErrno(e, ...codes));
+
+  if (has('ENOTFOUND', 'ENODATA'))
+    return {
+      text: 'the host name is unknown',
+      transient: false,
+      hint: 'Check the name, DNS and the network; in a closed network use --mirror.',
+    };
+  if (has('EAI_AGAIN'))
+    return {
+      text: 'the name server does not answer',
+      transient: true,
+      hint: 'Check the network; in a closed network use --mirror.',
+    };
+  if (chain.some((e) => 'code' in e && certificate.test(String(e.code))))
+    return {
+      text: `the server's certificate is not trusted: ${text}`,
+      transient: false,
+      hint: 'If your network inspects TLS, name its CA in NODE_EXTRA_CA_CERTS=FILE.pem, or set NODE_USE_SYSTEM_CA=1.',
+    };
+  if (has('EPROTO') || code.startsWith('ERR_SSL'))
+    return {
+      text: `TLS failed: ${text}`,
+      transient: false,
+      hint: 'Perhaps the server speaks plain HTTP: check http or https.',
+    };
+  if (/^Proxy response \(\d+\)|^Proxy Authentication/.test(text))
+    return {
+      text: `the proxy refused: ${/\d+/.exec(text)?.[0] ?? text}`,
+      transient: /\(50[234]\)/.test(text),
+      hint: /407/.test(text) ? 'It wants a user and a password: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT.' : '',
+    };
+  if (has('ECONNREFUSED'))
+    return {
+      text: 'connection refused',
+      transient: true,
+      hint: 'Nothing listens there: check host, port and whether the server runs.',
+    };
+  if (has('UND_ERR_CONNECT_TIMEOUT', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ENETDOWN'))
+    return {
+      text: 'the server cannot be reached',
+      transient: true,
+      hint: 'Check the network; in a closed network use --mirror.',
+    };
+  if (has('UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'))
+    return { text: 'the server stopped sending', transient: true, hint: 'Try again; what was received is kept.' };
+  if (has('UND_ERR_INVALID_ARG', 'ERR_INVALID_URL')) return { text, transient: false, hint: '' };
+  return { text: `the connection broke off (${text})`, transient: true, hint: 'Try again; what was received is kept.' };
+}
+
+/** People forget that a proxy is set. Its credentials stay out of sight. */
+function proxyHint(address: string): string {
+  const name = address.startsWith('https:') ? 'HTTPS_PROXY' : 'HTTP_PROXY';
+  const proxy = process.env[name.toLowerCase()] || process.env[name];
+  return proxy && !address.startsWith('file:')
+    ? `${name} is ${redact(proxy)}; NO_PROXY lists the hosts to reach without it.`
+    : '';
+}
+
+/** Seconds or a date (RFC 9110, 10.2.3), as milliseconds from now. */
+function parseRetryAfter(value: string | undefined): number | undefined {
+  if (!value) return undefined;
+  if (/^\d+$/.test(value.trim())) return Number(value) * 1000;
+  const date = Date.parse(value);
+  return Number.isNaN(date) ? undefined : Math.max(0, date - Date.now());
+}
