@@ -1,0 +1,41 @@
+# shellcheck shell=sh
+# Control groups. On v2 there is nothing to do before systemd: the root group is not empty yet, so no controller can be
+# enabled; kubelet's unit does it later. On v1 kubelet's own root has to exist in every hierarchy before systemd starts.
+#
+# kubelet gets a root of its own (/kubelet, which the systemd driver spells /kubelet.slice), because it would otherwise
+# manage pods of another kubelet that shares the hierarchy.
+
+# $1: mount point of a v1 hierarchy. Makes kubelet's roots in it.
+make_kubelet_groups() {
+	for group in kubelet kubelet.slice; do
+		mkdir -p "$1/$group" || return 1
+		# A new cpuset is empty, and an empty cpuset takes no process (ENOSPC).
+		for file in cpuset.cpus cpuset.mems; do
+			[ ! -e "$1/$file" ] || cat "$1/$file" >"$1/$group/$file"
+		done
+		# systemd removes groups it does not know; a mount point it cannot.
+		mount --bind "$1/$group" "$1/$group" || return 1
+	done
+}
+
+prepare_cgroups() {
+	root=$KINA_ROOT/sys/fs/cgroup
+	if [ -e "$root/cgroup.controllers" ]; then
+		log_info 'detected cgroup v2'
+		return 0
+	fi
+	hierarchies=$(awk -v root="$root/" '$3 == "cgroup" && index($2, root) == 1 { print $2 }' "$KINA_ROOT/proc/self/mounts")
+	if [ -z "$hierarchies" ]; then
+		log_info 'no cgroups are mounted: leaving them to systemd'
+		return 0
+	fi
+	# kind waits for these very words on hosts with v1, where it may go on before systemd is up.
+	log_info 'detected cgroup v1'
+	if ! grep -Eq '^[0-9]+:([^:]*,)?cpu(,[^:]*)?:/$' "$KINA_ROOT/proc/self/cgroup"; then
+		log_warn 'no private cgroup namespace: start nodes with --cgroupns=private'
+	fi
+	mount --make-rprivate "$root"
+	for hierarchy in $hierarchies; do
+		make_kubelet_groups "$hierarchy" || log_warn "no group for kubelet in $hierarchy"
+	done
+}
