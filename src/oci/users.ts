@@ -52,7 +52,8 @@ export async function earliestUser(root: string): Promise<number | undefined> {
   return earliest;
 }
 
-async function isAlive(name: string, path: string): Promise<boolean> {
+/** Whether the process that named a file with `temporaryName` may still be at work on it; `path` is the file. */
+export async function isAlive(name: string, path: string): Promise<boolean> {
   const [host, pid] = name.split('-');
   if (host === hostMark()) return processExists(Number(pid));
   return Date.now() - ((await modified(path)) ?? 0) < day;
