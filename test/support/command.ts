@@ -85,8 +85,12 @@ export interface KinaResult extends CommandResult {
 const gnuTime = '/usr/bin/time';
 
 /** Runs the command line as users do, with the Node that runs the tests, in a clean environment. */
-export async function kina(args: readonly string[], options: CommandOptions = {}): Promise<KinaResult> {
-  const command = [process.execPath, join(projectRoot, 'bin/kina.js'), ...args];
+export async function kina(
+  args: readonly string[],
+  options: CommandOptions & { readonly umask?: string } = {},
+): Promise<KinaResult> {
+  const plain = [process.execPath, join(projectRoot, 'bin/kina.js'), ...args];
+  const command = options.umask ? ['sh', '-c', `umask ${options.umask}; exec "$@"`, 'sh', ...plain] : plain;
   if (!existsSync(gnuTime)) return { ...(await run(command, options)), peakMiB: undefined };
   const folder = await mkdtemp(join(tmpdir(), 'kina-time-'));
   try {

@@ -66,9 +66,9 @@ const machines: Readonly<Record<Architecture, Machine>> = {
   amd64: { qemu: 'qemu-system-x86_64', arguments: ['-M', 'q35', '-cpu', 'max'], console: 'ttyS0' },
 };
 
-/** The emulator that a platform needs. */
-export function emulatorOf(architecture: Architecture): string {
-  return machines[architecture].qemu;
+/** The requirements of `describeWith` for tests with a machine. */
+export function vmRequirements(architecture: Architecture): string[] {
+  return [machines[architecture].qemu, 'bsdtar', 'xz', 'mke2fs', 'root or fakeroot'];
 }
 
 /** Makes the disk, starts the machine and waits until it takes commands; init may still be busy then. */

@@ -1,0 +1,87 @@
+/**
+ * The build itself, on real input and from nothing: the same bytes wherever it runs, little memory, and archives that
+ * other people's tools read.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { check } from '../support/command.ts';
+import { type Built, buildImage, digestOf, kubernetes } from '../support/images.ts';
+import { describeWith } from '../support/requirements.ts';
+
+const both = [kubernetes.version, '--platform', 'linux/arm64,linux/amd64'];
+
+describeWith('both platforms from empty stores', ['full tier', 'bsdtar', 'shared mirror'], () => {
+  let folder: string;
+  let first: Built;
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'kina-build-'));
+    first = await buildImage('both', both, { store: join(folder, 'store') });
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  // Measured with GNU time, so of the whole process, on two gigabytes of input.
+  test.skipIf(process.platform !== 'linux')('peak memory stays under 400 MB', () => {
+    if (first.peakMiB === undefined) return console.log('SKIPPED: GNU time is not installed, memory was not measured');
+    expect(first.peakMiB * 1.048576).toBeLessThan(400);
+  });
+
+  test('nothing changed: the same digest in less than a second', async () => {
+    const again = await buildImage('both-again', both, { store: join(folder, 'store') });
+    expect(await digestOf(again.archive)).toBe(await digestOf(first.archive));
+    await rm(again.archive);
+    // Without the output, which has to be as large as the image.
+    const noOutput = await buildImage('both-again', [...both, '--dry-run'], { store: join(folder, 'store') });
+    console.log(`rebuild with output ${again.ms} ms, plan ${noOutput.ms} ms`);
+  });
+
+  test('the digest does not depend on folder, time zone, locale, umask or store', async () => {
+    const elsewhere = await buildImage('both-elsewhere', both, {
+      store: join(folder, 'other-store'),
+      cwd: folder,
+      umask: '077',
+      env: { TZ: 'Pacific/Chatham', LC_ALL: 'tr_TR.UTF-8' },
+    });
+    expect(await digestOf(elsewhere.archive)).toBe(await digestOf(first.archive));
+    await rm(elsewhere.archive);
+  });
+});
+
+const tools = ['full tier', 'skopeo', 'umoci', 'bsdtar', 'root', 'shared mirror'];
+
+describeWith("a two-platform archive in other people's tools", tools, () => {
+  let folder: string;
+  let archive: string;
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'kina-tools-'));
+    ({ archive } = await buildImage('both', both));
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  for (const architecture of ['amd64', 'arm64']) {
+    const choice = ['--override-os', 'linux', '--override-arch', architecture];
+
+    test(`skopeo finds ${architecture} in it`, async () => {
+      const found = JSON.parse(await check(['skopeo', ...choice, 'inspect', `oci-archive:${archive}`]));
+      expect(found).toMatchObject({ Architecture: architecture, Os: 'linux' });
+      const config = await check(['skopeo', ...choice, 'inspect', '--config', `oci-archive:${archive}`]);
+      expect(JSON.parse(config).config.Entrypoint).toEqual(['/usr/local/bin/entrypoint', '/sbin/init']);
+    });
+
+    test(`umoci unpacks ${architecture}`, async () => {
+      const layout = join(folder, architecture);
+      await check(['skopeo', '--insecure-policy', ...choice, 'copy', `oci-archive:${archive}`, `oci:${layout}:node`]);
+      await check(['umoci', 'unpack', '--image', `${layout}:node`, join(folder, `${architecture}-bundle`)]);
+      const version = await check(['cat', join(folder, `${architecture}-bundle/rootfs/kind/version`)]);
+      expect(version).toBe(kubernetes.version);
+    });
+  }
+
+  // docker 20.10 and podman 4.3 take the first entry of a manifest.json, whatever its platform.
+  test('it has no manifest.json', async () => {
+    expect((await check(['bsdtar', '-tf', archive])).split('\n')).not.toContain('manifest.json');
+  });
+});
