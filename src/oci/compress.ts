@@ -6,6 +6,7 @@
  * when the pieces are below 64 KiB. Input is therefore cut into equal pieces whatever the disk returns. zstd runs with
  * one thread per layer (its own threads would change the bytes); layers run side by side on Node's thread pool.
  */
+import { stat } from 'node:fs/promises';
 import type { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { constants, createGunzip, createGzip, createZstdCompress, createZstdDecompress } from 'node:zlib';
@@ -60,17 +61,14 @@ export async function compressLayer(
 export async function uncompressedLayer(store: Store, layer: Descriptor, diffId: Digest): Promise<Descriptor> {
   const plain = (size: number): Descriptor => ({ mediaType: mediaType.layer, digest: diffId, size });
   if (layer.digest === diffId) return plain(layer.size);
-  const known = await store.getRecord<{ size: number }>('uncompressed', diffId);
-  if (known && (await store.has(diffId, known.size))) return plain(known.size);
+  if (await store.has(diffId)) return plain((await stat(store.blobPath(diffId))).size);
 
   const decompressor = decompressorFor(layer);
   let written: Written | undefined;
   await pipeline(store.verified(layer.digest, layer.size), decompressor, async (source) => {
     written = await store.write(source, { digest: diffId });
   });
-  const { size } = written as unknown as Written;
-  await store.putRecord('uncompressed', diffId, { digest: diffId, size });
-  return plain(size);
+  return plain((written as unknown as Written).size);
 }
 
 function decompressorFor(layer: Descriptor): Transform {
