@@ -152,12 +152,14 @@ export class Store {
   }
 
   /**
-   * Moves a finished file (a download) into the store after hashing it. Throws `integrity`, and leaves the file where
-   * it is, when it is not what is expected.
+   * Moves a finished file (a download) into the store after hashing it, unless the caller has hashed every byte while
+   * writing it (`hashed`). Throws `integrity`, and leaves the file where it is, when it is not what is expected.
    */
-  async adopt(file: string, expected: { digest: Digest; size?: number | undefined }): Promise<void> {
-    const actual = await hashStream(createReadStream(file, { highWaterMark: 1 << 20 }));
-    if (mismatch(expected, actual)) throw differs(expected, actual.digest, actual.size, file);
+  async adopt(file: string, expected: { digest: Digest; size?: number | undefined }, hashed = false): Promise<void> {
+    if (!hashed) {
+      const actual = await hashStream(createReadStream(file, { highWaterMark: 1 << 20 }));
+      if (mismatch(expected, actual)) throw differs(expected, actual.digest, actual.size, file);
+    }
     const temporary = this.temporaryPath();
     try {
       await rename(file, temporary);
