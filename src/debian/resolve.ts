@@ -144,7 +144,7 @@ class Resolver {
   }
 
   #parseRequest(text: string): string {
-    const match = /^([a-z0-9][a-z0-9+.-]+)(?:=(\S+)|\/(\S+))?$/.exec(text);
+    const match = /^([a-z0-9][a-z0-9+.-]*)(?:=(\S+)|\/(\S+))?$/.exec(text);
     if (!match)
       throw new KinaError('recipe', `not a package name: ${JSON.stringify(text)}`, {
         hint: 'Write NAME, NAME=VERSION or NAME/SUITE.',

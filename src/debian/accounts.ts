@@ -1,0 +1,199 @@
+/**
+ * passwd, group and their shadows: base-passwd's masters, then `sysusers.d`, then what scripts would have called `adduser`
+ * for, then the recipe's users.
+ *
+ * Files in a node carry numeric ids that live on in volumes, so ids must not depend on which packages happen to be
+ * there: well-known system accounts have fixed numbers below, and only unknown ones are handed out, downwards as
+ * systemd-sysusers does, in the order of their names.
+ */
+import { KinaError } from '../host/errors.ts';
+import { comparePaths } from '../tree/tree.ts';
+import type { AccountWishes, GroupWish, UserWish } from './sysusers.ts';
+
+export interface User {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly gecos: string;
+  readonly home: string;
+  readonly shell: string;
+  /** As in shadow(5): `*` and `!*` allow no password. */
+  readonly password: string;
+  readonly locked?: boolean;
+}
+export interface Group {
+  readonly name: string;
+  readonly gid: number;
+  readonly members: string[];
+}
+
+/**
+ * Numbers for accounts that packages ask for without naming one. Debian leaves 100-999 to the machine; these follow
+ * what systemd-sysusers gives on a fresh Debian 13 where it can, and never change.
+ */
+const wellKnown: Readonly<Record<string, number>> = {
+  'systemd-journal': 999,
+  'systemd-network': 998,
+  messagebus: 997,
+  'systemd-resolve': 996,
+  'systemd-timesync': 995,
+  input: 994,
+  sgx: 993,
+  clock: 992,
+  kvm: 991,
+  render: 990,
+  'systemd-coredump': 989,
+  'systemd-oom': 988,
+  polkitd: 987,
+  _rpc: 986,
+  statd: 985,
+  _chrony: 984,
+  sshd: 983,
+  _ssh: 982,
+  tss: 981,
+};
+const firstFree = 979;
+
+/** Accounts that maintainer scripts make with `adduser` instead of `sysusers.d`, by package. */
+const scripted: Readonly<Record<string, readonly UserWish[]>> = {
+  rpcbind: [{ name: '_rpc', group: 'nogroup', home: '/run/rpcbind' }],
+  'nfs-common': [{ name: 'statd', group: 'nogroup', home: '/var/lib/nfs' }],
+  chrony: [{ name: '_chrony', gecos: 'Chrony daemon', home: '/var/lib/chrony' }],
+  'openssh-server': [{ name: 'sshd', group: 'nogroup', home: '/run/sshd' }],
+  apt: [{ name: '_apt', uid: 42, group: 'nogroup', home: '/nonexistent' }],
+  'dbus-system-bus-common': [{ name: 'messagebus', home: '/nonexistent' }],
+};
+
+/** What `adduser` would have made for these packages. */
+export function scriptedAccounts(packages: readonly string[]): AccountWishes {
+  return { users: packages.flatMap((name) => scripted[name] ?? []), groups: [], members: [] };
+}
+
+export class Accounts {
+  readonly users = new Map<string, User>();
+  readonly groups = new Map<string, Group>();
+  readonly #uids = new Set<number>();
+  readonly #gids = new Set<number>();
+
+  /** Reads passwd(5) and group(5) texts, such as base-passwd's masters. */
+  addMasters(passwd: string, group: string): void {
+    for (const line of lines(passwd)) {
+      const [name, password, uid, gid, gecos, home, shell] = line.split(':') as [string, ...string[]];
+      if (shell === undefined) throw malformed('passwd', line);
+      this.#putUser({
+        name,
+        uid: Number(uid),
+        gid: Number(gid),
+        gecos: gecos as string,
+        home: home as string,
+        shell,
+        password: password as string,
+      });
+    }
+    for (const line of lines(group)) {
+      const [name, , gid, members] = line.split(':') as [string, ...string[]];
+      if (members === undefined) throw malformed('group', line);
+      this.#putGroup({ name, gid: Number(gid), members: members.split(',').filter((m) => m !== '') });
+    }
+  }
+
+  /** Adds what is not there yet, in the order of names; who asks first is irrelevant. */
+  addWishes(wishes: readonly AccountWishes[]): void {
+    const groups = merge<GroupWish>(wishes.flatMap((w) => w.groups));
+    const users = merge<UserWish>(wishes.flatMap((w) => w.users));
+    // Fixed numbers first, so that allocation never takes one that somebody names.
+    for (const group of groups) if (group.gid !== undefined) this.#addGroup(group);
+    for (const user of users) if (user.uid !== undefined) this.#addUser(user);
+    for (const group of groups) this.#addGroup(group);
+    for (const user of users) this.#addUser(user);
+    for (const { user, group } of wishes.flatMap((w) => w.members)) {
+      if (!this.users.has(user)) this.#addUser({ name: user });
+      if (!this.groups.has(group)) this.#addGroup({ name: group });
+      const { members } = this.groups.get(group) as Group;
+      if (!members.includes(user)) members.push(user);
+    }
+  }
+
+  /** The four files. `day`: days since 1970 for shadow's last change; 0 would force a change of password, so it is left out. */
+  render(day: number): { passwd: string; group: string; shadow: string; gshadow: string } {
+    const changed = day > 0 ? String(day) : '';
+    const users = [...this.users.values()].sort((a, b) => a.uid - b.uid || comparePaths(a.name, b.name));
+    const groups = [...this.groups.values()].sort((a, b) => a.gid - b.gid || comparePaths(a.name, b.name));
+    const text = (rows: string[]) => rows.map((row) => `${row}\n`).join('');
+    return {
+      passwd: text(users.map((u) => `${u.name}:x:${u.uid}:${u.gid}:${u.gecos}:${u.home}:${u.shell}`)),
+      group: text(groups.map((g) => `${g.name}:x:${g.gid}:${[...g.members].sort(comparePaths).join(',')}`)),
+      shadow: text(users.map((u) => `${u.name}:${u.password}:${changed}:0:99999:7::${u.locked ? 1 : ''}:`)),
+      gshadow: text(groups.map((g) => `${g.name}:*::${[...g.members].sort(comparePaths).join(',')}`)),
+    };
+  }
+
+  #addGroup(wish: GroupWish): void {
+    if (this.groups.has(wish.name)) return;
+    const gid = wish.gid ?? this.#allocate(wish.name);
+    this.#putGroup({ name: wish.name, gid, members: [] });
+  }
+
+  #addUser(wish: UserWish): void {
+    if (this.users.has(wish.name)) return;
+    let gid: number;
+    let { uid } = wish;
+    if (typeof wish.group === 'number') gid = wish.group;
+    else if (wish.group !== undefined) {
+      if (!this.groups.has(wish.group)) this.#addGroup({ name: wish.group });
+      gid = (this.groups.get(wish.group) as Group).gid;
+    } else {
+      // As systemd-sysusers: the group of the same name, and one number for both where it is free.
+      const own = this.groups.get(wish.name)?.gid;
+      if (own !== undefined && !this.#uids.has(own)) uid ??= own;
+      uid ??= this.#allocate(wish.name);
+      if (own === undefined) this.#putGroup({ name: wish.name, gid: uid, members: [] });
+      gid = (this.groups.get(wish.name) as Group).gid;
+    }
+    this.#putUser({
+      name: wish.name,
+      uid: uid ?? this.#allocate(wish.name),
+      gid,
+      gecos: wish.gecos ?? '',
+      home: wish.home ?? '/',
+      shell: wish.shell ?? '/usr/sbin/nologin',
+      password: wish.password ?? '!*',
+      ...(wish.locked ? { locked: true } : {}),
+    });
+  }
+
+  #allocate(name: string): number {
+    const free = (id: number) => !this.#uids.has(id) && !this.#gids.has(id);
+    const known = wellKnown[name];
+    if (known !== undefined && free(known)) return known;
+    for (let id = firstFree; id >= 100; id--) if (free(id)) return id;
+    throw new KinaError('debian', `no system id is left for ${name}`);
+  }
+
+  #putUser(user: User): void {
+    if (!Number.isSafeInteger(user.uid) || !Number.isSafeInteger(user.gid)) throw malformed('passwd', user.name);
+    this.users.set(user.name, user);
+    this.#uids.add(user.uid);
+  }
+
+  #putGroup(group: Group): void {
+    if (!Number.isSafeInteger(group.gid)) throw malformed('group', group.name);
+    this.groups.set(group.name, group);
+    this.#gids.add(group.gid);
+  }
+}
+
+/** One wish per name, sorted; the most specific facts win over silence. */
+function merge<T extends { readonly name: string }>(wishes: readonly T[]): T[] {
+  const byName = new Map<string, T>();
+  for (const wish of wishes) byName.set(wish.name, { ...wish, ...byName.get(wish.name) });
+  return [...byName.values()].sort((a, b) => comparePaths(a.name, b.name));
+}
+
+function lines(text: string): string[] {
+  return text.split('\n').filter((line) => line !== '');
+}
+
+function malformed(file: string, line: string): KinaError {
+  return new KinaError('debian', `cannot read the ${file} line ${JSON.stringify(line)}`);
+}

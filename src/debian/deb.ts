@@ -1,0 +1,172 @@
+/**
+ * Reading binary packages (deb(5)): an ar file with `debian-binary`, `control.tar.*`, `data.tar.*`, without dpkg.
+ *
+ * Paths become usr-merged here: a file that the package calls `/bin/mount` is `usr/bin/mount` in the tree, because a
+ * layer that names `/bin` would replace the link to `usr/bin`. dpkg's file list keeps the package's own spelling.
+ */
+import { createHash } from 'node:crypto';
+import type { Fetched } from '../artifacts/artifact.ts';
+import { KinaError } from '../host/errors.ts';
+import { readArMembers } from '../tree/ar.ts';
+import { type Entry, type FileEntry, readAll, readContent } from '../tree/entry.ts';
+import type { Unpacker } from '../tree/unpack.ts';
+import { parseStanza, required, type Stanza } from './deb822.ts';
+import { parseRelations } from './relations.ts';
+
+/** One package as it is installed: what dpkg's database and the account and script rules need. */
+export interface InstalledPackage {
+  readonly name: string;
+  readonly version: string;
+  /** `amd64`, `arm64` or `all`. */
+  readonly architecture: string;
+  /** `same` makes dpkg name its files `NAME:ARCHITECTURE`. */
+  readonly multiArch: string;
+  readonly control: Stanza;
+  /** The control fields in their order and spelling, with continuation lines. */
+  readonly fields: readonly (readonly [name: string, value: string])[];
+  /** Control members as dpkg keeps them: scripts, conffiles, triggers, md5sums (without what was pruned) … */
+  readonly members: ReadonlyMap<string, Buffer>;
+  /** Absolute paths as in the package, `/.` first, without what was pruned. */
+  readonly paths: readonly string[];
+  /** Configuration files and the MD5 of what the package ships. */
+  readonly conffiles: ReadonlyMap<string, string>;
+}
+
+/** A package's files and what is known about it. */
+export interface UnpackedPackage {
+  readonly installed: InstalledPackage;
+  readonly entries: readonly Entry[];
+}
+
+export interface UnpackOptions {
+  readonly unpacker: Unpacker;
+  /** Whether a path (usr-merged, no leading slash) stays; see `pruner`. */
+  readonly keep: (path: string) => boolean;
+}
+
+/** Reads one package. Throws `archive` when it is no Debian package or not the one that was asked for. */
+export async function unpackPackage(fetched: Fetched, options: UnpackOptions): Promise<UnpackedPackage> {
+  const { artifact, path } = fetched;
+  const from = `${artifact.name} (${artifact.url.slice(artifact.url.lastIndexOf('/') + 1)})`;
+  const members = await readArMembers(path);
+  const part = (prefix: string) => {
+    const member = members.find(({ name }) => name === prefix || name.startsWith(`${prefix}.`));
+    if (!member) throw damaged(from, `has no ${prefix}`);
+    return member;
+  };
+  if (members[0]?.name !== 'debian-binary') throw damaged(from, 'does not begin with debian-binary');
+  const unpack = async (prefix: string, owner: string) => {
+    const { offset, size } = part(prefix);
+    return await options.unpacker.unpack(`${artifact.digest}/${prefix}`, { owner, file: path, offset, size });
+  };
+  const controlFiles = new Map<string, Buffer>();
+  for (const entry of await unpack('control.tar', artifact.name))
+    if (entry.type === 'file') controlFiles.set(entry.path, await readAll(entry.content));
+  const controlText = controlFiles.get('control')?.toString('utf8');
+  if (controlText === undefined) throw damaged(from, 'has no control file');
+  const control = parseStanza(controlText, from);
+  const name = required(control, 'Package', from);
+  if (artifact.version !== undefined && required(control, 'Version', from) !== artifact.version)
+    throw damaged(from, `is version ${control.get('version')}, not ${artifact.version}`);
+
+  const shipped = await unpack('data.tar', `deb:${name}`);
+  const kept = shipped.filter((entry) => options.keep(merged(entry.path)));
+  const installed: InstalledPackage = {
+    name,
+    version: required(control, 'Version', from),
+    architecture: required(control, 'Architecture', from),
+    multiArch: control.get('multi-arch') ?? 'no',
+    control,
+    fields: fieldsInOrder(controlText),
+    members: keptMembers(controlFiles, options.keep),
+    paths: ['/.', ...kept.map((entry) => `/${entry.path}`)],
+    conffiles: await conffileDigests(controlFiles, shipped),
+  };
+  return { installed, entries: kept.flatMap(mergedEntry) };
+}
+
+/** The name of a package's files in dpkg's `info` folder. */
+export function infoName(installed: InstalledPackage): string {
+  return installed.multiArch === 'same' ? `${installed.name}:${installed.architecture}` : installed.name;
+}
+
+/** Whether `a` may take over files of `b` (`Replaces`, Policy 7.6.1). */
+export function replaces(a: InstalledPackage, b: InstalledPackage, order: (x: string, y: string) => number): boolean {
+  return parseRelations(a.control.get('replaces'), a.architecture, a.name).some(([relation]) => {
+    if (relation?.name !== b.name) return false;
+    if (!relation.relation) return true;
+    const difference = order(b.version, relation.version as string);
+    return relation.relation === '<<'
+      ? difference < 0
+      : relation.relation === '<='
+        ? difference <= 0
+        : difference === 0;
+  });
+}
+
+/** Folders that the merged /usr has only as links. */
+const aliased = /^(bin|sbin|lib|lib32|lib64|libo32|libx32)(?=\/|$)/;
+
+function merged(path: string): string {
+  return path.replace(aliased, 'usr/$1');
+}
+
+function mergedEntry(entry: Entry): Entry[] {
+  const path = merged(entry.path);
+  // base-files of Debian 13 ships the links themselves; they stay. A directory of that name is one below usr.
+  if (entry.type === 'symlink' && path === `usr/${entry.path}`) return [entry];
+  if (entry.type === 'hardlink') return [{ ...entry, path, target: merged(entry.target) }];
+  return [{ ...entry, path }];
+}
+
+function keptMembers(files: ReadonlyMap<string, Buffer>, keep: (path: string) => boolean): Map<string, Buffer> {
+  const kept = new Map<string, Buffer>();
+  for (const [name, content] of [...files].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    if (name === 'control') continue;
+    if (name !== 'md5sums') kept.set(name, content);
+    else {
+      const lines = content.toString('utf8').split('\n');
+      const left = lines.filter((line) => line !== '' && keep(merged(line.slice(34))));
+      kept.set(name, Buffer.from(left.map((line) => `${line}\n`).join('')));
+    }
+  }
+  return kept;
+}
+
+async function conffileDigests(
+  members: ReadonlyMap<string, Buffer>,
+  entries: readonly Entry[],
+): Promise<Map<string, string>> {
+  const digests = new Map<string, string>();
+  const files = new Map(entries.filter((e): e is FileEntry => e.type === 'file').map((e) => [`/${e.path}`, e]));
+  for (const line of (members.get('conffiles')?.toString('utf8') ?? '').split('\n')) {
+    // A flag may stand before the path: `remove-on-upgrade /etc/x` (deb-conffiles(5)) ships nothing.
+    const path = line.trim();
+    const entry = files.get(path);
+    if (!path.startsWith('/') || !entry) continue;
+    const hash = createHash('md5');
+    for await (const chunk of readContent(entry.content)) hash.update(chunk);
+    digests.set(path, hash.digest('hex'));
+  }
+  return digests;
+}
+
+function fieldsInOrder(text: string): [string, string][] {
+  const fields: [string, string][] = [];
+  for (const line of text.split('\n')) {
+    const last = fields.at(-1);
+    if (line.trim() === '') continue;
+    if (/^[ \t]/.test(line) && last) last[1] += `\n${line}`;
+    else {
+      const colon = line.indexOf(':');
+      fields.push([line.slice(0, colon), line.slice(colon + 1).trim()]);
+    }
+  }
+  return fields;
+}
+
+function damaged(from: string, what: string): KinaError {
+  return new KinaError('archive', `the package ${from} ${what}`, {
+    hint: 'The archive serves something else than its index promises; report it.',
+  });
+}

@@ -1,0 +1,27 @@
+/** The text of a compressed index in one buffer of exactly the size that the signed index promises. */
+import { createHash } from 'node:crypto';
+import { KinaError } from '../host/errors.ts';
+import { decompressFile } from '../tree/decompress.ts';
+
+/** Decompresses `file` and checks size and SHA-256 (hexadecimal) of what comes out. Throws `integrity`. */
+export async function decompressIndex(
+  file: string,
+  packedSize: number,
+  promised: { readonly size: number; readonly sha256: string },
+  from: string,
+): Promise<Buffer> {
+  const text = Buffer.allocUnsafe(promised.size);
+  const hash = createHash('sha256');
+  let at = 0;
+  for await (const chunk of decompressFile(file, { offset: 0, size: packedSize, limit: promised.size })) {
+    if (at + chunk.length > promised.size) break;
+    chunk.copy(text, at);
+    hash.update(chunk);
+    at += chunk.length;
+  }
+  if (at === promised.size && hash.digest('hex') === promised.sha256) return text;
+  throw new KinaError('integrity', `the ${from} is not what the signed index promises`, {
+    details: [`expected ${promised.size} bytes, SHA-256 ${promised.sha256}`, `got ${at} bytes`],
+    hint: 'The mirror is being updated or is broken; try again in some minutes or use another one.',
+  });
+}

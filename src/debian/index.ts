@@ -1,0 +1,146 @@
+/**
+ * The room's front door for planning: signed indexes of several suites, read once per change of the archive.
+ *
+ * A closure is cached under the digests of the signed indexes and the request, so planning again reads the `InRelease`
+ * files (150 KB each) and nothing else; the `Packages` files (60 MB unpacked) are only opened when something changed.
+ */
+import type { Artifact, Digest, Fetched } from '../artifacts/artifact.ts';
+import { KinaError } from '../host/errors.ts';
+import { digestOf } from '../host/json.ts';
+import { type ArchiveSpec, archivePath, snapshotUrl } from './archive.ts';
+import { decompressIndex } from './decompress.ts';
+import { PackageIndex } from './packages.ts';
+import { type Release, verifyRelease } from './release.ts';
+import { type ClosureRequest, resolveClosure, type SelectedPackage, type SuiteIndex } from './resolve.ts';
+
+/** Where resolutions are kept between runs; keys are digests. Losing an entry costs time, nothing else. */
+export interface IndexCache {
+  get(key: Digest): Promise<unknown>;
+  put(key: Digest, value: unknown): Promise<void>;
+}
+
+/** How this room reaches the outside. URLs are `debian:` URLs, see `archiveUrl`. */
+export interface ArchiveContext {
+  /** A small document, whole. */
+  fetchBytes(url: string): Promise<Buffer>;
+  /** A file of known size and digest, verified, in the store. */
+  fetchFile(artifact: Artifact): Promise<Fetched>;
+  readonly cache?: IndexCache;
+  /** The time to judge signatures and `Valid-Until` by. */
+  readonly now?: Date;
+}
+
+export interface OpenArchive {
+  readonly spec: ArchiveSpec;
+  readonly release: Release;
+}
+
+/** Reads and verifies the signed index of every suite. */
+export async function openArchives(specs: readonly ArchiveSpec[], context: ArchiveContext): Promise<OpenArchive[]> {
+  return await Promise.all(
+    specs.map(async (spec) => {
+      const document = await context.fetchBytes(archivePath(spec.archive, `dists/${spec.suite}/InRelease`));
+      return { spec, release: await verifyRelease(document, spec, context.now) };
+    }),
+  );
+}
+
+/** What `planPackages` needs besides the indexes. */
+export type PackageRequest = Omit<ClosureRequest, 'indexes'>;
+
+/** A package to install, ready for a lock. */
+export interface PlannedPackage {
+  readonly artifact: Artifact;
+  readonly architecture: string;
+  readonly suite: string;
+  /** Date of the signed index it was chosen from, ISO 8601. */
+  readonly released: string;
+  readonly source: string;
+  readonly because: readonly string[];
+}
+
+/** The closure of a request as artifacts, from the cache when no signed index has changed. */
+export async function planPackages(
+  archives: readonly OpenArchive[],
+  request: PackageRequest,
+  context: ArchiveContext,
+): Promise<PlannedPackage[]> {
+  const key = digestOf({
+    kind: 'debian-closure/1',
+    request,
+    indexes: archives.map(({ spec: { archive, suite, components, priority }, release }) => ({
+      archive,
+      suite,
+      components,
+      priority: priority ?? null,
+      digest: release.digest,
+    })),
+  });
+  const known = (await context.cache?.get(key)) as PlannedPackage[] | undefined;
+  if (known) return known;
+  const indexes: SuiteIndex[] = [];
+  // One after the other: two decompressed indexes at once would be the peak of kina's memory.
+  for (const open of archives) indexes.push(...(await readIndexes(open, request.architecture, context)));
+  const planned = resolveClosure({ ...request, indexes }).map(plannedPackage);
+  await context.cache?.put(key, planned);
+  return planned;
+}
+
+/** The `Packages` files of one suite. */
+export async function readIndexes(
+  { spec, release }: OpenArchive,
+  architecture: string,
+  context: ArchiveContext,
+): Promise<SuiteIndex[]> {
+  const indexes: SuiteIndex[] = [];
+  for (const component of spec.components) {
+    const name = `${component}/binary-${architecture}/Packages`;
+    const plain = release.files.get(name);
+    const packed = release.files.get(`${name}.xz`);
+    if (!plain || !packed)
+      throw new KinaError('debian', `${spec.archive} ${spec.suite} has no ${component} for ${architecture}`, {
+        hint: `It has ${release.components.join(', ')} for ${release.architectures.join(', ')}.`,
+      });
+    const folder = `dists/${spec.suite}/${component}/binary-${architecture}`;
+    const [byHash, byName] = [`${folder}/by-hash/SHA256/${packed.sha256}`, `${folder}/Packages.xz`];
+    const fetched = await context.fetchFile({
+      name: `Packages of ${spec.suite}/${component} ${architecture}`,
+      url: archivePath(spec.archive, release.byHash ? byHash : byName),
+      size: packed.size,
+      digest: `sha256:${packed.sha256}`,
+      verifiedBy: `OpenPGP ${release.signedBy}`,
+      ...(release.byHash ? { fallbacks: [archivePath(spec.archive, byName)] } : {}),
+    });
+    const from = `Packages of ${spec.archive} ${spec.suite}/${component} ${architecture}`;
+    const text = await decompressIndex(fetched.path, packed.size, plain, from);
+    indexes.push({
+      archive: spec.archive,
+      suite: spec.suite,
+      codename: release.codename,
+      component,
+      priority: spec.priority ?? 500,
+      released: release.date,
+      packages: new PackageIndex(text, architecture, from),
+    });
+  }
+  return indexes;
+}
+
+function plannedPackage({ record, archive, suite, released, because }: SelectedPackage): PlannedPackage {
+  return {
+    artifact: {
+      name: record.name,
+      version: record.version,
+      url: archivePath(archive, record.filename),
+      size: record.size,
+      digest: `sha256:${record.sha256}`,
+      verifiedBy: 'OpenPGP',
+      fallbacks: [snapshotUrl(archive, record.filename, released)],
+    },
+    architecture: record.architecture,
+    suite,
+    released: released.toISOString(),
+    source: record.source,
+    because,
+  };
+}
