@@ -1,0 +1,84 @@
+/**
+ * Upstream's checksum files, in the shapes that projects publish: the bare digest (dl.k8s.io), `DIGEST  FILE` lists as
+ * sha256sum writes them (containerd, CNI plugins), the same inside an OpenPGP clear-signed text (runc), and
+ * `SHA256 (FILE) = DIGEST` as BSD and OpenSSL write them.
+ */
+import { KinaError } from '../host/errors.ts';
+
+export interface Checksum {
+  readonly algorithm: 'sha256' | 'sha512';
+  /** Lower-case hex. */
+  readonly hex: string;
+}
+interface Line {
+  readonly name: string;
+  readonly hex: string;
+}
+
+/** By the number of hex digits. MD5 and SHA-1 are known only to be named when they are refused. */
+const algorithms: Readonly<Record<number, string>> = {
+  32: 'md5',
+  40: 'sha1',
+  56: 'sha224',
+  64: 'sha256',
+  96: 'sha384',
+  128: 'sha512',
+};
+
+/**
+ * The checksum of `file` (a name without folders) in `text`; SHA-256 when there are several kinds. `where` names the
+ * checksum file in errors. Throws `integrity` when the file is not listed, listed with different digests, or only with
+ * digests too weak to trust.
+ */
+export function findChecksum(text: string, file: string, where: string): Checksum {
+  const bare = /^\s*([0-9a-f]{32,128})\s*$/i.exec(text)?.[1];
+  const lines = bare ? [{ name: file, hex: bare.toLowerCase() }] : parseLines(text);
+  const exact = lines.filter((line) => line.name === file);
+  // `sha256sum dist/*` writes paths; `sha256sum < file` writes a dash, which can only mean the one file there is.
+  const near = lines.filter((line) => baseName(line.name) === file || (line.name === '-' && lines.length === 1));
+  const found = exact.length ? exact : near;
+  for (const algorithm of ['sha256', 'sha512'] as const) {
+    const digests = new Set(found.filter((line) => algorithms[line.hex.length] === algorithm).map((line) => line.hex));
+    if (digests.size > 1)
+      throw new KinaError('integrity', `${where} lists ${file} with different ${algorithm} digests`, {
+        details: found.map((line) => `${line.name}: ${line.hex}`),
+        hint: 'Give the digest itself: checksum: { sha256: … }.',
+      });
+    for (const hex of digests) return { algorithm, hex };
+  }
+  if (found.length)
+    throw new KinaError(
+      'integrity',
+      `${where} has only ${algorithms[found[0]!.hex.length] ?? 'unknown'} digests for ${file}`,
+      {
+        hint: 'SHA-256 or SHA-512 is needed. Compute it from a copy you trust and give checksum: { sha256: … }.',
+      },
+    );
+  throw new KinaError('integrity', `${where} does not list ${file}`, {
+    details: lines.length ? [`it lists ${listed(lines)}`] : ['it has no checksums at all'],
+    hint: 'Check the checksum URL of this artifact.',
+  });
+}
+
+function parseLines(text: string): Line[] {
+  const lines: Line[] = [];
+  for (const raw of text.split(/\r?\n/)) {
+    if (raw === '-----BEGIN PGP SIGNATURE-----') break;
+    const line = raw.replace(/^- /, ''); // dash-escaped text (RFC 9580, 7.2)
+    const bsd = /^\s*\S+\s?\((.+)\)\s*=\s*([0-9a-f]+)\s*$/i.exec(line);
+    // A leading backslash marks escaped names, `*` a file read in binary mode (coreutils, "md5sum invocation").
+    const gnu = /^\\?([0-9a-f]+)[ \t]+\*?(\S.*?)\s*$/i.exec(line);
+    const [name, hex] = bsd ? [bsd[1], bsd[2]] : [gnu?.[2], gnu?.[1]];
+    if (name && hex && algorithms[hex.length]) lines.push({ name: name.replace(/^\.\//, ''), hex: hex.toLowerCase() });
+  }
+  return lines;
+}
+
+function baseName(path: string): string {
+  return path.slice(Math.max(path.lastIndexOf('/'), path.lastIndexOf('\\')) + 1);
+}
+
+function listed(lines: readonly Line[]): string {
+  const names = [...new Set(lines.map((line) => line.name))];
+  return names.length > 8 ? `${names.slice(0, 8).join(', ')} and ${names.length - 8} more` : names.join(', ');
+}
