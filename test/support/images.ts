@@ -30,15 +30,19 @@ export interface Built extends KinaResult {
   readonly archive: string;
 }
 
+export interface BuildOptions extends CommandOptions {
+  readonly umask?: string;
+  /** The store's folder; the shared one when absent. */
+  readonly store?: string;
+  /** False: the image stays in the store, no archive is written. */
+  readonly output?: boolean;
+}
+
 /**
  * Runs `kina build node-image ARGUMENTS` into an OCI archive `NAME.tar` in the test cache; throws when it fails. The
  * shared mirror is served while it runs.
  */
-export async function buildImage(
-  name: string,
-  args: readonly string[],
-  options: CommandOptions & { readonly umask?: string; readonly store?: string } = {},
-): Promise<Built> {
+export async function buildImage(name: string, args: readonly string[], options: BuildOptions = {}): Promise<Built> {
   const folder = join(testCache, 'images');
   await mkdir(folder, { recursive: true });
   const archive = join(folder, `${name}.tar`);
@@ -48,7 +52,8 @@ export async function buildImage(
   try {
     const result = await kina(
       [
-        ...['build', 'node-image', ...args, '--output', `type=oci-archive,dest=${archive}`],
+        ...['build', 'node-image', ...args],
+        ...(options.output === false ? [] : ['--output', `type=oci-archive,dest=${archive}`]),
         ...['--debian-mirror', debianMirror, ...(mirror ? ['--mirror', mirror.url] : [])],
       ],
       { ...options, env: { KINA_CACHE_DIR: options.store ?? sharedStore, ...options.env } },
