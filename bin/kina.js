@@ -1,2 +1,17 @@
 #!/usr/bin/env node
-console.log('hi', process.version, process.argv.slice(2));
+// Checks the Node version before anything is imported: newer syntax and modules would fail with words nobody understands.
+const [major, minor] = process.versions.node.split('.').map(Number);
+if (major < 22 || (major === 22 && minor < 19)) {
+  process.stderr.write(
+    `kina: Node.js ${process.versions.node} is too old, 22.19 or later is needed.\n` +
+      'Install a current one from https://nodejs.org, or in a clone of kina run it as `npm run -s kina -- ...`,\n' +
+      'which uses the Node.js that `npm ci` installs with the project.\n',
+  );
+  process.exit(1);
+}
+const { main } = await import('../dist/cli/main.js').catch((error) => {
+  if (error?.code !== 'ERR_MODULE_NOT_FOUND' || !String(error.message).includes('/dist/cli/main.js')) throw error;
+  process.stderr.write('kina: not built yet; run `npm ci` (or `npm run build`) in the folder of kina first.\n');
+  process.exit(1);
+});
+await main(process.argv.slice(2));

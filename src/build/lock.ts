@@ -1,0 +1,212 @@
+/**
+ * The lock: the plan's pins as a file that people commit. One line per artifact, sorted, so that a diff says which
+ * package or binary changed; canonical upstream addresses only, so that it is worth the same behind any mirror.
+ */
+import { readFile } from 'node:fs/promises';
+import { parseDocument } from 'yaml';
+import { z } from 'zod';
+import { isErrno, KinaError } from '../host/errors.ts';
+import { atomicWrite } from '../host/files.ts';
+import { digestOf } from '../host/json.ts';
+import { noPins, type Pins } from '../layers/step.ts';
+import { formatPlatform } from '../oci/platform.ts';
+import type { Locked, Plan } from './plan/plan.ts';
+
+const digest = z
+  .string()
+  .regex(/^sha256:[0-9a-f]{64}$/)
+  .transform((d) => d as `sha256:${string}`);
+const artifactSchema = z.strictObject({
+  name: z.string(),
+  version: z.string().optional(),
+  url: z.string(),
+  size: z.int().min(0),
+  digest,
+  verifiedBy: z.string(),
+  fallbacks: z.array(z.string()).optional(),
+});
+const stepSchema = z.strictObject({
+  step: digest,
+  components: z.record(z.string(), z.string()).optional(),
+  inputs: z.record(z.string(), z.string()).optional(),
+  notes: z.record(z.string(), z.string()).optional(),
+  absent: z.array(z.string()).optional(),
+  artifacts: z.array(artifactSchema).optional(),
+});
+const lockSchema = z.strictObject({
+  version: z.literal(1),
+  recipe: z.string(),
+  kubernetes: z.string().optional(),
+  variables: z.record(z.string(), z.string()),
+  platforms: z.record(z.string(), z.record(z.string(), stepSchema)),
+});
+export type Lock = z.infer<typeof lockSchema>;
+
+/** The plan's pins. Variables that only describe the platform or come from the version table are left out. */
+export function lockOf(plan: Plan, set: Readonly<Record<string, string>>): Lock {
+  const platforms: Lock['platforms'] = {};
+  for (const { platform, layers } of plan.platforms) {
+    const steps: Lock['platforms'][string] = {};
+    for (const step of layers.flatMap((l) => l.steps)) {
+      const { artifacts, components, inputs, notes, absent } = step.pins;
+      steps[step.id] = {
+        step: step.digest as `sha256:${string}`,
+        ...(Object.keys(components).length ? { components: { ...components } } : {}),
+        ...(Object.keys(inputs).length ? { inputs: { ...inputs } } : {}),
+        ...(Object.keys(notes).length ? { notes: { ...notes } } : {}),
+        ...(absent.length ? { absent: [...absent] } : {}),
+        ...(artifacts.length ? { artifacts: artifacts.map((a) => artifactSchema.parse(a)) } : {}),
+      };
+    }
+    platforms[formatPlatform(platform)] = steps;
+  }
+  return {
+    version: 1,
+    recipe: plan.recipe,
+    ...(plan.kubernetes ? { kubernetes: plan.kubernetes } : {}),
+    variables: { ...set },
+    platforms,
+  };
+}
+
+/** What of a lock decides an image: everything but remarks and second addresses. */
+function essence(lock: Lock): unknown {
+  return JSON.parse(JSON.stringify(lock, (key, value) => (key === 'notes' || key === 'fallbacks' ? undefined : value)));
+}
+
+/** The lock's identity, for labels and cache keys: independent of the file's spelling and of its remarks. */
+export function lockDigest(lock: Lock): string {
+  return digestOf(essence(lock));
+}
+
+/** YAML with a fixed layout: blocks for steps, one flow-style line per artifact. */
+export function formatLock(lock: Lock): string {
+  const lines = [
+    '# Pinned by `kina lock`. Commit this file; to change it, run `kina lock` again.',
+    `version: ${lock.version}`,
+    `recipe: ${scalar(lock.recipe)}`,
+  ];
+  if (lock.kubernetes) lines.push(`kubernetes: ${scalar(lock.kubernetes)}`);
+  lines.push(`variables: ${flow(lock.variables)}`, 'platforms:');
+  for (const [platform, steps] of sorted(lock.platforms)) {
+    lines.push(`  ${scalar(platform)}:`);
+    for (const [id, step] of Object.entries(steps)) {
+      lines.push(`    ${scalar(id)}:`, `      step: ${step.step}`);
+      if (step.components) lines.push(`      components: ${flow(step.components)}`);
+      for (const part of ['inputs', 'notes'] as const) {
+        const values = step[part];
+        if (!values) continue;
+        lines.push(`      ${part}:`);
+        for (const [name, value] of sorted(values)) lines.push(`        ${scalar(name)}: ${scalar(value)}`);
+      }
+      if (step.absent) lines.push(`      absent: [${step.absent.map(scalar).join(', ')}]`);
+      if (step.artifacts) {
+        lines.push('      artifacts:');
+        for (const a of [...step.artifacts].sort((x, y) =>
+          x.name < y.name ? -1 : x.name > y.name ? 1 : x.url < y.url ? -1 : 1,
+        ))
+          lines.push(
+            `        - ${flow({ name: a.name, version: a.version, url: a.url, size: a.size, digest: a.digest, verifiedBy: a.verifiedBy, fallbacks: a.fallbacks })}`,
+          );
+      }
+    }
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+function sorted<T>(record: Readonly<Record<string, T>>): [string, T][] {
+  return Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+function flow(record: Readonly<Record<string, unknown>>): string {
+  const parts = Object.entries(record).flatMap(([k, v]) =>
+    v === undefined
+      ? []
+      : [
+          `${k}: ${Array.isArray(v) ? `[${v.map((i) => scalar(String(i))).join(', ')}]` : typeof v === 'number' ? v : scalar(String(v))}`,
+        ],
+  );
+  return parts.length ? `{ ${parts.join(', ')} }` : '{}';
+}
+
+/** Plain where YAML reads the same string back in flow and block context, else in double quotes. */
+function scalar(value: string): string {
+  return /^[A-Za-z/][A-Za-z0-9_./:+~@=-]*$/.test(value) &&
+    !value.endsWith(':') &&
+    !/^(true|false|null|yes|no|on|off|y|n)$/i.test(value)
+    ? value
+    : JSON.stringify(value);
+}
+
+export async function readLock(path: string): Promise<Lock> {
+  const text = await readFile(path, 'utf8').catch((error) => {
+    if (isErrno(error, 'ENOENT'))
+      throw new KinaError('lock', `no lock file ${path}`, {
+        hint: 'Make one with `kina lock`, or name it with --lock FILE.',
+        cause: error,
+      });
+    throw error;
+  });
+  const document = parseDocument(text);
+  const parsed = document.errors.length === 0 ? lockSchema.safeParse(document.toJS()) : undefined;
+  if (parsed?.success) return parsed.data;
+  const problems = parsed
+    ? parsed.error.issues.map((i) => `${i.path.join('.')}: ${i.message}`)
+    : document.errors.map((e) => e.message.split('\n')[0]!);
+  throw new KinaError('lock', `${path} is not a lock of this version of kina`, {
+    details: problems.slice(0, 20),
+    hint: 'Make it again with `kina lock`.',
+  });
+}
+
+export async function writeLock(path: string, lock: Lock): Promise<void> {
+  await atomicWrite(path, formatLock(lock), 0o644);
+}
+
+/**
+ * Answers from the lock; everything that recipe and lock disagree about is collected and thrown by `finish`, so that
+ * the person sees all of it.
+ */
+export function fromLock(lock: Lock, path: string): { locked: Locked; finish(plan: Plan | undefined): void } {
+  const problems: string[] = [];
+  const seen = new Map<string, Set<string>>();
+  const locked: Locked = (platform, id, wanted): Pins | undefined => {
+    const steps = lock.platforms[platform];
+    if (!steps) {
+      if (!seen.has(platform)) problems.push(`${platform}: not in the lock`);
+      seen.set(platform, new Set());
+      return noPins;
+    }
+    const ids = seen.get(platform) ?? new Set();
+    seen.set(platform, ids.add(id));
+    const step = steps[id];
+    if (!step) problems.push(`${platform} ${id}: in the recipe, not in the lock`);
+    else if (step.step !== wanted) problems.push(`${platform} ${id}: the recipe's step is not the one that was locked`);
+    return step
+      ? {
+          artifacts: step.artifacts ?? [],
+          components: step.components ?? {},
+          inputs: step.inputs ?? {},
+          notes: step.notes ?? {},
+          absent: step.absent ?? [],
+        }
+      : noPins;
+  };
+  const finish = (plan: Plan | undefined): void => {
+    if (plan && plan.recipe !== lock.recipe)
+      problems.unshift(`the lock is for recipe ${lock.recipe}, this is ${plan.recipe}`);
+    if (plan && plan.kubernetes !== lock.kubernetes)
+      problems.unshift(
+        `the lock is for Kubernetes ${lock.kubernetes ?? 'none'}, asked for is ${plan.kubernetes ?? 'none'}`,
+      );
+    for (const [platform, ids] of seen)
+      for (const id of Object.keys(lock.platforms[platform] ?? {}))
+        if (!ids.has(id)) problems.push(`${platform} ${id}: in the lock, not in the recipe`);
+    if (problems.length > 0)
+      throw new KinaError('lock', `${path} and the recipe disagree`, {
+        details: problems,
+        hint: 'Run `kina lock` again and review the difference, or build without --locked.',
+      });
+  };
+  return { locked, finish };
+}

@@ -1,0 +1,254 @@
+/**
+ * The pipeline: plan, lock, artifacts, trees, layers, image. It orders the work and remembers what is done; it knows no
+ * tar, no HTTP, no Debian.
+ *
+ * Three things are remembered, from coarse to fine: the image of a platform by everything that was pinned; a layer by
+ * its entries (`layers/layer.ts`); an unpacked archive by its digest. So nothing changed costs the resolution, and one
+ * changed step costs its layer.
+ */
+
+import { availableParallelism } from 'node:os';
+import pLimit from 'p-limit';
+import type { Artifact } from '../artifacts/artifact.ts';
+import { KinaError } from '../host/errors.ts';
+import { digestOf } from '../host/json.ts';
+import { assemble } from '../layers/assemble.ts';
+import { stepKinds } from '../layers/kinds.ts';
+import { buildLayer, type Layer } from '../layers/layer.ts';
+import type { Toolbox } from '../layers/toolbox.ts';
+import { type Compression, compressLayer } from '../oci/compress.ts';
+import { type Descriptor, mediaType } from '../oci/descriptor.ts';
+import { buildImage, buildIndex } from '../oci/image.ts';
+import { labels } from '../oci/node-image.ts';
+import { formatPlatform } from '../oci/platform.ts';
+import { type Lock, lockDigest } from './lock.ts';
+import type { PlannedStep, PlatformPlan } from './plan/plan.ts';
+import type { Prepared } from './prepare.ts';
+
+/** Raised when the same pins would give another image than before. */
+const PIPELINE_VERSION = 1;
+
+/** Every time stamp in an image, unless SOURCE_DATE_EPOCH says otherwise: 2020-01-01T00:00:00Z. */
+const DEFAULT_EPOCH = 1577836800;
+
+export interface ImageOptions {
+  readonly compression: Compression | undefined;
+  readonly noCache: boolean;
+  /** Seconds since the epoch for files and for `created`. */
+  readonly epoch: number;
+}
+
+export interface BuiltLayer extends Layer {
+  /** What the image refers to: the tar itself or its compressed copy. */
+  readonly descriptor: Descriptor;
+}
+export interface BuiltPlatform {
+  readonly platform: string;
+  readonly manifest: Descriptor;
+  readonly layers: readonly BuiltLayer[];
+  readonly components: Readonly<Record<string, string>>;
+  readonly absent: readonly string[];
+  readonly cached: boolean;
+}
+export interface BuiltNodeImage {
+  readonly index: Descriptor;
+  readonly platforms: readonly BuiltPlatform[];
+}
+
+/** Reads SOURCE_DATE_EPOCH; empty counts as unset (reproducible-builds.org, and a trap in CI files). */
+export function imageEpoch(env: NodeJS.ProcessEnv = process.env): number {
+  const value = env.SOURCE_DATE_EPOCH;
+  if (value === undefined || value === '') return DEFAULT_EPOCH;
+  if (!/^\d{1,11}$/.test(value))
+    throw new KinaError('usage', `SOURCE_DATE_EPOCH is ${JSON.stringify(value)}`, {
+      hint: 'It must be whole seconds since 1970, e.g. 1700000000, or unset.',
+    });
+  return Number(value);
+}
+
+/** Builds all platforms of a plan into the store and returns the index; nothing is tagged yet. */
+export async function buildNodeImage(
+  { plan, lock }: Prepared,
+  options: ImageOptions,
+  tools: Toolbox,
+): Promise<BuiltNodeImage> {
+  const work = await Promise.all(
+    plan.platforms.map(async (platform) => {
+      const key = imageKey(platform, lock, plan.image, options, tools.version);
+      const known = options.noCache ? undefined : await knownImage(key, tools);
+      return { platform, key, known };
+    }),
+  );
+  const missing = work.filter((w) => !w.known).map((w) => w.platform);
+  // Everything is asked for at once; steps then wait for what they need. A failure reaches the step that needs it.
+  const prefetch = Promise.allSettled(missing.length === 0 ? [] : [tools.fetcher.fetchAll(neededArtifacts(missing))]);
+  if (tools.offline) {
+    const [outcome] = await prefetch;
+    if (outcome?.status === 'rejected') throw outcome.reason;
+  }
+  const platforms: BuiltPlatform[] = [];
+  try {
+    // One platform after the other: memory stays flat, and the second finds what both share already done.
+    for (const { platform, key, known } of work) {
+      const built = known ?? (await buildPlatform(platform, lock, plan, options, tools));
+      if (!known) await tools.store.putRecord('image', key, built);
+      platforms.push(built);
+    }
+  } finally {
+    await prefetch;
+  }
+  const index = await buildIndex(
+    tools.store,
+    platforms.map((p) => p.manifest),
+    imageAnnotations(plan.description, plan.kubernetes),
+  );
+  return { index, platforms };
+}
+
+function imageAnnotations(description: string, kubernetes: string | undefined): Record<string, string> {
+  return {
+    'org.opencontainers.image.title': 'kina node image',
+    'org.opencontainers.image.description': description,
+    ...(kubernetes ? { 'org.opencontainers.image.version': kubernetes } : {}),
+  };
+}
+
+function neededArtifacts(platforms: readonly PlatformPlan[]): Artifact[] {
+  const all = platforms.flatMap((p) => p.layers.flatMap((l) => l.steps.flatMap((s) => s.pins.artifacts)));
+  return [...new Map(all.map((a) => [a.digest, a])).values()];
+}
+
+function imageKey(
+  platform: PlatformPlan,
+  lock: Lock,
+  image: Prepared['plan']['image'],
+  options: ImageOptions,
+  version: string,
+): string {
+  return digestOf({
+    pipeline: PIPELINE_VERSION,
+    kina: version,
+    platform: formatPlatform(platform.platform),
+    lock: lockDigest(platformLock(lock, platform)),
+    kinds: platform.layers.flatMap((l) => l.steps.map((s) => [s.kind, stepKinds.get(s.kind)?.version ?? 0])),
+    image,
+    epoch: options.epoch,
+    compression: options.compression
+      ? { ...options.compression, node: [process.versions.zlib, process.versions.zstd] }
+      : null,
+  }).slice(7);
+}
+
+/** The part of the lock that decides one platform's image, so that building two platforms changes neither. */
+function platformLock(lock: Lock, platform: PlatformPlan): Lock {
+  const name = formatPlatform(platform.platform);
+  return { ...lock, platforms: { [name]: lock.platforms[name] ?? {} } };
+}
+
+async function knownImage(key: string, tools: Toolbox): Promise<BuiltPlatform | undefined> {
+  const record = await tools.store.getRecord<BuiltPlatform>('image', key);
+  if (!record || !(await tools.store.has(record.manifest.digest, record.manifest.size))) return undefined;
+  for (const layer of record.layers)
+    if (!(await tools.store.has(layer.descriptor.digest, layer.descriptor.size))) return undefined;
+  return { ...record, cached: true, layers: record.layers.map((l) => ({ ...l, cached: true, elapsed: 0 })) };
+}
+
+async function buildPlatform(
+  platformPlan: PlatformPlan,
+  lock: Lock,
+  plan: Prepared['plan'],
+  options: ImageOptions,
+  tools: Toolbox,
+): Promise<BuiltPlatform> {
+  const { platform } = platformPlan;
+  const { store, reporter, signal } = tools;
+  const name = formatPlatform(platform);
+  const assembled = await assemble(platformPlan.layers, {
+    platform,
+    store,
+    unpacker: tools.unpacker,
+    reporter,
+    signal,
+    epoch: options.epoch,
+    fetch: (artifact) => tools.fetcher.fetch(artifact),
+  });
+  const limit = pLimit(Math.max(2, availableParallelism()));
+  const layers = await Promise.all(
+    assembled.map((layer) =>
+      limit(async (): Promise<BuiltLayer> => {
+        signal?.throwIfAborted();
+        const built = await buildLayer(layer.name, layer.entries, {
+          store,
+          mtime: options.epoch,
+          reporter,
+          signal,
+          noCache: options.noCache,
+          title: `${layer.name} (${name})`,
+        });
+        const tar: Descriptor = { mediaType: mediaType.layer, digest: built.diffId, size: built.size };
+        if (!options.compression) return { ...built, descriptor: tar };
+        const task = reporter.task('compress', `${layer.name} (${name})`);
+        try {
+          const descriptor = await compressLayer(store, tar, options.compression, (bytes) => {
+            signal?.throwIfAborted();
+            task.progress(bytes, built.size);
+          });
+          task.done();
+          return { ...built, descriptor };
+        } catch (error) {
+          task.fail();
+          throw error;
+        }
+      }),
+    ),
+  );
+  const { manifest } = await buildImage(store, {
+    platform,
+    created: options.epoch,
+    config: {
+      ...(plan.image.entrypoint ? { Entrypoint: plan.image.entrypoint } : {}),
+      Env: Object.entries(plan.image.env ?? {}).map(([k, v]) => `${k}=${v}`),
+      ...(plan.image.stopSignal ? { StopSignal: plan.image.stopSignal } : {}),
+      ...(plan.image.workingDir ? { WorkingDir: plan.image.workingDir } : {}),
+      Labels: imageLabels(platformPlan, lock, plan, tools.version),
+    },
+    layers: layers.map((layer) => ({
+      diffId: layer.diffId,
+      descriptor: layer.descriptor,
+      history: {
+        createdBy: `kina: ${layer.name}`,
+        comment: historyOf(platformPlan.layers.find((l) => l.name === layer.name)?.steps ?? []),
+      },
+    })),
+    annotations: imageAnnotations(plan.description, plan.kubernetes),
+  });
+  return {
+    platform: name,
+    manifest,
+    layers,
+    components: platformPlan.components,
+    absent: platformPlan.absent,
+    cached: false,
+  };
+}
+
+function historyOf(steps: readonly PlannedStep[]): string {
+  return steps.map((s) => `${s.id.split('/')[1]}${s.pins.absent.length > 0 ? ' (absent)' : ''}`).join(', ');
+}
+
+function imageLabels(
+  platform: PlatformPlan,
+  lock: Lock,
+  plan: Prepared['plan'],
+  version: string,
+): Record<string, string> {
+  return {
+    ...plan.image.labels,
+    [labels.kina]: version,
+    [labels.recipe]: plan.recipe,
+    [labels.lock]: lockDigest(platformLock(lock, platform)),
+    ...(plan.kubernetes ? { [labels.kubernetes]: plan.kubernetes } : {}),
+    ...(platform.absent.length > 0 ? { [labels.absent]: platform.absent.join(',') } : {}),
+    ...Object.fromEntries(Object.entries(platform.components).map(([k, v]) => [labels.component(k), v])),
+  };
+}

@@ -1,0 +1,280 @@
+/**
+ * The plan: a recipe with variables, conditions and versions decided and every artifact pinned. Making it reads version
+ * markers, indexes and checksum files, never an artifact (but for `unverified` ones, whose digest cannot be had otherwise).
+ *
+ * Steps resolve in the recipe's order, because a later condition may ask for a version that an earlier step found
+ * (Debian's containerd), but they wait for each other only there: everything else is asked for at once.
+ */
+import semver from 'semver';
+import { KinaError } from '../../host/errors.ts';
+import { digestOf } from '../../host/json.ts';
+import { didYouMean } from '../../host/suggest.ts';
+import { stepKinds } from '../../layers/kinds.ts';
+import { noPins, type Pins, type ResolveContext } from '../../layers/step.ts';
+import { expandDeep, expandTemplate } from '../../layers/template.ts';
+import { cgroupDriver } from '../../oci/node-image.ts';
+import { formatPlatform, type Platform } from '../../oci/platform.ts';
+import { problemsOf } from '../recipe/diagnose.ts';
+import type { Recipe, RecipeStep } from '../recipe/schema.ts';
+import { versionFacts } from '../versions.ts';
+
+export interface PlannedStep {
+  /** Unique in the plan and stable: `kubernetes/kubelet`. */
+  readonly id: string;
+  readonly kind: string;
+  readonly body: unknown;
+  readonly component: string | undefined;
+  readonly replace: boolean;
+  readonly folder: string;
+  readonly pins: Pins;
+  /** Digest of what the recipe says (kind, body, flags), without pins: what a lock is compared with. */
+  readonly digest: string;
+}
+export interface PlannedLayer {
+  readonly name: string;
+  readonly steps: readonly PlannedStep[];
+}
+export interface PlatformPlan {
+  readonly platform: Platform;
+  readonly layers: readonly PlannedLayer[];
+  /** Component versions, sorted by name. */
+  readonly components: Readonly<Record<string, string>>;
+  readonly absent: readonly string[];
+}
+export interface Plan {
+  readonly recipe: string;
+  readonly description: string;
+  readonly kubernetes: string | undefined;
+  readonly variables: Readonly<Record<string, string>>;
+  readonly image: Recipe['image'];
+  readonly platforms: readonly PlatformPlan[];
+}
+
+/** Pins by platform and step id, from a lock. `undefined` asks the network. */
+export type Locked = (platform: string, id: string, digest: string) => Pins | undefined;
+
+export interface PlanRequest {
+  readonly recipe: Recipe;
+  readonly platforms: readonly Platform[];
+  /** `--set` values. */
+  readonly set: Readonly<Record<string, string>>;
+  readonly kubernetes: string | undefined;
+  readonly locked?: Locked | undefined;
+  readonly strict: boolean;
+  context(platform: Platform): Omit<ResolveContext, 'debian' | 'recipeFolder'>;
+}
+
+/** Throws `recipe` for what the recipe gets wrong, `not-found` for a component upstream lacks and nothing allows to lack. */
+export async function makePlan(request: PlanRequest): Promise<Plan> {
+  const variables = await chooseVariables(request);
+  const platforms = await Promise.all(request.platforms.map((platform) => planPlatform(request, platform, variables)));
+  checkAgreement(platforms);
+  const absent = [...new Set(platforms.flatMap((p) => p.absent))];
+  if (request.strict && absent.length > 0)
+    throw new KinaError('not-found', `upstream does not have: ${absent.join(', ')}`, {
+      hint: 'These are optional in the recipe; leave out --strict to build without them.',
+    });
+  const { recipe } = request;
+  const image = expandDeep(recipe.image, { ...variables, recipe: recipe.name }, `${recipe.name}: image`);
+  return {
+    recipe: recipe.name,
+    description: recipe.description,
+    kubernetes: request.kubernetes,
+    variables,
+    image,
+    platforms,
+  };
+}
+
+/** Variables every step sees: built-in ones, the version table's, the recipe's, and what the person set. */
+async function chooseVariables({ recipe, kubernetes, set }: PlanRequest): Promise<Record<string, string>> {
+  const facts: Record<string, string> = kubernetes ? { ...(await versionFacts(kubernetes)) } : {};
+  const known = [...Object.keys(recipe.variables), ...Object.keys(facts), 'kubernetes'];
+  const problems: string[] = [];
+  for (const key of Object.keys(set))
+    if (!known.includes(key)) problems.push(`--set ${key}: the recipe has no such variable${didYouMean(key, known)}`);
+  const own: Record<string, string> = {};
+  for (const [name, variable] of Object.entries(recipe.variables)) {
+    const value = set[name] ?? variable.default;
+    if (value === undefined)
+      problems.push(
+        `the variable ${name} has no value; give --set ${name}=…${variable.description ? ` (${variable.description})` : ''}`,
+      );
+    else if (variable.values && !variable.values.includes(value))
+      problems.push(`${name} is ${JSON.stringify(value)}, but must be one of: ${variable.values.join(', ')}`);
+    else own[name] = value;
+  }
+  if (problems.length > 0)
+    throw new KinaError('usage', `recipe ${recipe.name}: variables`, {
+      details: problems,
+      hint: `Variables: ${known.sort().join(', ')}.`,
+    });
+  const version = kubernetes ? semver.coerce(kubernetes) : undefined;
+  return {
+    ...facts,
+    ...own,
+    ...set,
+    recipe: recipe.name,
+    // The systemd driver is the default of everything that runs without an old kubelet.
+    systemdCgroup: String(kubernetes === undefined || cgroupDriver(kubernetes) === 'systemd'),
+    ...(kubernetes && version ? { kubernetes, kubernetesMinor: `${version.major}.${version.minor}` } : {}),
+  };
+}
+
+async function planPlatform(
+  request: PlanRequest,
+  platform: Platform,
+  variables: Record<string, string>,
+): Promise<PlatformPlan> {
+  const base = request.context(platform);
+  const vars: Record<string, string> = { ...variables, arch: platform.architecture };
+  const components: Record<string, string> = {};
+  if (request.kubernetes) components.kubernetes = request.kubernetes.replace(/^v/, '');
+  const debian: ResolveContext['debian'] = { archives: [], chosen: [], exclude: [] };
+  const pending: Promise<unknown>[] = [];
+  const layers: { name: string; steps: Promise<PlannedStep>[] }[] = [];
+  const ids = new Set<string>();
+
+  for (const layer of request.recipe.layers) {
+    const steps: Promise<PlannedStep>[] = [];
+    for (const step of layer.steps) {
+      if (!holds(step, platform, components, vars)) continue;
+      const id = uniqueId(`${layer.name}/${step.component ?? step.kind}`, ids);
+      const { kind, body } = expandStep(step, vars);
+      const digest = digestOf({
+        kind: step.kind,
+        body,
+        component: step.component ?? null,
+        optional: step.optional ?? false,
+        replace: step.replace ?? false,
+      });
+      const pinStep = async (): Promise<Pins> =>
+        request.locked?.(formatPlatform(platform), id, digest) ??
+        (await kind.resolve?.(body, { ...base, debian, recipeFolder: step.folder }, step)) ??
+        noPins;
+      const planned = pinStep().then((pins): PlannedStep => {
+        Object.assign(components, pins.components);
+        Object.assign(vars, pins.components);
+        const version = step.component ? vars[step.component] : undefined;
+        if (step.component && version && pins.absent.length === 0)
+          components[step.component] = version.replace(/^v/, '');
+        return {
+          id,
+          kind: step.kind,
+          body,
+          component: step.component,
+          replace: step.replace ?? false,
+          folder: step.folder,
+          pins,
+          digest,
+        };
+      });
+      steps.push(planned);
+      pending.push(planned);
+      // Only Debian's packages bring versions that later steps may ask for; they also build on each other's choice.
+      if (step.kind === 'debian') await planned.catch(() => Promise.all(pending));
+    }
+    layers.push({ name: layer.name, steps });
+  }
+  await settleAll(pending);
+  const done: PlannedLayer[] = [];
+  for (const layer of layers)
+    if (layer.steps.length > 0) done.push({ name: layer.name, steps: await Promise.all(layer.steps) });
+  return {
+    platform,
+    layers: done,
+    components: Object.fromEntries(Object.entries(components).sort(([a], [b]) => (a < b ? -1 : 1))),
+    absent: [...new Set(done.flatMap((l) => l.steps.flatMap((s) => s.pins.absent)))].sort(),
+  };
+}
+
+/** Waits for all, so that one failure does not leave requests running, then reports every distinct failure at once. */
+async function settleAll(work: readonly Promise<unknown>[]): Promise<void> {
+  const failures = (await Promise.allSettled(work))
+    .filter((r) => r.status === 'rejected')
+    .map((r) => r.reason as unknown);
+  const first = failures[0];
+  if (first === undefined) return;
+  const others = [...new Set(failures.map((f) => (f instanceof Error ? f.message : String(f))))].slice(1);
+  if (others.length === 0 || !(first instanceof KinaError)) throw first;
+  throw new KinaError(first.code, first.message, {
+    ...(first.hint ? { hint: first.hint } : {}),
+    details: [...first.details, ...others],
+    cause: first,
+  });
+}
+
+function uniqueId(wanted: string, taken: Set<string>): string {
+  let id = wanted;
+  for (let n = 2; taken.has(id); n++) id = `${wanted}-${n}`;
+  taken.add(id);
+  return id;
+}
+
+/** Whether a step's conditions hold. A condition on a component that nothing brings does not hold. */
+function holds(
+  step: RecipeStep,
+  platform: Platform,
+  components: Record<string, string>,
+  variables: Record<string, string>,
+): boolean {
+  return Object.entries(step.when).every(([key, wanted]) => {
+    if (key === 'platform') return wanted.split('|').some((p) => p.trim() === formatPlatform(platform));
+    const range = semver.validRange(wanted) !== null && /\d/.test(wanted);
+    const version = components[key] ?? (range ? variables[key] : undefined);
+    if (range && version !== undefined) {
+      const base = semver.coerce(version);
+      return base !== null && semver.satisfies(base, wanted);
+    }
+    if (range) return false;
+    const value = variables[key];
+    if (value === undefined)
+      throw new KinaError(
+        'recipe',
+        `${step.where}: the condition ${key}: ${JSON.stringify(wanted)} is neither a semver range on a component nor about a variable${didYouMean(key, ['platform', ...Object.keys(variables)])}`,
+      );
+    return wanted.split('|').some((w) => w.trim() === value);
+  });
+}
+
+function expandStep(
+  step: RecipeStep,
+  variables: Record<string, string>,
+): { kind: NonNullable<ReturnType<typeof stepKinds.get>>; body: unknown } {
+  const kind = stepKinds.get(step.kind)!;
+  const expanded = expandDeep(step.body, variables, step.where);
+  const template = expanded as { template?: boolean };
+  const withVariables =
+    template !== null && typeof expanded === 'object' && template.template === true
+      ? { ...(expanded as object), variables }
+      : expanded;
+  const parsed = kind.schema.safeParse(withVariables);
+  if (!parsed.success)
+    throw new KinaError('recipe', `${step.where}: ${step.kind}: does not hold after its variables are filled in`, {
+      details: problemsOf(parsed.error, kind.schema).map((p) => p.message),
+    });
+  return { kind, body: parsed.data };
+}
+
+/** Both platforms of one index must have the same versions, or people debug ghosts. */
+function checkAgreement(platforms: readonly PlatformPlan[]): void {
+  const [first, ...others] = platforms;
+  if (!first) return;
+  const differences: string[] = [];
+  for (const other of others)
+    for (const name of Object.keys({ ...first.components, ...other.components }))
+      if (first.components[name] !== other.components[name])
+        differences.push(
+          `${name}: ${first.components[name] ?? 'absent'} (${first.platform.architecture}), ${other.components[name] ?? 'absent'} (${other.platform.architecture})`,
+        );
+  if (differences.length > 0)
+    throw new KinaError('recipe', 'the platforms would get different versions', {
+      details: differences,
+      hint: 'Wait until the archive has the same version for both, or build one platform at a time.',
+    });
+}
+
+/** The image's name for `--tag`'s default. */
+export function expandTag(plan: Plan, template: string): string {
+  return expandTemplate(template, { ...plan.variables, recipe: plan.recipe }, 'image tag');
+}

@@ -1,0 +1,136 @@
+/** From what the person asked for to a plan and its lock. */
+import { KinaError } from '../host/errors.ts';
+import { digestOf } from '../host/json.ts';
+import { openKubernetesSource } from '../layers/kubernetes/source.ts';
+import type { Toolbox } from '../layers/toolbox.ts';
+import { formatPlatform, type Platform } from '../oci/platform.ts';
+import { fromLock, type Lock, lockOf, readLock } from './lock.ts';
+import { makePlan, type Plan } from './plan/plan.ts';
+import { loadRecipe } from './recipe/load.ts';
+import type { Recipe } from './recipe/schema.ts';
+
+export interface PrepareRequest {
+  /** Name of a shipped recipe or path of a file. */
+  readonly recipe: string;
+  /** Version, URL, file or folder; undefined for recipes without Kubernetes. */
+  readonly source: string | undefined;
+  readonly sourceType: string | undefined;
+  readonly platforms: readonly Platform[];
+  readonly set: Readonly<Record<string, string>>;
+  /** Path of a lock to build from. */
+  readonly lock: string | undefined;
+  readonly strict: boolean;
+}
+
+export interface Prepared {
+  readonly plan: Plan;
+  readonly lock: Lock;
+}
+
+/** Reads the recipe, asks upstream (or the lock) for every pin, and checks that all of it fits together. */
+export async function prepare(request: PrepareRequest, tools: Toolbox): Promise<Prepared> {
+  const recipe = await loadRecipe(request.recipe);
+  const task = tools.reporter.task('read', `Resolving ${recipe.name}`);
+  try {
+    const prepared =
+      request.lock === undefined
+        ? await resolveNow(request, recipe, tools)
+        : await resolveLocked(request, recipe, request.lock, tools);
+    task.done(`${countArtifacts(prepared.plan)} artifacts for ${request.platforms.map(formatPlatform).join(', ')}`);
+    return prepared;
+  } catch (error) {
+    task.fail();
+    throw error;
+  }
+}
+
+function countArtifacts(plan: Plan): number {
+  return new Set(
+    plan.platforms.flatMap((p) =>
+      p.layers.flatMap((l) => l.steps.flatMap((s) => s.pins.artifacts.map((a) => a.digest))),
+    ),
+  ).size;
+}
+
+function needsKubernetes(recipe: Recipe): boolean {
+  return recipe.layers.some((l) => l.steps.some((s) => s.kind === 'kubernetes'));
+}
+
+async function resolveNow(request: PrepareRequest, recipe: Recipe, tools: Toolbox): Promise<Prepared> {
+  // What was resolved last for the same request stands in when the network is forbidden.
+  const key = digestOf({
+    recipe: JSON.stringify(recipe),
+    source: request.source ?? null,
+    type: request.sourceType ?? null,
+    platforms: request.platforms.map(formatPlatform),
+    set: request.set,
+  }).slice(7);
+  if (tools.offline) {
+    const last = await tools.store.getRecord<Lock>('last-lock', key);
+    if (last) return plan(request, recipe, tools, last.kubernetes, fromLock(last, 'the last resolution in the store'));
+  }
+  const source = await openSource(request, recipe, tools);
+  const prepared = await plan(request, recipe, tools, source?.version, undefined, source);
+  await tools.store.putRecord('last-lock', key, prepared.lock);
+  return prepared;
+}
+
+async function resolveLocked(request: PrepareRequest, recipe: Recipe, path: string, tools: Toolbox): Promise<Prepared> {
+  const lock = await readLock(path);
+  const asked = request.source ?? lock.kubernetes;
+  const version =
+    asked === undefined ? undefined : /^v?\d+\.\d+\.\d+/.test(asked) ? `v${asked.replace(/^v/, '')}` : lock.kubernetes;
+  return plan({ ...request, set: { ...lock.variables, ...request.set } }, recipe, tools, version, fromLock(lock, path));
+}
+
+async function openSource(request: PrepareRequest, recipe: Recipe, tools: Toolbox) {
+  if (!needsKubernetes(recipe)) {
+    if (request.source !== undefined)
+      throw new KinaError(
+        'usage',
+        `the recipe ${recipe.name} takes nothing from a Kubernetes source, but ${JSON.stringify(request.source)} was given`,
+        {
+          hint: 'Leave it out, or use another recipe.',
+        },
+      );
+    return undefined;
+  }
+  return openKubernetesSource(request.source ?? 'stable', request.sourceType, {
+    checksums: tools.checksums,
+    store: tools.store,
+    unpacker: tools.unpacker,
+    text: (url) => tools.transport.text(url, { limit: 4096 }),
+    declaredVersion: request.set.kubernetes,
+    architectures: request.platforms.map((p) => p.architecture),
+  });
+}
+
+async function plan(
+  request: PrepareRequest,
+  recipe: Recipe,
+  tools: Toolbox,
+  kubernetes: string | undefined,
+  locked: ReturnType<typeof fromLock> | undefined,
+  source?: Awaited<ReturnType<typeof openSource>>,
+): Promise<Prepared> {
+  const made = await makePlan({
+    recipe,
+    platforms: request.platforms,
+    set: request.set,
+    kubernetes,
+    locked: locked?.locked,
+    strict: request.strict,
+    context: (platform) => ({
+      platform,
+      transport: tools.transport,
+      store: tools.store,
+      reporter: tools.reporter,
+      signal: tools.signal,
+      checksums: tools.checksums,
+      debianBases: tools.debianBases,
+      kubernetes: source,
+    }),
+  });
+  locked?.finish(made);
+  return { plan: made, lock: lockOf(made, request.set) };
+}

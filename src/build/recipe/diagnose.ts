@@ -1,0 +1,87 @@
+/**
+ * Turns schema problems into lines a person can act on: `FILE:LINE:COLUMN: what is wrong; did you mean "x"?`.
+ * All problems of a file are reported at once.
+ */
+import { type Document, isMap, isPair, isScalar, type LineCounter, type Node } from 'yaml';
+import type { z } from 'zod';
+import { didYouMean } from '../../host/suggest.ts';
+
+export interface Problem {
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+  /** Point at this key of the mapping at `path`, not at the mapping. */
+  readonly key?: string;
+}
+
+export class Source {
+  readonly #document: Document;
+  readonly #lines: LineCounter;
+  readonly file: string;
+
+  constructor(file: string, document: Document, lines: LineCounter) {
+    this.file = file;
+    this.#document = document;
+    this.#lines = lines;
+  }
+
+  /** `FILE:LINE:COLUMN` of the value at `path`, or of the nearest parent that exists. */
+  locate(path: readonly PropertyKey[], key?: string): string {
+    for (let length = path.length; length >= 0; length--) {
+      const node = this.#document.getIn(path.slice(0, length), true) as Node | undefined;
+      let offset = node?.range?.[0];
+      if (length === path.length && key !== undefined && isMap(node)) {
+        const pair = node.items.find((i) => isPair(i) && isScalar(i.key) && String(i.key.value) === key);
+        const keyNode = pair?.key as Node | undefined;
+        offset = keyNode?.range?.[0] ?? offset;
+      }
+      if (offset === undefined) continue;
+      const { line, col } = this.#lines.linePos(offset);
+      return `${this.file}:${line}:${col}`;
+    }
+    return `${this.file}:1:1`;
+  }
+
+  format(problem: Problem): string {
+    return `${this.locate(problem.path, problem.key)}: ${problem.message}`;
+  }
+}
+
+/** zod's issues as problems, with suggestions for unknown keys. `at` is where `schema` applies in the document. */
+export function problemsOf(error: z.ZodError, schema: z.ZodType, at: readonly PropertyKey[] = []): Problem[] {
+  return error.issues.flatMap((issue): Problem[] => {
+    const path = [...at, ...issue.path];
+    const field = issue.path.length > 0 ? `${String(issue.path.at(-1))}: ` : '';
+    if (issue.code === 'unrecognized_keys') {
+      const known = knownKeys(schema, issue.path);
+      return issue.keys.map((key) => ({
+        path,
+        key,
+        message: `unknown key ${JSON.stringify(key)}${didYouMean(key, known)}${known.length ? ` (known: ${known.join(', ')})` : ''}`,
+      }));
+    }
+    return [{ path, message: `${field}${issue.message}` }];
+  });
+}
+
+/** The keys that the object schema at `path` knows. */
+function knownKeys(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
+  let current: unknown = schema;
+  for (const segment of path) current = step(unwrap(current), segment);
+  const shape = (unwrap(current) as { shape?: Record<string, unknown> } | undefined)?.shape;
+  return shape ? Object.keys(shape) : [];
+}
+
+interface Definition {
+  def?: { innerType?: unknown; in?: unknown; element?: unknown; valueType?: unknown };
+}
+
+function unwrap(schema: unknown): unknown {
+  let current = schema as Definition | undefined;
+  while (current?.def?.innerType || current?.def?.in) current = (current.def.innerType ?? current.def.in) as Definition;
+  return current;
+}
+
+function step(schema: unknown, segment: PropertyKey): unknown {
+  const found = schema as (Definition & { shape?: Record<PropertyKey, unknown> }) | undefined;
+  return found?.shape?.[segment] ?? found?.def?.element ?? found?.def?.valueType;
+}

@@ -1,0 +1,195 @@
+/**
+ * Reads a recipe and everything it extends. A name finds a shipped recipe; a path (with `/` or ending in .yaml) a file.
+ *
+ * Merging: variables and image settings of the extending recipe win key by key; a layer that exists gets the new steps
+ * appended; new layers follow after the existing ones, because what people add changes most often.
+ */
+import { readdir, readFile } from 'node:fs/promises';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { LineCounter, parseDocument } from 'yaml';
+import { z } from 'zod';
+import { isErrno, KinaError } from '../../host/errors.ts';
+import { didYouMean } from '../../host/suggest.ts';
+import { stepKinds } from '../../layers/kinds.ts';
+import { type Problem, problemsOf, Source } from './diagnose.ts';
+import {
+  type Recipe,
+  type RecipeFile,
+  type RecipeLayer,
+  type RecipeStep,
+  recipeSchema,
+  stepCommonShape,
+} from './schema.ts';
+
+/** The folder of shipped recipes; the same relative place from `src/` and from `dist/`. */
+export const recipesFolder = fileURLToPath(new URL('../../../recipes/', import.meta.url));
+
+/** Names of the shipped recipes that can be built. */
+export async function shippedRecipes(): Promise<string[]> {
+  const names = (await readdir(recipesFolder)).filter((n) => n.endsWith('.yaml') && n !== 'versions.yaml');
+  return names.map((n) => n.slice(0, -5)).sort();
+}
+
+/** Loads by name or path. Throws `recipe` with every problem found in a file, or `not-found`. */
+export async function loadRecipe(nameOrPath: string): Promise<Recipe> {
+  return merge(await loadChain(nameOrPath, process.cwd(), []));
+}
+
+interface Loaded {
+  readonly file: RecipeFile;
+  readonly layers: RecipeLayer[];
+}
+
+async function loadChain(nameOrPath: string, from: string, above: readonly string[]): Promise<Loaded[]> {
+  const path = locate(nameOrPath, from);
+  if (above.includes(path))
+    throw new KinaError('recipe', `recipes extend each other in a circle: ${[...above, path].join(' -> ')}`);
+  const loaded = await loadFile(path, nameOrPath);
+  const parent = loaded.file.extends;
+  return parent === undefined ? [loaded] : [...(await loadChain(parent, dirname(path), [...above, path])), loaded];
+}
+
+function locate(nameOrPath: string, from: string): string {
+  if (isAbsolute(nameOrPath)) return nameOrPath;
+  if (nameOrPath.includes('/') || /\.ya?ml$/.test(nameOrPath)) return resolve(from, nameOrPath);
+  return join(recipesFolder, `${nameOrPath}.yaml`);
+}
+
+async function loadFile(path: string, asked: string): Promise<Loaded> {
+  const text = await readFile(path, 'utf8').catch(async (error) => {
+    if (!isErrno(error, 'ENOENT', 'ENOTDIR', 'EISDIR')) throw error;
+    const shipped = await shippedRecipes();
+    throw new KinaError('recipe', `no recipe ${JSON.stringify(asked)}${didYouMean(asked, shipped)}`, {
+      hint: `Shipped recipes: ${shipped.join(', ')}. A path to a recipe file contains "/" or ends in .yaml.`,
+      details: [`looked for ${path}`],
+      cause: error,
+    });
+  });
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, version: '1.2' });
+  const source = new Source(path, document, lines);
+  if (document.errors.length > 0)
+    throw invalid(
+      path,
+      document.errors.map((e) => {
+        const { line, col } = lines.linePos(e.pos[0]);
+        return `${path}:${line}:${col}: ${e.message.split('\n')[0]}`;
+      }),
+    );
+  const raw: unknown = document.toJS();
+  const parsed = recipeSchema.safeParse(raw);
+  const problems: Problem[] = parsed.success ? [] : problemsOf(parsed.error, recipeSchema);
+  const layers: RecipeLayer[] = [];
+  for (const [l, layer] of layersOf(raw).entries()) {
+    const steps = layer.steps.map((step, s) => checkStep(step, ['layers', l, 'steps', s], source, problems));
+    layers.push({ name: layer.name, steps: steps.filter((s) => s !== undefined) });
+  }
+  if (problems.length > 0 || !parsed.success)
+    throw invalid(
+      path,
+      problems.map((p) => source.format(p)),
+    );
+  return { file: parsed.data, layers };
+}
+
+function invalid(path: string, details: string[]): KinaError {
+  return new KinaError(
+    'recipe',
+    `${path} is not a valid recipe (${details.length} problem${details.length === 1 ? '' : 's'})`,
+    { details },
+  );
+}
+
+/** The layers as far as they have the right shape; what has not is reported by the schema. */
+function layersOf(raw: unknown): { name: string; steps: Record<string, unknown>[] }[] {
+  const shape = z.object({
+    layers: z.array(z.object({ name: z.string(), steps: z.array(z.record(z.string(), z.unknown())) })),
+  });
+  return shape.safeParse(raw).data?.layers ?? [];
+}
+
+const commonSchema = z.object(stepCommonShape);
+
+/** A step has exactly one kind key. Values with variables are checked after expansion; unknown keys are found now. */
+function checkStep(
+  step: Record<string, unknown>,
+  path: PropertyKey[],
+  source: Source,
+  problems: Problem[],
+): RecipeStep | undefined {
+  const before = problems.length;
+  const common = commonSchema.safeParse(step);
+  if (!common.success) problems.push(...problemsOf(common.error, commonSchema, path));
+  const kinds = Object.keys(step).filter((k) => stepKinds.has(k));
+  for (const key of Object.keys(step))
+    if (!stepKinds.has(key) && !(key in stepCommonShape))
+      problems.push({
+        path,
+        key,
+        message: `unknown key ${JSON.stringify(key)} in a step${didYouMean(key, [...stepKinds.keys(), ...Object.keys(stepCommonShape)])}`,
+      });
+  if (kinds.length !== 1 && problems.length === before)
+    problems.push({
+      path,
+      message:
+        kinds.length === 0
+          ? `a step needs one of: ${[...stepKinds.keys()].join(', ')}`
+          : `a step has one kind, this has ${kinds.join(' and ')}`,
+    });
+  const kind = kinds[0];
+  if (kind === undefined || kinds.length > 1 || !common.success) return undefined;
+  const schema = stepKinds.get(kind)!.schema;
+  const body = schema.safeParse(step[kind]);
+  if (!body.success) {
+    const found = problemsOf(body.error, schema, [...path, kind]);
+    problems.push(
+      ...found.filter((p, i) => !mentionsVariable(step[kind], body.error.issues[i]?.path ?? []) || p.key !== undefined),
+    );
+  }
+  const { when, component, optional, unverified, replace } = common.data;
+  return {
+    kind,
+    body: step[kind],
+    when: when ?? {},
+    component,
+    optional,
+    unverified,
+    replace,
+    folder: dirname(source.file),
+    where: source.locate(path),
+  };
+}
+
+/** Whether the value at `path` still has a `${variable}`, so that it cannot be judged yet. */
+function mentionsVariable(body: unknown, path: readonly PropertyKey[]): boolean {
+  let value = body;
+  for (const segment of path)
+    value = value !== null && typeof value === 'object' ? (value as Record<PropertyKey, unknown>)[segment] : undefined;
+  return typeof value === 'string' && value.includes('${');
+}
+
+function merge(chain: readonly Loaded[]): Recipe {
+  const layers: { name: string; steps: RecipeStep[] }[] = [];
+  let image: Recipe['image'] = {};
+  let variables: Recipe['variables'] = {};
+  let description = '';
+  for (const { file, layers: own } of chain) {
+    const env = { ...image.env, ...file.image?.env };
+    const labels = { ...image.labels, ...file.image?.labels };
+    image = { ...image, ...file.image, env, labels };
+    variables = { ...variables, ...mergeVariables(variables, file.variables ?? {}) };
+    description = file.description ?? description;
+    for (const layer of own) {
+      const existing = layers.find((l) => l.name === layer.name);
+      if (existing) existing.steps.push(...layer.steps);
+      else layers.push({ name: layer.name, steps: [...layer.steps] });
+    }
+  }
+  return { name: chain.at(-1)!.file.name, description, variables, image, layers };
+}
+
+/** `variables: { suite: { default: bookworm } }` changes the default and keeps what the parent says otherwise. */
+function mergeVariables(old: Recipe['variables'], changed: Recipe['variables']): Recipe['variables'] {
+  return Object.fromEntries(Object.entries(changed).map(([k, v]) => [k, { ...old[k], ...v }]));
+}

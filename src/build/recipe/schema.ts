@@ -1,0 +1,85 @@
+/**
+ * The recipe language: what a recipe file may say. Strict: an unknown key is an error.
+ *
+ * Values stay as written here; variables are expanded and conditions decided in `plan/`, when the platform and the
+ * versions are known. Step bodies are checked against their kind's schema twice: loosely at load (unknown keys, by
+ * `load.ts`) and fully after expansion, when `"${mode}"` has become `"0644"`.
+ */
+import { z } from 'zod';
+
+const variableName = z.string().regex(/^[A-Za-z][A-Za-z0-9_]*$/, 'expected a variable name: letters, digits and "_"');
+const layerName = z.string().regex(/^[a-z][a-z0-9-]{0,40}$/, 'expected a layer name: lower case, digits and "-"');
+
+export const variableSchema = z.strictObject({
+  default: z.string().optional(),
+  description: z.string().optional(),
+  /** The only values allowed. */
+  values: z.array(z.string()).optional(),
+});
+
+/** Component name to semver range, variable name to `a|b`, or `platform` to `linux/arm64`; all must hold. */
+export const whenSchema = z.record(z.string(), z.string());
+
+/** The keys beside the kind's own. */
+export const stepCommonShape = {
+  when: whenSchema.optional(),
+  component: z
+    .string()
+    .regex(/^[a-z][a-z0-9-]*$/, 'expected a component name: lower case, digits and "-"')
+    .optional(),
+  optional: z.boolean().optional(),
+  unverified: z.boolean().optional(),
+  replace: z.boolean().optional(),
+} as const;
+
+export const recipeSchema = z.strictObject({
+  name: layerName,
+  description: z.string().optional(),
+  extends: z.string().optional(),
+  variables: z.record(variableName, variableSchema).optional(),
+  image: z
+    .strictObject({
+      entrypoint: z.array(z.string()).optional(),
+      env: z.record(z.string(), z.string()).optional(),
+      stopSignal: z.string().optional(),
+      workingDir: z.string().optional(),
+      labels: z.record(z.string(), z.string()).optional(),
+      /** `localhost/kina/node:${kubernetes}` and the like. */
+      tag: z.string().optional(),
+    })
+    .optional(),
+  layers: z.array(z.strictObject({ name: layerName, steps: z.array(z.record(z.string(), z.unknown())) })).optional(),
+});
+
+export type RecipeFile = z.infer<typeof recipeSchema>;
+export type RecipeVariable = z.infer<typeof variableSchema>;
+
+/** A step as written, with where it came from. */
+export interface RecipeStep {
+  readonly kind: string;
+  /** The kind's own part, unexpanded. */
+  readonly body: unknown;
+  readonly when: Readonly<Record<string, string>>;
+  readonly component: string | undefined;
+  readonly optional: boolean | undefined;
+  readonly unverified: boolean | undefined;
+  readonly replace: boolean | undefined;
+  /** Folder of the recipe file that has the step: local paths are relative to it. */
+  readonly folder: string;
+  /** `FILE:LINE`, for messages. */
+  readonly where: string;
+}
+
+export interface RecipeLayer {
+  readonly name: string;
+  readonly steps: readonly RecipeStep[];
+}
+
+/** A recipe with everything it extends merged in. */
+export interface Recipe {
+  readonly name: string;
+  readonly description: string;
+  readonly variables: Readonly<Record<string, RecipeVariable>>;
+  readonly image: NonNullable<RecipeFile['image']>;
+  readonly layers: readonly RecipeLayer[];
+}

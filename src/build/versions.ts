@@ -1,0 +1,58 @@
+/** The version table: which containerd, runc, etcd … belong to a Kubernetes version. The data is `recipes/versions.yaml`. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import semver from 'semver';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { KinaError } from '../host/errors.ts';
+import { recipesFolder } from './recipe/load.ts';
+
+const facts = {
+  containerd: z.string(),
+  runc: z.string(),
+  cni: z.string(),
+  crictl: z.string(),
+  cri: z.enum(['v1alpha2', 'v1']),
+  kubeadmApi: z.enum(['v1beta2', 'v1beta3', 'v1beta4']),
+  imageRepository: z.string(),
+  pause: z.string(),
+  etcd: z.string(),
+  corednsImage: z.string(),
+  coredns: z.string(),
+};
+const rowSchema = z.strictObject({
+  kubernetes: z.string().regex(/^\d+\.\d+$/),
+  latest: z.string().regex(/^v\d+\.\d+\.\d+/),
+  ...facts,
+  /** What changed within the minor, each from that patch on. */
+  patches: z.array(z.strictObject({ from: z.int().min(1), ...z.object(facts).partial().shape })).optional(),
+});
+const tableSchema = z.strictObject({ rows: z.array(rowSchema).min(1) });
+export type VersionRow = z.infer<typeof rowSchema>;
+/** Fact name to value: the variables that a row gives to recipes. */
+export type VersionFacts = Readonly<Record<keyof typeof facts, string>>;
+
+let table: Promise<readonly VersionRow[]> | undefined;
+
+/** All rows, oldest first. */
+export function versionTable(): Promise<readonly VersionRow[]> {
+  table ??= readFile(join(recipesFolder, 'versions.yaml'), 'utf8').then((text) => tableSchema.parse(parse(text)).rows);
+  return table;
+}
+
+/** The facts for a full version. Throws `usage` for a minor release that the table does not have. */
+export async function versionFacts(kubernetes: string): Promise<VersionFacts> {
+  const version = semver.coerce(kubernetes);
+  const rows = await versionTable();
+  const row = version ? rows.find((r) => r.kubernetes === `${version.major}.${version.minor}`) : undefined;
+  if (!row || !version)
+    throw new KinaError('usage', `no row for Kubernetes ${kubernetes} in the version table`, {
+      hint: `It has ${rows[0]!.kubernetes} to ${rows.at(-1)!.kubernetes}. For another one, write a recipe that extends node and set the component versions with --set.`,
+    });
+  const { kubernetes: _minor, latest: _latest, patches, ...base } = row;
+  const merged: Record<string, string> = { ...base };
+  for (const { from, ...changed } of patches ?? [])
+    if (version.patch >= from)
+      for (const [name, value] of Object.entries(changed)) if (value !== undefined) merged[name] = value;
+  return merged as VersionFacts;
+}

@@ -1,0 +1,78 @@
+/** What every command shares: global flags, cancellation, the way answers and errors are printed. */
+import { readFileSync } from 'node:fs';
+import { exitCodeOf, KinaError } from '../host/errors.ts';
+import { createReporter, type ProgressReporter } from './progress.ts';
+
+export interface GlobalFlags {
+  readonly quiet: boolean;
+  readonly verbose: boolean;
+}
+
+/** kina's version, from the package it was installed with. */
+export const version: string = (
+  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+).version;
+
+/** The answer: stdout, nothing else goes there. */
+export function answer(text: string): void {
+  process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
+}
+
+export function answerJson(value: unknown): void {
+  answer(JSON.stringify(value, null, 2));
+}
+
+/** Runs a command's work with progress and Ctrl-C; the first signal cancels cleanly, the second one ends at once. */
+export async function withProgress<T>(
+  flags: GlobalFlags,
+  work: (reporter: ProgressReporter, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const reporter = createReporter({ live: isLive(), quiet: flags.quiet });
+  const controller = new AbortController();
+  let asked = false;
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (asked) process.exit(130);
+    asked = true;
+    controller.abort(
+      new KinaError('interrupted', `interrupted by ${signal}`, {
+        hint: 'Run the same command again: what was fetched and built so far is kept.',
+      }),
+    );
+  };
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+  try {
+    return await work(reporter, controller.signal);
+  } catch (error) {
+    // Whatever broke because of the cancellation, the cancellation is the reason.
+    throw controller.signal.aborted ? controller.signal.reason : error;
+  } finally {
+    process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
+    await reporter.finish();
+  }
+}
+
+/** Live drawing needs a capable terminal, and no one who asked for plain output. */
+function isLive(): boolean {
+  return Boolean(process.stderr.isTTY) && !process.env.CI && !process.env.NO_COLOR && process.env.TERM !== 'dumb';
+}
+
+/** Prints an error for people (stderr), or as JSON where the command was asked for it, and sets the exit code. */
+export function reportError(error: unknown, options: { verbose: boolean; json: boolean }): void {
+  process.exitCode = exitCodeOf(error);
+  const known =
+    error instanceof KinaError
+      ? error
+      : new KinaError('internal', error instanceof Error ? error.message : String(error), {
+          cause: error,
+          hint: 'This is a defect of kina; please report it with the output of the same command and --verbose.',
+        });
+  if (options.json)
+    process.stdout.write(
+      `${JSON.stringify({ error: { code: known.code, message: known.message, details: known.details, hint: known.hint } })}\n`,
+    );
+  const lines = [`ERROR: ${known.message}`, ...known.details.map((d) => `  ${d}`)];
+  if (known.hint) lines.push(known.hint);
+  process.stderr.write(`${lines.join('\n')}\n`);
+  if (options.verbose)
+    for (let e: unknown = error; e instanceof Error; e = e.cause) process.stderr.write(`\n${e.stack ?? e.message}\n`);
+}

@@ -1,0 +1,86 @@
+/** Flag values as the rooms want them: parsed, checked, with the flag named in the error. */
+import { KinaError } from '../host/errors.ts';
+import { didYouMean } from '../host/suggest.ts';
+import type { Compression } from '../oci/compress.ts';
+import { hostPlatform, type Platform, parsePlatform } from '../oci/platform.ts';
+
+/** For options that may be given several times. */
+export function collect(value: string, previous: string[]): string[] {
+  return [...previous, value];
+}
+
+/** `linux/arm64,linux/amd64`; the host's architecture when absent. */
+export function platforms(value: string | undefined): Platform[] {
+  if (value === undefined) return [hostPlatform()];
+  const list = value
+    .split(',')
+    .filter((p) => p.trim() !== '')
+    .map(parsePlatform);
+  const unique = [...new Map(list.map((p) => [p.architecture, p])).values()];
+  if (unique.length === 0) throw new KinaError('usage', '--platform names no platform');
+  return unique;
+}
+
+/** `--set key=value`, repeatable; a value may contain `=`. */
+export function settings(values: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    values.map((value) => {
+      const at = value.indexOf('=');
+      if (at < 1) throw new KinaError('usage', `--set ${value}: expected key=value`);
+      return [value.slice(0, at), value.slice(at + 1)];
+    }),
+  );
+}
+
+/** `zstd`, `gzip`, `zstd:19`, `none`. */
+export function compression(value: string | undefined): Compression | undefined {
+  if (value === undefined || value === 'none') return undefined;
+  const [kind, level] = value.split(':') as [string, string | undefined];
+  if (kind !== 'zstd' && kind !== 'gzip')
+    throw new KinaError('usage', `--compression ${value}: unknown${didYouMean(kind, ['zstd', 'gzip', 'none'])}`, {
+      hint: 'Use none, zstd or gzip, with a level if you like: zstd:19.',
+    });
+  if (level === undefined) return { kind };
+  if (!/^\d+$/.test(level))
+    throw new KinaError('usage', `--compression ${value}: ${JSON.stringify(level)} is no level`);
+  return { kind, level: Number(level) };
+}
+
+export const OUTPUT_TYPES = ['oci', 'oci-archive', 'docker-archive'] as const;
+export interface OutputFlag {
+  readonly type: (typeof OUTPUT_TYPES)[number];
+  readonly dest: string;
+}
+
+/** `type=oci-archive,dest=FILE`; a bare path is an archive when it ends in .tar, else a layout folder. */
+export function output(value: string): OutputFlag {
+  if (!value.includes('='))
+    return { type: value === '-' || value.endsWith('.tar') ? 'oci-archive' : 'oci', dest: value };
+  const fields = new Map<string, string>();
+  for (const part of value.split(',')) {
+    const at = part.indexOf('=');
+    const key = at < 0 ? part : part.slice(0, at);
+    if (at < 0 || !['type', 'dest'].includes(key))
+      throw new KinaError(
+        'usage',
+        `--output ${value}: unknown field ${JSON.stringify(key)}${didYouMean(key, ['type', 'dest'])}`,
+        { hint: 'It looks like type=oci-archive,dest=node.tar.' },
+      );
+    fields.set(key, part.slice(at + 1));
+  }
+  const type = fields.get('type') ?? 'oci';
+  const dest = fields.get('dest');
+  if (!(OUTPUT_TYPES as readonly string[]).includes(type))
+    throw new KinaError('usage', `--output: unknown type ${JSON.stringify(type)}${didYouMean(type, OUTPUT_TYPES)}`, {
+      hint: `Types: ${OUTPUT_TYPES.join(', ')}.`,
+    });
+  if (!dest)
+    throw new KinaError('usage', `--output ${value}: dest is missing`, {
+      hint: 'Add dest=PATH, or dest=- for standard output.',
+    });
+  if (dest === '-' && type === 'oci')
+    throw new KinaError('usage', '--output type=oci is a folder and cannot go to standard output', {
+      hint: 'Use type=oci-archive,dest=-.',
+    });
+  return { type: type as OutputFlag['type'], dest };
+}

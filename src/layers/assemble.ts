@@ -1,0 +1,149 @@
+/**
+ * One tree, then layers. The trees of all steps are merged in the recipe's order, so that conflicts, links and folder
+ * attributes are decided against everything; derived steps then see the whole; at last every entry goes to the layer
+ * of the step that put it there, with the parents it needs.
+ */
+import { posix } from 'node:path';
+import type { InstalledPackage } from '../debian/deb.ts';
+import type { PruneRule } from '../debian/prune.ts';
+import type { AccountWishes } from '../debian/sysusers.ts';
+import { KinaError } from '../host/errors.ts';
+import type { Platform } from '../oci/platform.ts';
+import { readElf } from '../tree/elf.ts';
+import type { Entry } from '../tree/entry.ts';
+import { settleHardlinks } from '../tree/tar-write.ts';
+import { Tree } from '../tree/tree.ts';
+import { elfMachines } from './architecture.ts';
+import { type AnyKind, stepKinds } from './kinds.ts';
+import type { DerivedContext, Pins, TreeContext } from './step.ts';
+
+export interface AssembledStep {
+  readonly id: string;
+  readonly kind: string;
+  readonly body: unknown;
+  readonly replace: boolean;
+  readonly folder: string;
+  readonly pins: Pins;
+}
+export interface AssembledLayer {
+  readonly name: string;
+  readonly entries: readonly Entry[];
+}
+
+type SharedContext = Omit<TreeContext, 'owner' | 'recipeFolder'>;
+
+/** The layers in recipe order, each sorted and complete. Throws `conflict`, `platform` and what step kinds throw. */
+export async function assemble(
+  layers: readonly { name: string; steps: readonly AssembledStep[] }[],
+  shared: SharedContext,
+): Promise<AssembledLayer[]> {
+  const merged = new Tree();
+  const layerOf = new Map<string, string>();
+  const packages: InstalledPackage[] = [];
+  const accounts: AccountWishes[] = [];
+  const prune: PruneRule[] = [];
+  const contextOf = (step: AssembledStep): TreeContext => ({ ...shared, owner: step.id, recipeFolder: step.folder });
+  const all = layers.flatMap((layer) =>
+    layer.steps.map((step) => ({ layer: layer.name, step, kind: stepKinds.get(step.kind) as AnyKind })),
+  );
+
+  const mergeStep = (layer: string, step: AssembledStep, tree: Tree, derived: boolean): void => {
+    for (const entry of tree.sorted()) {
+      const path = merged.realPath(entry.path);
+      const existing = merged.get(path);
+      // What a person's step or a file in the recipe put there is wanted; derived state fills in the rest.
+      if (derived && existing && existing.type !== 'directory' && !existing.owner.startsWith('deb:')) continue;
+      const replace = step.replace || derived;
+      if (replace && existing?.type === 'file') promoteHardlink(merged, existing.path);
+      merged.add(entry, { replace });
+      const placed = merged.get(path);
+      if (placed && (placed.type !== 'directory' || !existing)) layerOf.set(path, layer);
+    }
+  };
+
+  // Trees of independent steps are made at the same time; merging keeps the recipe's order.
+  const plain = await Promise.all(
+    all
+      .filter(({ kind }) => !kind.derived)
+      .map(async ({ layer, step, kind }) => {
+        if (kind.derived) throw new KinaError('internal', `${step.kind} is derived`);
+        return { layer, step, result: await kind.tree(step.body, step.pins, contextOf(step)) };
+      }),
+  );
+  for (const { layer, step, result } of plain) {
+    mergeStep(layer, step, result.tree, false);
+    packages.push(...(result.packages ?? []));
+    if (result.accounts) accounts.push(result.accounts);
+    if (prune.length === 0) prune.push(...(result.prune ?? []));
+    if (step.kind !== 'debian') await checkArchitecture(result.tree, shared.platform);
+  }
+  for (const { layer, step, kind } of all) {
+    if (!kind.derived) continue;
+    const context: DerivedContext = { ...contextOf(step), merged, packages, accounts, prune };
+    mergeStep(layer, step, (await kind.tree(step.body, step.pins, context)).tree, true);
+  }
+  const before = new Set([...merged.values()].map((e) => e.path));
+  merged.addMissingParents('kina');
+  return cut(
+    layers.map((l) => l.name),
+    merged,
+    layerOf,
+    before,
+  );
+}
+
+/** The first remaining link of a file that is about to be replaced takes over its bytes. */
+function promoteHardlink(tree: Tree, path: string): void {
+  const original = tree.get(path);
+  if (original?.type !== 'file') return;
+  const links = [...tree.values()]
+    .filter((e) => e.type === 'hardlink' && e.target === path)
+    .sort((a, b) => (a.path < b.path ? -1 : 1));
+  const first = links[0];
+  if (!first) return;
+  tree.add({ ...original, path: first.path, owner: first.owner }, { replace: true });
+  for (const link of links.slice(1)) tree.add({ ...link, target: first.path } as Entry, { replace: true });
+}
+
+function cut(
+  names: readonly string[],
+  merged: Tree,
+  layerOf: ReadonlyMap<string, string>,
+  explicit: ReadonlySet<string>,
+): AssembledLayer[] {
+  const parts = new Map<string, Map<string, Entry>>(names.map((n) => [n, new Map()]));
+  for (const entry of merged.sorted()) {
+    if (!explicit.has(entry.path)) continue; // parents that no one named come with the files that need them
+    const layer = layerOf.get(entry.path) ?? names[0]!;
+    const part = parts.get(layer)!;
+    for (let parent = posix.dirname(entry.path); parent !== '.' && !part.has(parent); parent = posix.dirname(parent))
+      part.set(parent, merged.get(parent)!);
+    if (entry.type === 'hardlink' && layerOf.get(entry.target) !== layer) {
+      // OCI: a hard link into another layer may not extract; a copy always does.
+      const target = merged.get(entry.target);
+      if (target?.type !== 'file')
+        throw new KinaError('archive', `/${entry.path} is a hard link to /${entry.target}, which is not a file`);
+      part.set(entry.path, { ...target, path: entry.path, owner: entry.owner });
+    } else part.set(entry.path, entry);
+  }
+  return names
+    .map((name) => ({ name, entries: settleHardlinks([...parts.get(name)!.values()]) }))
+    .filter((l) => l.entries.length > 0);
+}
+
+/** Executables from outside Debian must be for the image's architecture; packages are checked by their control file. */
+async function checkArchitecture(tree: Tree, platform: Platform): Promise<void> {
+  const wanted = elfMachines[platform.architecture];
+  for (const entry of tree.values()) {
+    if (entry.type !== 'file' || (entry.mode & 0o111) === 0) continue;
+    const elf = await readElf(entry.content);
+    if (elf && elf.machine !== wanted)
+      throw new KinaError(
+        'platform',
+        `/${entry.path} (${entry.owner}) is for ${elf.machine}, but the image is for linux/${platform.architecture} (${wanted})`,
+        {
+          hint: 'Check the URL, the tarball or the folder that this step takes it from.',
+        },
+      );
+  }
+}

@@ -1,0 +1,33 @@
+/** Pins one download of a recipe: size and digest known, or the definite absence of an optional component. */
+import { resolveArtifact } from '../artifacts/checksums.ts';
+import { KinaError } from '../host/errors.ts';
+import { noPins, type Pins, type ResolveContext, type StepCommon } from './step.ts';
+
+export interface Download {
+  readonly name: string;
+  readonly url: string;
+  readonly checksum?: { url?: string | undefined; sha256?: string | undefined } | undefined;
+}
+
+/**
+ * Only a definite 404 makes an optional download absent: a server that is slow, broken or unreachable must not
+ * silently produce an image without the component.
+ */
+export async function pinDownload(download: Download, context: ResolveContext, common: StepCommon): Promise<Pins> {
+  const name = common.component ?? download.name;
+  if (download.checksum === undefined && !common.unverified)
+    throw new KinaError('recipe', `${download.url} has no checksum`, {
+      hint: 'Give checksum: { url } or checksum: { sha256 }, or accept the risk with `unverified: true` on this step.',
+    });
+  try {
+    const artifact = await resolveArtifact(
+      { name, url: download.url, checksum: download.checksum, unverified: common.unverified ?? false },
+      context.checksums,
+    );
+    return { ...noPins, artifacts: [artifact] };
+  } catch (error) {
+    if (common.optional && error instanceof KinaError && error.code === 'not-found')
+      return { ...noPins, absent: [name] };
+    throw error;
+  }
+}

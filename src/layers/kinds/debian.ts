@@ -1,0 +1,179 @@
+/**
+ * `debian`: packages and what they depend on, from one or more suites, unpacked without dpkg.
+ *
+ * A later `debian` step of the same image builds on the earlier ones: their packages count as installed in exactly the
+ * versions chosen, their archives are used when it names none, and what they exclude stays excluded.
+ */
+import { resolve as resolvePath } from 'node:path';
+import { z } from 'zod';
+import { Fetcher } from '../../artifacts/fetch.ts';
+import { openArchives, planPackages } from '../../debian/index.ts';
+import { defaultPruneRules, type PruneRule, pruner } from '../../debian/prune.ts';
+import { unpackPackages } from '../../debian/unpack-all.ts';
+import { KinaError } from '../../host/errors.ts';
+import type { Pins, PlainKind, ResolveContext } from '../step.ts';
+
+const packageName = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9+.-]+([=/][^\s]+)?$/, 'expected a package name, name=version or name/suite');
+
+const schema = z.strictObject({
+  archives: z
+    .array(
+      z.strictObject({
+        archive: z.string(),
+        suite: z.string(),
+        components: z.array(z.string()).min(1),
+        keyring: z.string(),
+        /** The suite may be missing from the archive. */
+        optional: z.boolean().optional(),
+        checkValidUntil: z.boolean().optional(),
+        priority: z.int().optional(),
+      }),
+    )
+    .min(1)
+    .optional(),
+  packages: z.array(packageName),
+  exclude: z.array(packageName).optional(),
+  /** Package name to suite: take it from there, whatever the priorities. */
+  pins: z.record(z.string(), z.string()).optional(),
+  /** Add every package marked Essential. */
+  essential: z.boolean().optional(),
+  /** Component name to package: records the package's upstream version. */
+  components: z.record(z.string(), z.string()).optional(),
+  prune: z
+    .union([
+      z.enum(['default', 'none']),
+      z.array(z.strictObject({ action: z.enum(['exclude', 'include']), pattern: z.string() })),
+    ])
+    .optional(),
+});
+type DebianStep = z.infer<typeof schema>;
+
+export function pruneRules(prune: DebianStep['prune']): readonly PruneRule[] {
+  if (prune === 'none') return [];
+  return prune === undefined || prune === 'default' ? defaultPruneRules : prune;
+}
+
+/** `1:1.6.20~ds1-1+deb12u3` to `1.6.20`: what the component's own project calls this version (Policy 5.6.12). */
+export function upstreamVersion(version: string): string {
+  return version
+    .replace(/^\d+:/, '')
+    .replace(/-[^-]*$/, '')
+    .replace(/[~+](ds|dfsg|really|git|deb|repack).*$/, '')
+    .replace(/^.*\+really/, '');
+}
+
+export const debianKind: PlainKind<DebianStep> = {
+  name: 'debian',
+  version: 1,
+  schema,
+  summary: 'Debian packages and their dependencies, from signed archives',
+
+  async resolve(step, context) {
+    const { archives, dates } = await openStepArchives(step, context);
+    const { debian } = context;
+    const exclude = [...new Set([...debian.exclude, ...(step.exclude ?? [])])].sort();
+    const planned = await planPackages(
+      archives,
+      {
+        architecture: context.platform.architecture,
+        packages: [...debian.chosen, ...step.packages],
+        exclude,
+        essential: step.essential ?? false,
+        ...(step.pins ? { pins: step.pins } : {}),
+      },
+      archiveContext(context),
+    );
+    const known = new Set(debian.chosen.map((c) => c.split('=')[0]));
+    const own = planned.filter((p) => !known.has(p.artifact.name));
+    debian.archives = archives;
+    debian.exclude = exclude;
+    debian.chosen = planned.map((p) => `${p.artifact.name}=${p.artifact.version}`);
+    const components: Record<string, string> = {};
+    for (const [component, name] of Object.entries(step.components ?? {})) {
+      const found = planned.find((p) => p.artifact.name === name);
+      if (!found?.artifact.version)
+        throw new KinaError('recipe', `components: ${component}: the package ${name} is not among those installed`, {
+          hint: 'Name it under packages.',
+        });
+      components[component] = upstreamVersion(found.artifact.version);
+    }
+    return { artifacts: own.map((p) => p.artifact), components, inputs: {}, notes: dates, absent: [] } satisfies Pins;
+  },
+
+  async tree(step, pins, context) {
+    const rules = pruneRules(step.prune);
+    const fetched = await Promise.all(pins.artifacts.map((a) => context.fetch(a)));
+    const total = pins.artifacts.reduce((sum, a) => sum + a.size, 0);
+    const sizes = new Map(pins.artifacts.map((a) => [a.name, a.size]));
+    const task = context.reporter.task(
+      'unpack',
+      `${pins.artifacts.length} packages (${context.platform.architecture})`,
+    );
+    let done = 0;
+    try {
+      const result = await unpackPackages(fetched, {
+        unpacker: context.unpacker,
+        keep: pruner(rules),
+        done: (name) => {
+          context.signal?.throwIfAborted();
+          done += sizes.get(name) ?? 0;
+          task.progress(done, total);
+        },
+      });
+      task.done();
+      return { tree: result.tree, packages: result.packages, prune: rules };
+    } catch (error) {
+      task.fail();
+      throw error;
+    }
+  },
+};
+
+function archiveContext(context: ResolveContext): Parameters<typeof planPackages>[2] {
+  const fetcher = new Fetcher({
+    store: context.store,
+    transport: context.transport,
+    reporter: context.reporter,
+    signal: context.signal,
+  });
+  return {
+    fetchBytes: (url) => context.transport.bytes(url, { limit: 8 << 20 }),
+    fetchFile: (artifact) => fetcher.fetch(artifact),
+    cache: {
+      get: (key) => context.store.getRecord('debian-closure', key.slice(7)),
+      put: (key, value) => context.store.putRecord('debian-closure', key.slice(7), value),
+    },
+  };
+}
+
+/** Opens the step's archives, or takes those of the step before. The dates of the signed indexes go into the lock. */
+async function openStepArchives(step: DebianStep, context: ResolveContext) {
+  if (!step.archives) {
+    if (context.debian.archives.length === 0)
+      throw new KinaError('recipe', 'the first debian step of a recipe must name its archives', {
+        hint: 'Add archives: with archive, suite, components and keyring.',
+      });
+    return { archives: context.debian.archives, dates: {} };
+  }
+  const opened = await Promise.all(
+    step.archives.map(async ({ optional, ...spec }) => {
+      const keyring = resolvePath(context.recipeFolder, spec.keyring);
+      try {
+        return await openArchives(
+          [{ ...spec, keyring } as Parameters<typeof openArchives>[0][number]],
+          archiveContext(context),
+        );
+      } catch (error) {
+        if (optional && error instanceof KinaError && error.code === 'not-found') return [];
+        throw error;
+      }
+    }),
+  );
+  const archives = opened.flat();
+  return {
+    archives,
+    dates: Object.fromEntries(archives.map((a) => [`${a.spec.archive}/${a.spec.suite}`, a.release.date.toISOString()])),
+  };
+}

@@ -1,0 +1,81 @@
+/** `file`: one file, from text in the recipe, from a file beside it, or from a download. */
+import { z } from 'zod';
+import { KinaError } from '../../host/errors.ts';
+import { sha256 } from '../../host/json.ts';
+import { bytesContent, sliceContent } from '../../tree/entry.ts';
+import { Tree } from '../../tree/tree.ts';
+import { pinDownload } from '../download.ts';
+import { readLocalFile } from '../local.ts';
+import { noPins, type PlainKind } from '../step.ts';
+import { expandTemplate } from '../template.ts';
+import { checksumSchema, idSchema, modeSchema, nonEmptyPath, parseMode } from './schema.ts';
+
+const schema = z
+  .strictObject({
+    path: nonEmptyPath,
+    mode: modeSchema.optional(),
+    uid: idSchema.optional(),
+    gid: idSchema.optional(),
+    /** Text; `${variables}` in it are expanded like everywhere in a recipe. */
+    content: z.string().optional(),
+    /** A file beside the recipe. */
+    source: z.string().optional(),
+    /** Expand `${variables}` in the source file. */
+    template: z.boolean().optional(),
+    /** Filled by the pipeline: the variables a template may use. */
+    variables: z.record(z.string(), z.string()).optional(),
+    url: z.string().optional(),
+    checksum: checksumSchema.optional(),
+  })
+  .refine(
+    (s) => [s.content, s.source, s.url].filter((v) => v !== undefined).length === 1,
+    'give exactly one of content, source, url',
+  );
+
+export const fileKind: PlainKind<z.infer<typeof schema>> = {
+  name: 'file',
+  version: 1,
+  schema,
+  summary: 'one file: inline content, a file beside the recipe (optionally a template), or a download',
+
+  async resolve(step, context, common) {
+    if (step.source !== undefined)
+      return {
+        ...noPins,
+        inputs: { [step.source]: sha256((await readLocalFile(context.recipeFolder, step.source)).data) },
+      };
+    if (step.url === undefined) return noPins;
+    return pinDownload({ url: step.url, checksum: step.checksum, name: step.path }, context, common);
+  },
+
+  async tree(step, pins, context) {
+    const tree = new Tree();
+    const put = (content: ReturnType<typeof bytesContent>, defaultMode: number): void =>
+      tree.add({
+        type: 'file',
+        path: step.path,
+        mode: parseMode(step.mode, defaultMode),
+        uid: step.uid ?? 0,
+        gid: step.gid ?? 0,
+        content,
+        owner: context.owner,
+      });
+    if (step.content !== undefined) put(bytesContent(step.content), 0o644);
+    else if (step.source !== undefined) {
+      const { data, executable } = await readLocalFile(context.recipeFolder, step.source);
+      if (sha256(data) !== pins.inputs[step.source])
+        throw new KinaError('lock', `${step.source} is not the file that was locked`, {
+          hint: 'Run `kina lock` again, or restore the file.',
+        });
+      const bytes = step.template
+        ? Buffer.from(expandTemplate(data.toString('utf8'), step.variables ?? {}, step.source))
+        : data;
+      put(bytesContent(bytes), executable ? 0o755 : 0o644);
+    } else
+      for (const artifact of pins.artifacts) {
+        const { path } = await context.fetch(artifact);
+        put(sliceContent(path, 0, artifact.size, artifact.digest), 0o644);
+      }
+    return { tree };
+  },
+};

@@ -1,0 +1,196 @@
+/**
+ * `images`: container images that a node has before it reaches any registry. They go into the node image as one OCI
+ * archive per step, outside `/var`, and a unit imports them before kubelet starts: containerd's own database cannot be
+ * written without running containerd, and a runtime that mounts an empty `/var` would lose it.
+ */
+import { z } from 'zod';
+import { KinaError } from '../../host/errors.ts';
+import { maxManifestBytes, mediaType, parseManifest } from '../../oci/descriptor.ts';
+import { type ImportedImage, importArchive } from '../../oci/import.ts';
+import { imageArchive, type Preload } from '../../oci/preload.ts';
+import { resolveImage } from '../../oci/registry.ts';
+import { readContent } from '../../tree/entry.ts';
+import { Tree } from '../../tree/tree.ts';
+import { memberContents } from '../kubernetes/members.ts';
+import { importLocal } from '../kubernetes/source.ts';
+import { localPath } from '../local.ts';
+import { noPins, type Pins, type PlainKind, type TreeContext } from '../step.ts';
+import { nonEmptyPath } from './schema.ts';
+
+const schema = z
+  .strictObject({
+    /** Where the archive lies in the image. */
+    path: nonEmptyPath,
+    /** Images of the Kubernetes source, by component: kube-apiserver … */
+    release: z.array(z.string()).min(1).optional(),
+    /** Images of a registry: the name they get, and where they come from when that differs. */
+    images: z
+      .array(z.strictObject({ name: z.string(), from: z.string().optional() }))
+      .min(1)
+      .optional(),
+    /** Image archives or OCI layouts beside the recipe; every image in them for the platform, under its own name. */
+    archives: z.array(z.string()).min(1).optional(),
+  })
+  .refine(
+    (s) => [s.release, s.images, s.archives].filter((v) => v !== undefined).length === 1,
+    'give exactly one of release, images, archives',
+  );
+
+export const imagesKind: PlainKind<z.infer<typeof schema>> = {
+  name: 'images',
+  version: 1,
+  schema,
+  summary: 'container images to preload: of the release, of a registry, or from local archives',
+
+  async resolve(step, context, common) {
+    if (step.release) {
+      if (!context.kubernetes) throw new KinaError('usage', 'images: release needs a Kubernetes source');
+      return {
+        ...noPins,
+        artifacts: await context.kubernetes.pin(
+          step.release.map((n) => `${n}.tar`),
+          context.platform.architecture,
+        ),
+      };
+    }
+    if (step.archives)
+      return {
+        ...noPins,
+        artifacts: await Promise.all(
+          step.archives.map((a) => importLocal(localPath(context.recipeFolder, a), a, undefined, context.store)),
+        ),
+      };
+    const pins = await Promise.all(
+      (step.images ?? []).map(async ({ name, from }): Promise<Pins> => {
+        try {
+          const image = await resolveImage(from ?? name, context.platform, context.transport);
+          const artifacts = [image.manifest, image.config, ...image.layers];
+          return { ...noPins, artifacts, inputs: { [name]: image.manifest.digest } };
+        } catch (error) {
+          if (common.optional && error instanceof KinaError && error.code === 'not-found')
+            return { ...noPins, absent: [common.component ?? name] };
+          throw error;
+        }
+      }),
+    );
+    return {
+      artifacts: pins.flatMap((p) => p.artifacts),
+      components: {},
+      inputs: Object.assign({}, ...pins.map((p) => p.inputs)),
+      notes: {},
+      absent: pins.flatMap((p) => p.absent),
+    };
+  },
+
+  async tree(step, pins, context) {
+    const tree = new Tree();
+    const images = step.release
+      ? await releaseImages(step.release, pins, context)
+      : step.archives
+        ? await archiveImages(pins, context)
+        : await registryImages(pins, context);
+    if (images.length > 0) {
+      const { size, segments, key } = await imageArchive(context.store, images);
+      tree.add({
+        type: 'file',
+        path: step.path,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        owner: context.owner,
+        content: { size, segments, key },
+      });
+    }
+    return { tree };
+  },
+};
+
+/** Release archives name images per architecture (`…/kube-proxy-arm64:v1.20.2`); clusters ask for the plain name. */
+async function releaseImages(names: readonly string[], pins: Pins, context: TreeContext): Promise<Preload[]> {
+  const contents = await memberContents(
+    names.map((n) => `${n}.tar`),
+    pins,
+    context,
+  );
+  const images: Preload[] = [];
+  for (const [i, name] of names.entries()) {
+    const content = contents[i]!;
+    const segment = content.segments[0];
+    const whole = content.segments.length === 1 && segment !== undefined && 'file' in segment && segment.offset === 0;
+    // A member of a server tarball lies in the middle of a pack file; importing wants a file of its own.
+    const path = whole
+      ? segment.file
+      : context.store.blobPath((await context.store.write(readContent(content))).digest);
+    for (const image of await importArchive(context.store, path)) {
+      checkArchitecture(image, name, context);
+      for (const full of image.names)
+        images.push({
+          ...image,
+          name: full.replace(`-${context.platform.architecture}:`, ':'),
+          manifest: withPlatform(image, context),
+        });
+    }
+  }
+  return images;
+}
+
+async function archiveImages(pins: Pins, context: TreeContext): Promise<Preload[]> {
+  const images: Preload[] = [];
+  for (const artifact of pins.artifacts) {
+    const found = (await importArchive(context.store, (await context.fetch(artifact)).path)).filter(
+      (i) => i.platform.architecture === context.platform.architecture,
+    );
+    if (found.length === 0)
+      throw new KinaError('platform', `${artifact.name} has no image for linux/${context.platform.architecture}`);
+    for (const image of found) {
+      if (image.names.length === 0)
+        throw new KinaError('recipe', `${artifact.name} holds an image without a name`, {
+          hint: 'Save it by name (podman save -o FILE NAME:TAG), a pod must be able to ask for it.',
+        });
+      for (const name of image.names) images.push({ ...image, name, manifest: withPlatform(image, context) });
+    }
+  }
+  return images;
+}
+
+async function registryImages(pins: Pins, context: TreeContext): Promise<Preload[]> {
+  await Promise.all(pins.artifacts.map((a) => context.fetch(a)));
+  return Promise.all(
+    Object.entries(pins.inputs).map(async ([name, digest]): Promise<Preload> => {
+      const artifact = pins.artifacts.find((a) => a.digest === digest);
+      if (!artifact)
+        throw new KinaError('lock', `${context.owner}: the manifest of ${name} is not pinned`, {
+          hint: 'Run `kina lock` again.',
+        });
+      const manifest = parseManifest(await context.store.readBytes(artifact.digest, maxManifestBytes), name);
+      const { os, architecture } = context.platform;
+      return {
+        name,
+        manifest: {
+          mediaType: manifest.mediaType ?? mediaType.manifest,
+          digest: artifact.digest,
+          size: artifact.size,
+          platform: { os, architecture },
+        },
+        config: manifest.config,
+        layers: manifest.layers,
+      };
+    }),
+  );
+}
+
+function withPlatform(image: ImportedImage, context: TreeContext): Preload['manifest'] {
+  const { os, architecture } = context.platform;
+  return { ...image.manifest, platform: { os, architecture } };
+}
+
+function checkArchitecture(image: ImportedImage, name: string, context: TreeContext): void {
+  if (image.platform.architecture !== context.platform.architecture)
+    throw new KinaError(
+      'platform',
+      `the image ${name} is for linux/${image.platform.architecture}, the node image is for linux/${context.platform.architecture}`,
+      {
+        hint: 'Check the source: each architecture has its own archives.',
+      },
+    );
+}

@@ -1,0 +1,45 @@
+/** `files`: a folder beside the recipe. */
+import { z } from 'zod';
+import { KinaError } from '../../host/errors.ts';
+import { bytesContent } from '../../tree/entry.ts';
+import { directory, file, symlink, Tree } from '../../tree/tree.ts';
+import { folderDigest, readLocalFolder } from '../local.ts';
+import { noPins, type PlainKind } from '../step.ts';
+import { imagePath } from './schema.ts';
+
+const schema = z.strictObject({
+  source: z.string(),
+  into: imagePath.optional(),
+});
+
+export const filesKind: PlainKind<z.infer<typeof schema>> = {
+  name: 'files',
+  version: 1,
+  schema,
+  summary: 'a local folder; files are 0644, or 0755 where executable',
+
+  async resolve(step, context) {
+    return {
+      ...noPins,
+      inputs: { [step.source]: folderDigest(await readLocalFolder(context.recipeFolder, step.source)) },
+    };
+  },
+
+  async tree(step, pins, context) {
+    const entries = await readLocalFolder(context.recipeFolder, step.source);
+    if (folderDigest(entries) !== pins.inputs[step.source])
+      throw new KinaError('lock', `the folder ${step.source} is not the one that was locked`, {
+        hint: 'Run `kina lock` again, or restore the folder.',
+      });
+    const tree = new Tree();
+    for (const entry of entries) {
+      const path = step.into ? `${step.into}/${entry.path}` : entry.path;
+      if (entry.type === 'directory') {
+        // An empty folder is wanted for itself; any other is only on the way to a file.
+        if (!entries.some((e) => e.path.startsWith(`${entry.path}/`))) tree.add(directory(path, context.owner));
+      } else if (entry.type === 'symlink') tree.add(symlink(path, entry.target, context.owner));
+      else tree.add(file(path, bytesContent(entry.data), context.owner, entry.executable ? 0o755 : 0o644));
+    }
+    return { tree };
+  },
+};

@@ -1,0 +1,34 @@
+/**
+ * `system`: the state that belongs to the whole and that package scripts would have made: accounts, linker cache,
+ * alternatives, CA bundle, dpkg's database. Derived from the merged tree, in a layer of its own.
+ */
+import { z } from 'zod';
+import { unknownScripts } from '../../debian/scripts.ts';
+import { deriveSystem } from '../../debian/system.ts';
+import type { DerivedKind } from '../step.ts';
+
+const schema = z.strictObject({});
+
+export const systemKind: DerivedKind<z.infer<typeof schema>> = {
+  name: 'system',
+  version: 1,
+  schema,
+  derived: true,
+  summary: 'whole-tree state: accounts, linker cache, alternatives, CA bundle, dpkg database',
+  async tree(_step, _pins, context) {
+    for (const unknown of unknownScripts(context.packages))
+      context.reporter.warn(`the maintainer scripts of ${unknown} have no native equivalent; nothing of them was done`);
+    const tree = await deriveSystem(context.merged, context.packages, {
+      architecture: context.platform.architecture,
+      accounts: {
+        users: context.accounts.flatMap((a) => a.users),
+        groups: context.accounts.flatMap((a) => a.groups),
+        members: context.accounts.flatMap((a) => a.members),
+      },
+      mtime: context.epoch,
+      prune: context.prune,
+      owner: context.owner,
+    });
+    return { tree };
+  },
+};

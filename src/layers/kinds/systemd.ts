@@ -1,0 +1,104 @@
+/**
+ * `systemd`: unit files, drop-ins, and which units are enabled, masked or removed from what others want.
+ *
+ * Enabling means the links that the unit's own `[Install]` section asks for (systemd.unit(5)); so the kind is derived: it
+ * must see unit files of every layer. Packages enable nothing by themselves here, a recipe says what runs.
+ */
+import { z } from 'zod';
+import { KinaError } from '../../host/errors.ts';
+import { didYouMean } from '../../host/suggest.ts';
+import { bytesContent, readAll } from '../../tree/entry.ts';
+import { file, symlink, Tree } from '../../tree/tree.ts';
+import type { DerivedKind } from '../step.ts';
+
+const unit = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9:_.\\@-]+\.(service|socket|target|timer|mount|automount|path|slice|swap)$/,
+    'expected a unit name such as kubelet.service',
+  );
+
+const schema = z.strictObject({
+  enable: z.array(unit).optional(),
+  mask: z.array(unit).optional(),
+  /** Units that vendor `.wants` folders pull in and that this node does not want: the vendor's link is left out. */
+  unwant: z.array(unit).optional(),
+  units: z.record(unit, z.string()).optional(),
+  /** `kubelet.service/10-kubeadm.conf` to content. */
+  dropins: z.record(z.string().regex(/^[^/]+\/[^/]+\.conf$/, 'expected UNIT/NAME.conf'), z.string()).optional(),
+  defaultTarget: unit.optional(),
+});
+
+const UNIT_FOLDERS = ['etc/systemd/system', 'usr/local/lib/systemd/system', 'usr/lib/systemd/system'];
+
+export const systemdKind: DerivedKind<z.infer<typeof schema>> = {
+  name: 'systemd',
+  version: 1,
+  schema,
+  derived: true,
+  summary: 'units, drop-ins; enable, mask, default target',
+
+  async tree(step, _pins, context) {
+    const tree = new Tree();
+    const owner = context.owner;
+    const etc = 'etc/systemd/system';
+    for (const [name, content] of Object.entries(step.units ?? {}))
+      tree.add(file(`${etc}/${name}`, bytesContent(content), owner));
+    for (const [name, content] of Object.entries(step.dropins ?? {})) {
+      const [unitName, conf] = name.split('/') as [string, string];
+      tree.add(file(`${etc}/${unitName}.d/${conf}`, bytesContent(content), owner));
+    }
+    for (const name of step.mask ?? []) tree.add(symlink(`${etc}/${name}`, '/dev/null', owner));
+    if (step.defaultTarget)
+      tree.add(symlink(`${etc}/default.target`, `/usr/lib/systemd/system/${step.defaultTarget}`, owner));
+    for (const name of step.unwant ?? []) {
+      // A mask would also stop what other units require; an empty override of the link does not exist in systemd, so
+      // the vendor's link is overridden by removing it from the merged tree.
+      for (const entry of [...context.merged.values()])
+        if (/\.(wants|requires)\//.test(entry.path) && entry.path.endsWith(`/${name}`))
+          context.merged.delete(entry.path);
+    }
+
+    for (const name of step.enable ?? []) {
+      const template = name.replace(/@[^.]*\./, '@.');
+      const find = (from: Tree, wanted: string) => UNIT_FOLDERS.map((f) => from.file(`${f}/${wanted}`)).find((f) => f);
+      const found = find(tree, template) ?? find(context.merged, template);
+      if (!found) {
+        const known = [...context.merged.values()]
+          .filter((e) => UNIT_FOLDERS.some((f) => e.path.startsWith(`${f}/`)))
+          .map((e) => e.path.split('/').at(-1)!);
+        throw new KinaError(
+          'recipe',
+          `${owner}: cannot enable ${name}, no layer has such a unit${didYouMean(name, known)}`,
+          {
+            hint: 'Add the package or file that brings the unit, or correct its name.',
+          },
+        );
+      }
+      const install = parseInstall((await readAll(found.content)).toString('utf8'));
+      if (install.wantedBy.length + install.requiredBy.length + install.alias.length === 0)
+        throw new KinaError('recipe', `${owner}: ${name} has no [Install] section, so it cannot be enabled`, {
+          hint: 'Such units are started by others; leave it out of `enable`.',
+        });
+      const target = `/${found.path}`;
+      for (const by of install.wantedBy) tree.add(symlink(`${etc}/${by}.wants/${name}`, target, owner));
+      for (const by of install.requiredBy) tree.add(symlink(`${etc}/${by}.requires/${name}`, target, owner));
+      for (const alias of install.alias) tree.add(symlink(`${etc}/${alias}`, target, owner));
+    }
+    return { tree };
+  },
+};
+
+function parseInstall(text: string): { wantedBy: string[]; requiredBy: string[]; alias: string[] } {
+  const found = { wantedBy: [] as string[], requiredBy: [] as string[], alias: [] as string[] };
+  let section = '';
+  for (const line of text.replace(/\\\n/g, ' ').split('\n')) {
+    const head = /^\[(.+)\]\s*$/.exec(line);
+    if (head) section = head[1]!;
+    const pair = section === 'Install' ? /^(WantedBy|RequiredBy|Alias)\s*=\s*(.*)$/.exec(line.trim()) : null;
+    if (!pair) continue;
+    const list = pair[1] === 'WantedBy' ? found.wantedBy : pair[1] === 'RequiredBy' ? found.requiredBy : found.alias;
+    list.push(...pair[2]!.split(/\s+/).filter((w) => w !== ''));
+  }
+  return found;
+}

@@ -1,0 +1,268 @@
+/**
+ * Where Kubernetes comes from: a release (per-file downloads with a digest file beside each), a server tarball (URL or
+ * file), or a folder of binaries. A source pins artifacts; which member of which artifact a step needs is decided by
+ * `members.ts`, so that a locked build no longer needs the source.
+ *
+ * Layout of releases: `https://dl.k8s.io/VERSION/bin/linux/ARCH/NAME{,.sha256}`, images as `NAME.tar`
+ * (docker save format); server tarball: `kubernetes/server/bin/NAME{,.tar,.docker_tag}`, `kubernetes/version`.
+ */
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import semver from 'semver';
+import type { Artifact } from '../../artifacts/artifact.ts';
+import { type ResolveOptions, resolveArtifact } from '../../artifacts/checksums.ts';
+import { KinaError } from '../../host/errors.ts';
+import { digestOf } from '../../host/json.ts';
+import { didYouMean } from '../../host/suggest.ts';
+import type { Architecture } from '../../oci/platform.ts';
+import type { Store } from '../../oci/store.ts';
+import { readAll } from '../../tree/entry.ts';
+import type { Unpacker } from '../../tree/unpack.ts';
+
+export const SOURCE_TYPES = ['release', 'url', 'file', 'directory'] as const;
+export type SourceType = (typeof SOURCE_TYPES)[number];
+
+export interface KubernetesSource {
+  readonly type: SourceType;
+  /** `v1.20.2` */
+  readonly version: string;
+  /** What the person gave, for messages and labels. */
+  readonly origin: string;
+  /** Pins these members (`kubelet`, `kube-apiserver.tar`) for one architecture. */
+  pin(members: readonly string[], architecture: Architecture): Promise<Artifact[]>;
+}
+
+/** The name under which a server tarball is pinned, instead of its members. */
+export const SERVER_TARBALL = 'kubernetes-server';
+
+export interface SourceContext {
+  readonly checksums: ResolveOptions;
+  readonly store: Store;
+  readonly unpacker: Unpacker;
+  /** Reads a small document such as a version marker. */
+  text(url: string): Promise<string>;
+  /** `--set kubernetes=…`, for sources that do not say their version. */
+  readonly declaredVersion: string | undefined;
+  /** The architectures that the image is built for. */
+  readonly architectures: readonly Architecture[];
+}
+
+const RELEASES = 'https://dl.k8s.io';
+
+/** Opens the source that the person named; `type` forces one kind and is checked. */
+export async function openKubernetesSource(
+  argument: string,
+  type: string | undefined,
+  context: SourceContext,
+): Promise<KubernetesSource> {
+  const chosen = type ?? (await detectType(argument));
+  if (!(SOURCE_TYPES as readonly string[]).includes(chosen))
+    throw new KinaError('usage', `unknown source type ${JSON.stringify(chosen)}${didYouMean(chosen, SOURCE_TYPES)}`, {
+      hint: `Use one of: ${SOURCE_TYPES.join(', ')}.`,
+    });
+  switch (chosen as SourceType) {
+    case 'release':
+      return release(argument, context);
+    case 'url':
+      if (!/^https?:\/\//.test(argument))
+        throw new KinaError('usage', `--type url needs an http(s) address, not ${JSON.stringify(argument)}`);
+      return tarball('url', argument, context);
+    case 'file':
+      if (!(await isKind(argument, 'file')))
+        throw new KinaError('usage', `${argument} is not a file`, {
+          hint: 'Give the path of a kubernetes-server-linux-ARCH.tar.gz.',
+        });
+      return tarball('file', argument, context);
+    case 'directory':
+      if (!(await isKind(argument, 'directory')))
+        throw new KinaError('usage', `${argument} is not a folder`, {
+          hint: 'Give a folder that holds kubeadm, kubelet and kubectl.',
+        });
+      return folder(argument, context);
+  }
+}
+
+async function detectType(argument: string): Promise<SourceType> {
+  if (/^https?:\/\//.test(argument)) return 'url';
+  if (await isKind(argument, 'file')) return 'file';
+  if (await isKind(argument, 'directory')) return 'directory';
+  if (argument === 'stable' || /^v?\d+(\.\d+){1,2}([-+].*)?$/.test(argument)) return 'release';
+  throw new KinaError('usage', `${JSON.stringify(argument)} is not a Kubernetes version, a URL, a file or a folder`, {
+    hint: 'Examples: v1.34.2, 1.34, stable, https://…/kubernetes-server-linux-arm64.tar.gz, ./bin.',
+  });
+}
+
+async function isKind(path: string, kind: 'file' | 'directory'): Promise<boolean> {
+  const info = await stat(path).catch(() => undefined);
+  return kind === 'file' ? (info?.isFile() ?? false) : (info?.isDirectory() ?? false);
+}
+
+/** `v1.20.2` from `1.20.2`; throws for what is no full version. */
+export function fullVersion(text: string, where: string): string {
+  const parsed = semver.parse(text.trim().replace(/^v/, ''));
+  if (!parsed)
+    throw new KinaError('usage', `${where}: ${JSON.stringify(text.trim().slice(0, 60))} is not a Kubernetes version`, {
+      hint: 'A full version looks like v1.34.2.',
+    });
+  return `v${parsed.raw.replace(/^v/, '')}`;
+}
+
+/** Reads the version marker behind `stable` or `1.34`; full versions pass through. */
+async function releaseVersion(argument: string, context: SourceContext): Promise<string> {
+  const bare = argument.replace(/^v/, '');
+  if (argument !== 'stable' && !/^\d+\.\d+$/.test(bare)) return fullVersion(argument, 'version');
+  const marker = argument === 'stable' ? 'stable.txt' : `stable-${bare}.txt`;
+  const url = `${RELEASES}/release/${marker}`;
+  return fullVersion(await context.text(url), url);
+}
+
+async function release(argument: string, context: SourceContext): Promise<KubernetesSource> {
+  const version = await releaseVersion(argument, context);
+  return {
+    type: 'release',
+    version,
+    origin: argument,
+    pin: (members, architecture) =>
+      Promise.all(
+        members.map((member) => {
+          const url = `${RELEASES}/${version}/bin/linux/${architecture}/${member}`;
+          return resolveArtifact(
+            { name: member, version, url, checksum: { url: `${url}.sha256` } },
+            context.checksums,
+          ).catch((error) => {
+            if (error instanceof KinaError && error.code === 'not-found')
+              throw new KinaError('not-found', `Kubernetes ${version} has no ${member} for linux/${architecture}`, {
+                cause: error,
+                details: [error.message],
+                hint: `Check the version; ${RELEASES}/release/stable-${semver.major(version)}.${semver.minor(version)}.txt names the newest of its line.`,
+              });
+            throw error;
+          });
+        }),
+      ),
+  };
+}
+
+/** `…linux-amd64…` names one architecture; another one's file is its sibling. */
+function forArchitecture(location: string, architecture: Architecture, context: SourceContext): string {
+  const named = /linux-(amd64|arm64)/.exec(location)?.[1];
+  if (named === undefined || named === architecture) return location;
+  const sibling = location.replace(`linux-${named}`, `linux-${architecture}`);
+  if (sibling === location)
+    throw new KinaError(
+      'platform',
+      `${location} is for linux/${named}, but linux/${architecture} was asked for (${context.architectures.join(', ')})`,
+    );
+  return sibling;
+}
+
+async function tarball(type: 'url' | 'file', location: string, context: SourceContext): Promise<KubernetesSource> {
+  const inPath = /(?:^|\/)(v\d+\.\d+\.\d+[^/]*)\//.exec(location)?.[1];
+  const pinOne = async (architecture: Architecture): Promise<Artifact> => {
+    const place = forArchitecture(location, architecture, context);
+    if (type === 'file') return importLocal(place, SERVER_TARBALL, undefined, context.store);
+    return resolveArtifact(
+      { name: SERVER_TARBALL, url: place, checksum: { url: `${place}.sha256` } },
+      context.checksums,
+    );
+  };
+  const declared = context.declaredVersion ?? (type === 'url' ? inPath : undefined);
+  const version = declared
+    ? fullVersion(declared, context.declaredVersion ? '--set kubernetes' : location)
+    : type === 'file'
+      ? await versionInside(location, await pinOne(context.architectures[0] ?? 'arm64'), context)
+      : undefined;
+  if (version === undefined)
+    throw new KinaError('usage', `${location} does not say its Kubernetes version`, {
+      hint: 'Add `--set kubernetes=vX.Y.Z`.',
+    });
+  return {
+    type,
+    version,
+    origin: type === 'file' ? basename(location) : location,
+    pin: async (_members, architecture) => [await pinOne(architecture)],
+  };
+}
+
+/** `kubernetes/version` exists since 1.31; before, the image tag file beside the API server says it. */
+async function versionInside(path: string, artifact: Artifact, context: SourceContext): Promise<string> {
+  const wanted = ['kubernetes/version', 'kubernetes/server/bin/kube-apiserver.docker_tag'];
+  const entries = await context.unpacker.unpack(digestOf([artifact.digest, wanted]).slice(7), {
+    owner: SERVER_TARBALL,
+    file: context.store.blobPath(artifact.digest),
+    select: (p) => wanted.includes(p),
+  });
+  for (const name of wanted) {
+    const found = entries.find((e) => e.path === name);
+    if (found?.type === 'file')
+      return fullVersion((await readAll(found.content, 4096)).toString('utf8').replace(/_/g, '+'), `${path}: ${name}`);
+  }
+  throw new KinaError('archive', `${path} is not a Kubernetes server tarball: it has neither ${wanted.join(' nor ')}`, {
+    hint: 'Give kubernetes-server-linux-ARCH.tar.gz; client and node tarballs are not enough.',
+  });
+}
+
+async function folder(path: string, context: SourceContext): Promise<KubernetesSource> {
+  const find = async (member: string, architecture: Architecture): Promise<string> => {
+    const places = [
+      join(path, 'linux', architecture, member),
+      join(path, architecture, member),
+      join(path, 'server', 'bin', member),
+      join(path, member),
+    ];
+    for (const place of places) if (await isKind(place, 'file')) return place;
+    throw new KinaError('not-found', `${path} holds no ${member} for linux/${architecture}`, {
+      details: places.map((p) => `looked for ${p}`),
+    });
+  };
+  const declared = context.declaredVersion ?? (await readVersionFile(path, context));
+  if (declared === undefined)
+    throw new KinaError('usage', `the folder ${path} does not say its Kubernetes version`, {
+      hint: 'Add `--set kubernetes=vX.Y.Z`, or a file named `version` in it.',
+    });
+  const version = fullVersion(declared, path);
+  return {
+    type: 'directory',
+    version,
+    origin: basename(resolve(path)),
+    pin: (members, architecture) =>
+      Promise.all(
+        members.map(async (member) => importLocal(await find(member, architecture), member, version, context.store)),
+      ),
+  };
+}
+
+async function readVersionFile(path: string, context: SourceContext): Promise<string | undefined> {
+  for (const name of [
+    'version',
+    'kube-apiserver.docker_tag',
+    ...context.architectures.flatMap((a) => [`${a}/kube-apiserver.docker_tag`, `linux/${a}/kube-apiserver.docker_tag`]),
+  ]) {
+    const place = join(path, name);
+    if (await isKind(place, 'file')) {
+      const parts: Buffer[] = [];
+      for await (const chunk of createReadStream(place, { end: 255 })) parts.push(chunk as Buffer);
+      return Buffer.concat(parts).toString('utf8').trim().replace(/_/g, '+');
+    }
+  }
+  return undefined;
+}
+
+/** Copies a file of this machine into the store, where it is immutable; the lock holds its digest, not its path. */
+export async function importLocal(
+  path: string,
+  name: string,
+  version: string | undefined,
+  store: Store,
+): Promise<Artifact> {
+  const { digest, size } = await store.write(createReadStream(path, { highWaterMark: 1 << 20 }));
+  return {
+    name,
+    ...(version === undefined ? {} : { version }),
+    url: `local:${basename(path)}`,
+    size,
+    digest,
+    verifiedBy: 'local file',
+  };
+}

@@ -1,0 +1,77 @@
+/** What a build works with: one store, one transport, one reporter. Made once per command. */
+import { join } from 'node:path';
+import type { ResolveOptions } from '../artifacts/checksums.ts';
+import { Fetcher } from '../artifacts/fetch.ts';
+import { type ArchiveBases, checkedBase, defaultBases } from '../debian/archive.ts';
+import { cacheDirectory, configFile } from '../host/files.ts';
+import { Transport } from '../host/http.ts';
+import type { Reporter } from '../host/progress.ts';
+import { readUserConfig } from '../host/user-config.ts';
+import { Store } from '../oci/store.ts';
+import { Unpacker } from '../tree/unpack.ts';
+
+export interface ToolboxOptions {
+  readonly reporter: Reporter;
+  readonly signal?: AbortSignal | undefined;
+  readonly mirrors?: readonly string[] | undefined;
+  readonly debianMirror?: string | undefined;
+  readonly offline?: boolean | undefined;
+  readonly version: string;
+}
+
+export interface Toolbox {
+  readonly store: Store;
+  readonly transport: Transport;
+  readonly fetcher: Fetcher;
+  readonly unpacker: Unpacker;
+  readonly reporter: Reporter;
+  readonly signal: AbortSignal | undefined;
+  readonly offline: boolean;
+  readonly debianBases: ArchiveBases;
+  readonly checksums: ResolveOptions;
+  /** kina's own version. */
+  readonly version: string;
+}
+
+/** Flags win over the environment, the environment over the user's config file. */
+export async function openToolbox(options: ToolboxOptions): Promise<Toolbox> {
+  const { reporter, signal } = options;
+  const config = await readUserConfig(configFile());
+  const environmentMirrors = process.env.KINA_MIRROR ? [process.env.KINA_MIRROR] : undefined;
+  const configured: Record<string, string> = {};
+  if (config.debian?.mirror && !process.env.KINA_DEBIAN_MIRROR)
+    configured.debian = checkedBase(config.debian.mirror, 'debian.mirror in the config file');
+  if (config.debian?.securityMirror && !process.env.KINA_DEBIAN_SECURITY_MIRROR)
+    configured['debian-security'] = checkedBase(
+      config.debian.securityMirror,
+      'debian.securityMirror in the config file',
+    );
+  const debianBases: ArchiveBases = {
+    ...(await defaultBases()),
+    ...configured,
+    ...(options.debianMirror ? { debian: checkedBase(options.debianMirror, '--debian-mirror') } : {}),
+  };
+  const offline = options.offline ?? false;
+  const transport = new Transport({
+    mirrors: options.mirrors?.length ? options.mirrors : (environmentMirrors ?? config.mirrors ?? []),
+    hostMirrors: config.hosts ?? {},
+    prefixes: Object.fromEntries(Object.entries(debianBases).map(([name, base]) => [`debian:${name}/`, `${base}/`])),
+    offline,
+    userAgent: `kina/${options.version}`,
+    signal,
+  });
+  const store = await Store.open(cacheDirectory());
+  const fetcher = new Fetcher({ store, transport, reporter, offline, signal });
+  return {
+    store,
+    transport,
+    fetcher,
+    unpacker: new Unpacker(join(store.root, 'unpacked')),
+    reporter,
+    signal,
+    offline,
+    debianBases,
+    checksums: { transport, store, reporter, signal },
+    version: options.version,
+  };
+}

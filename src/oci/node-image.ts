@@ -1,0 +1,30 @@
+/**
+ * What the maker and the user of a node image agree on; the one place for decisions that both sides take.
+ */
+import semver from 'semver';
+
+/** Labels of kina's images. */
+export const labels = {
+  kina: 'dev.kina.version',
+  recipe: 'dev.kina.recipe',
+  lock: 'dev.kina.lock',
+  kubernetes: 'dev.kina.kubernetes',
+  absent: 'dev.kina.absent',
+  component: (name: string): string => `dev.kina.component.${name}`,
+} as const;
+
+/** Compares by MAJOR.MINOR.PATCH: 1.24.0-alpha.1 counts as 1.24, as kind does. */
+export function versionAtLeast(version: string, minimum: string): boolean {
+  const base = semver.coerce(version);
+  return base !== null && semver.gte(base, minimum);
+}
+
+/** cgroupfs below Kubernetes 1.24, systemd from there (kind: pkg/build/nodeimage, kubeadm's own default changed then). */
+export function cgroupDriver(kubernetesVersion: string): 'cgroupfs' | 'systemd' {
+  return versionAtLeast(kubernetesVersion, '1.24.0') ? 'systemd' : 'cgroupfs';
+}
+
+/** The image's name when nobody gives one. `+` is not allowed in a tag (OCI distribution, "reference" grammar). */
+export function defaultTag(name: string, version: string): string {
+  return `localhost/kina/${name}:${version.replace(/[^\w.-]/g, '_')}`;
+}
