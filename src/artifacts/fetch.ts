@@ -15,6 +15,7 @@ import type { HttpResponse, Transport } from '../host/http.ts';
 import { isTransient, notFound, TransferError } from '../host/http-errors.ts';
 import { redact } from '../host/http-route.ts';
 import type { Reporter, Task } from '../host/progress.ts';
+import { registryHeaders } from '../oci/registry.ts';
 import type { Store } from '../oci/store.ts';
 import type { Artifact, Fetched } from './artifact.ts';
 import { PartialFile } from './partial.ts';
@@ -201,7 +202,7 @@ class Download {
   /** One request and as much of its body as comes. */
   async #transfer(url: string): Promise<void> {
     const answer = await this.#transport.request(url, {
-      headers: await this.#continuation(url),
+      headers: { ...registryHeaders(url), ...(await this.#continuation(url)) },
       signal: this.#signal,
       accept: [416],
     });

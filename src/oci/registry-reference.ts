@@ -1,0 +1,69 @@
+/**
+ * Names of images in registries, with the meanings that Docker gave them and everybody kept: `busybox` is
+ * `docker.io/library/busybox:latest`, and the first part is a registry only when it looks like a host
+ * (github.com/distribution/reference, "Grammar"; OCI distribution specification, "Pulling manifests").
+ */
+import { KinaError } from '../host/errors.ts';
+import { isLoopback } from '../host/http-route.ts';
+import { type Digest, isDigest } from './descriptor.ts';
+
+export interface ImageReference {
+  /** Host, with a port if it has one: `docker.io`, `registry.k8s.io`, `localhost:5000`. */
+  readonly registry: string;
+  /** Path in the registry, complete: `library/busybox`. */
+  readonly repository: string;
+  /** Undefined only when there is a digest. A digest wins over a tag. */
+  readonly tag: string | undefined;
+  readonly digest: Digest | undefined;
+}
+
+const part = '[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*';
+const repositoryForm = new RegExp(`^${part}(?:/${part})*$`);
+const tagForm = /^\w[\w.-]{0,127}$/;
+const hostForm = /^(?:\[[0-9a-f:]+\]|[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::\d{1,5})?$/i;
+
+/** Throws `usage` for what is no reference, saying which part is wrong. */
+export function parseReference(text: string): ImageReference {
+  const wrong = (problem: string) =>
+    new KinaError('usage', `${JSON.stringify(text)} is no image reference: ${problem}`, {
+      hint: 'Write [HOST[:PORT]/]NAME[:TAG][@sha256:DIGEST], e.g. registry.k8s.io/pause:3.10.',
+    });
+  const at = text.indexOf('@');
+  const named = at < 0 ? text : text.slice(0, at);
+  const digest = at < 0 ? undefined : text.slice(at + 1);
+  if (digest !== undefined && !isDigest(digest)) throw wrong('only sha256 digests, in full, are understood');
+  const slash = named.indexOf('/');
+  const first = slash < 0 ? '' : named.slice(0, slash);
+  const hasHost = /[.:A-Z]/.test(first) || first === 'localhost';
+  const host = hasHost ? first : 'docker.io';
+  const rest = hasHost ? named.slice(slash + 1) : named;
+  const colon = rest.indexOf(':');
+  const path = colon < 0 ? rest : rest.slice(0, colon);
+  const tag = colon < 0 ? undefined : rest.slice(colon + 1);
+  if (!hostForm.test(host)) throw wrong(`${JSON.stringify(host)} is no host`);
+  if (!repositoryForm.test(path) || path.length > 255)
+    throw wrong(/[A-Z]/.test(path) ? 'names are lower case' : `${JSON.stringify(path)} is no name`);
+  if (tag !== undefined && !tagForm.test(tag)) throw wrong(`${JSON.stringify(tag)} is no tag`);
+  const registry = host.toLowerCase() === 'index.docker.io' ? 'docker.io' : host.toLowerCase();
+  return {
+    registry,
+    repository: registry === 'docker.io' && !path.includes('/') ? `library/${path}` : path,
+    tag: tag ?? (digest === undefined ? 'latest' : undefined),
+    digest,
+  };
+}
+
+/** The full spelling: nothing left to defaults. */
+export function formatReference({ registry, repository, tag, digest }: ImageReference): string {
+  return `${registry}/${repository}${tag === undefined ? '' : `:${tag}`}${digest === undefined ? '' : `@${digest}`}`;
+}
+
+/**
+ * Where the registry API of this repository is: `https://HOST/v2/NAME`. Docker Hub serves it under another name than
+ * images carry. Plain HTTP is spoken only to this machine.
+ */
+export function repositoryUrl({ registry, repository }: ImageReference): string {
+  const host = registry === 'docker.io' ? 'registry-1.docker.io' : registry;
+  const scheme = isLoopback(host.replace(/:\d+$/, '')) ? 'http' : 'https';
+  return `${scheme}://${host}/v2/${repository}`;
+}
