@@ -37,11 +37,13 @@ export interface OutputRequest {
 export async function writeOutput(request: OutputRequest): Promise<void> {
   const { store, index, refs, type, dest, reporter = silent } = request;
   const contents = await readContents(store, index);
+  if (type === 'oci-archive' && refs.length > 1 && contents.platforms.length > 1)
+    reporter.warn(`${dest}: podman cannot load an archive of several platforms that has several names`);
   const task = reporter.task('output', `${type} ${dest}`);
   try {
     if (type === 'oci') await writeLayout(store, contents, refs, dest, task);
     else {
-      const members = await archiveMembers(store, contents, refs, type);
+      const members = type === 'oci-archive' ? ociMembers(contents, refs) : await dockerMembers(store, contents, refs);
       await writeArchive(tarStream(store, members, request.mtime), dest, totalSize(members), task);
     }
   } catch (error) {
@@ -51,15 +53,6 @@ export async function writeOutput(request: OutputRequest): Promise<void> {
   task.done();
 }
 
-async function archiveMembers(
-  store: Store,
-  contents: ImageContents,
-  refs: readonly string[],
-  type: 'oci-archive' | 'docker-archive',
-): Promise<Member[]> {
-  return type === 'oci-archive' ? ociMembers(contents, refs) : dockerMembers(store, contents, refs);
-}
-
 async function writeArchive(bytes: AsyncIterable<Uint8Array>, dest: string, total: number, task: Task): Promise<void> {
   const counted = Readable.from(count(bytes, total, task), { objectMode: false });
   if (dest === '-') {
@@ -67,8 +60,12 @@ async function writeArchive(bytes: AsyncIterable<Uint8Array>, dest: string, tota
     return;
   }
   const path = resolve(dest);
-  if ((await stat(path).catch(() => undefined))?.isDirectory())
-    throw new KinaError('usage', `${dest} is a folder`, { hint: 'Name the archive file itself, e.g. dest=node.tar.' });
+  const found = await stat(path).catch(() => undefined);
+  if (found && !found.isFile())
+    // renaming over /dev/null would be a bad joke on root
+    throw new KinaError('usage', `${dest} is ${found.isDirectory() ? 'a folder' : 'not a regular file'}`, {
+      hint: 'Name the archive file itself, e.g. dest=node.tar, or dest=- for standard output.',
+    });
   const temporary = `${path}.${uniqueSuffix()}.tmp`;
   try {
     await pipeline(counted, createWriteStream(temporary, { flags: 'wx', flush: true, highWaterMark: 1 << 20 }));
@@ -168,8 +165,16 @@ function explainDestination(error: unknown, dest: string): never {
       cause: error,
     });
   if (isErrno(error, 'ENOSPC', 'EDQUOT'))
-    throw new KinaError('disk-full', `no space left on the disk while writing ${dest}; nothing was left behind`, {
-      hint: 'Free some space, or write to another disk.',
+    throw new KinaError(
+      'disk-full',
+      `no space left on the disk while writing ${dest}; what was there before is unchanged`,
+      {
+        hint: 'Free some space, or write to another disk.',
+        cause: error,
+      },
+    );
+  if (isErrno(error, 'EPIPE'))
+    throw new KinaError('interrupted', 'the reader of standard output stopped before the end of the archive', {
       cause: error,
     });
   throw error;

@@ -100,7 +100,7 @@ async function blobs(store: Store, keep: ReadonlySet<Digest>): Promise<Thing[]> 
   const keptNames = new Set([...keep].map(hexOf));
   const things: Thing[] = [];
   for (const name of await readdir(folder)) {
-    const thing = await look(join(folder, name), keptNames.has(name));
+    const thing = await look(join(folder, name), 'accessed', keptNames.has(name));
     if (thing) things.push(thing);
   }
   return things;
@@ -110,7 +110,7 @@ async function roomEntries(store: Store): Promise<Thing[]> {
   const things: Thing[] = [];
   for (const folder of await folders(store.root, ownFolders))
     for (const name of await readdir(join(store.root, folder))) {
-      const thing = await look(join(store.root, folder, name), false);
+      const thing = await look(join(store.root, folder, name), 'modified');
       if (thing) things.push({ ...thing, size: await sizeOf(thing.path) });
     }
   return things;
@@ -122,7 +122,7 @@ async function staleRecords(store: Store, keep: ReadonlySet<Digest>, usedBefore:
   const root = join(store.root, 'records');
   for (const kind of await folders(root, []))
     for (const name of await readdir(join(root, kind))) {
-      const record = await look(join(root, kind, name), false);
+      const record = await look(join(root, kind, name), 'modified');
       if (!record || record.lastUse >= usedBefore) continue;
       const text = await readFile(record.path, 'utf8').catch(() => '');
       const mentioned = text.match(/sha256:[0-9a-f]{64}/g) ?? [];
@@ -136,11 +136,14 @@ async function folders(root: string, except: readonly string[]): Promise<string[
   return entries.filter((e) => e.isDirectory() && !except.includes(e.name)).map((e) => e.name);
 }
 
-/** Blobs carry a fixed modification time and are dated by their access time; other files by the later of the two. */
-async function look(path: string, kept: boolean): Promise<Thing | undefined> {
+/**
+ * Blobs carry a fixed modification time and are dated by their access time, which `has` sets. Everything else is dated
+ * by its modification time: its access time may be this very function's doing (`relatime`).
+ */
+async function look(path: string, dated: 'accessed' | 'modified', kept = false): Promise<Thing | undefined> {
   try {
     const { size, atimeMs, mtimeMs } = await stat(path);
-    return { path, size, lastUse: Math.max(atimeMs, mtimeMs), kept };
+    return { path, size, lastUse: dated === 'accessed' ? atimeMs : mtimeMs, kept };
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return undefined; // another process was quicker
     throw error;

@@ -200,7 +200,10 @@ export class Store {
     });
   }
 
-  /** A folder in the store for another room's files, e.g. `unpacked`. Created when absent. */
+  /**
+   * A folder in the store for another room's files, e.g. `partial`; created when absent. `prune` removes entries whose
+   * modification time is old, so whoever uses an old entry touches it first.
+   */
   async folder(name: string): Promise<string> {
     if (!/^[a-z0-9][a-z0-9-]*$/.test(name)) throw new KinaError('internal', `bad folder name ${name}`);
     const path = join(this.root, name);

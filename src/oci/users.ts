@@ -27,12 +27,17 @@ export async function registerUser(root: string): Promise<void> {
   }
 }
 
-/** Removes temporary files whose writer is dead. */
+/** Removes temporary files whose writer is dead, and old halves of atomic writes, whose names do not tell the host. */
 export async function sweepTemporaries(root: string): Promise<void> {
   for (const name of await readdir(join(root, 'tmp'))) {
     const path = join(root, 'tmp', name);
     if (!(await isAlive(name, path))) await rm(path, { recursive: true, force: true });
   }
+  for (const folder of [root, join(root, 'refs')])
+    for (const name of (await readdir(folder)).filter((one) => one.endsWith('.tmp'))) {
+      const path = join(folder, name);
+      if (Date.now() - ((await modified(path)) ?? 0) > day) await rm(path, { force: true });
+    }
 }
 
 /** When the longest-running other process opened the store, in milliseconds; undefined when there is none. */
