@@ -7,7 +7,7 @@
 import { createHash } from 'node:crypto';
 import type { Fetched } from '../artifacts/artifact.ts';
 import { KinaError } from '../host/errors.ts';
-import { readArMembers } from '../tree/ar.ts';
+import { readAr } from '../tree/ar.ts';
 import { type Entry, type FileEntry, readAll, readContent } from '../tree/entry.ts';
 import type { Unpacker } from '../tree/unpack.ts';
 import { parseStanza, required, type Stanza } from './deb822.ts';
@@ -48,7 +48,7 @@ export interface UnpackOptions {
 export async function unpackPackage(fetched: Fetched, options: UnpackOptions): Promise<UnpackedPackage> {
   const { artifact, path } = fetched;
   const from = `${artifact.name} (${artifact.url.slice(artifact.url.lastIndexOf('/') + 1)})`;
-  const members = await readArMembers(path);
+  const members = await readAr(path, from);
   const part = (prefix: string) => {
     const member = members.find(({ name }) => name === prefix || name.startsWith(`${prefix}.`));
     if (!member) throw damaged(from, `has no ${prefix}`);

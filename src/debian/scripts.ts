@@ -13,7 +13,7 @@ const judged: Readonly<Record<string, string>> = {
   adduser: 'mv',
   apt: 'adduser rm',
   'base-files': 'chmod chown cp dpkg-divert install ln mkdir rm rmdir',
-  'base-passwd': 'cat chmod chown cp install rm touch update-passwd',
+  'base-passwd': 'cat chmod chown cp rm touch update-passwd',
   bash: 'ln update-alternatives',
   'ca-certificates': 'cat chgrp chmod chown dpkg-statoverride mkdir mv rm update-ca-certificates',
   coreutils: 'ln touch',
@@ -25,14 +25,14 @@ const judged: Readonly<Record<string, string>> = {
   dmsetup: 'update-initramfs',
   dpkg: 'ln mv systemctl',
   e2fsprogs: 'rm update-initramfs',
-  gzip: 'dpkg-divert install',
+  gzip: 'dpkg-divert',
   'init-system-helpers': 'dpkg-divert ln rm',
   iproute2: 'mv rmdir setcap',
   iptables: 'update-alternatives',
   kmod: 'cat chmod rm update-rc.d',
   'libc-bin': 'cp ldconfig',
   libc6: 'dpkg-divert install ln mkdir rm systemctl touch',
-  libext2fs2t64: 'dpkg-divert install',
+  libext2fs2t64: 'dpkg-divert',
   'libgssapi-krb5-2': 'cp',
   'libpam-modules': 'pam-auth-update touch',
   'libpam-runtime': 'pam-auth-update rm',
@@ -43,7 +43,7 @@ const judged: Readonly<Record<string, string>> = {
   login: 'chmod chown touch',
   'login.defs': 'mv',
   netbase: 'cat mkdir',
-  'nfs-common': 'adduser chown dpkg-divert install ln mkdir mv rm touch ucf update-rc.d',
+  'nfs-common': 'adduser chown dpkg-divert ln mkdir mv rm touch ucf update-rc.d',
   openssl: 'ln',
   passwd: 'groupadd shadowconfig',
   perl: 'update-alternatives',
@@ -62,7 +62,7 @@ const judged: Readonly<Record<string, string>> = {
 };
 
 const commands =
-  /(?:^|[\s;&|({`])(?:\/(?:usr\/)?s?bin\/)?(adduser|addgroup|useradd|groupadd|usermod|update-alternatives|update-passwd|ucf|setcap|chown|chmod|chgrp|ln|cp|mv|rm|rmdir|mkdir|touch|install|dpkg-statoverride|dpkg-divert|ldconfig|py3compile|pycompile|update-ca-certificates|pam-auth-update|shadowconfig|systemctl|systemd-hwdb|udevadm|update-initramfs|update-rc\.d|dbus-uuidgen|systemd-machine-id-setup|openssl|ssh-keygen|cat)(?=\s)/gm;
+  /(?<!=\s*)(?<=^|[\s;&|({`])(?:\/(?:usr\/)?s?bin\/)?(adduser|addgroup|useradd|groupadd|usermod|update-alternatives|update-passwd|ucf|setcap|chown|chmod|chgrp|ln|cp|mv|rm|rmdir|mkdir|touch|install|dpkg-statoverride|dpkg-divert|ldconfig|py3compile|pycompile|update-ca-certificates|pam-auth-update|shadowconfig|systemctl|systemd-hwdb|udevadm|update-initramfs|update-rc\.d|dbus-uuidgen|systemd-machine-id-setup|openssl|ssh-keygen|cat)(?=\s)/gm;
 
 /** The commands in a script that change a system, sorted; debhelper's own sections are the same everywhere and known. */
 export function scriptCommands(script: string): string[] {
