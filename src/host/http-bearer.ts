@@ -34,8 +34,11 @@ export class BearerTokens {
     const challenge = parseChallenge(header ?? '');
     if (!challenge) return undefined;
     const key = JSON.stringify([challenge.realm, challenge.service, challenge.scope]);
-    const kept = await this.#tokens.get(key);
-    if (kept && kept.expires > Date.now() && kept.value !== rejected) return kept.value;
+    for (let known = this.#tokens.get(key); known; known = this.#tokens.get(key)) {
+      const { value, expires } = await known;
+      if (expires > Date.now() && value !== rejected) return value;
+      if (this.#tokens.get(key) === known) this.#tokens.delete(key); // unless somebody else asked again already
+    }
     const asking = this.#ask(challenge, address);
     this.#tokens.set(key, asking);
     try {

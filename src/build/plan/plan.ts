@@ -6,6 +6,7 @@
  * (Debian's containerd), but they wait for each other only there: everything else is asked for at once.
  */
 import semver from 'semver';
+import { problemsOf } from '../../host/diagnose.ts';
 import { KinaError } from '../../host/errors.ts';
 import { digestOf } from '../../host/json.ts';
 import { didYouMean } from '../../host/suggest.ts';
@@ -14,7 +15,6 @@ import { noPins, type Pins, type ResolveContext } from '../../layers/step.ts';
 import { expandDeep, expandTemplate } from '../../layers/template.ts';
 import { cgroupDriver } from '../../oci/node-image.ts';
 import { formatPlatform, type Platform } from '../../oci/platform.ts';
-import { problemsOf } from '../recipe/diagnose.ts';
 import type { Recipe, RecipeStep } from '../recipe/schema.ts';
 import { versionFacts } from '../versions.ts';
 

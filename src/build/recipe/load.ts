@@ -9,10 +9,10 @@ import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
+import { type Problem, problemsOf, Source } from '../../host/diagnose.ts';
 import { isErrno, KinaError } from '../../host/errors.ts';
 import { didYouMean } from '../../host/suggest.ts';
 import { stepKinds } from '../../layers/kinds.ts';
-import { type Problem, problemsOf, Source } from './diagnose.ts';
 import {
   type Recipe,
   type RecipeFile,

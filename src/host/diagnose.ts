@@ -4,7 +4,7 @@
  */
 import { type Document, isMap, isPair, isScalar, type LineCounter, type Node } from 'yaml';
 import type { z } from 'zod';
-import { didYouMean } from '../../host/suggest.ts';
+import { didYouMean } from './suggest.ts';
 
 export interface Problem {
   readonly path: readonly PropertyKey[];
@@ -58,6 +58,10 @@ export function problemsOf(error: z.ZodError, schema: z.ZodType, at: readonly Pr
         key,
         message: `unknown key ${JSON.stringify(key)}${didYouMean(key, known)}${known.length ? ` (known: ${known.join(', ')})` : ''}`,
       }));
+    }
+    if (issue.code === 'invalid_key') {
+      const key = String(issue.path.at(-1));
+      return [{ path: path.slice(0, -1), key, message: `${field}${issue.issues[0]?.message ?? issue.message}` }];
     }
     return [{ path, message: `${field}${issue.message}` }];
   });

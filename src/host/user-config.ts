@@ -1,0 +1,57 @@
+/**
+ * The user's config file: where this person's or this site's mirrors are. YAML, strict: every key below is read, and any
+ * other is an error. Flags and environment variables win over it; who applies that is the command.
+ *
+ *     mirrors: [https://mirror.example.org/upstream]      # as --mirror: every https host is a folder there
+ *     hosts: { registry.k8s.io: https://registry.example.org/k8s }
+ *     debian: { mirror: http://…/debian, securityMirror: http://…/debian-security }
+ */
+import { readFile } from 'node:fs/promises';
+import { LineCounter, parseDocument } from 'yaml';
+import { z } from 'zod';
+import { type Problem, problemsOf, Source } from './diagnose.ts';
+import { isErrno, KinaError } from './errors.ts';
+
+const base = z.string().refine((text) => URL.canParse(text) && /^(https?|file):$/.test(new URL(text).protocol), {
+  error: 'not an http, https or file URL',
+});
+const schema = z.strictObject({
+  mirrors: z.array(base).optional(),
+  hosts: z.record(z.string().regex(/^[a-z0-9.-]+(:\d+)?$/i, 'not a host name'), base).optional(),
+  debian: z.strictObject({ mirror: base.optional(), securityMirror: base.optional() }).optional(),
+});
+export type UserConfig = z.infer<typeof schema>;
+
+/** No file means no wishes. Throws `usage` that lists every problem with its line and column. */
+export async function readUserConfig(path: string): Promise<UserConfig> {
+  const text = await readFile(path, 'utf8').catch((error) => {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return '';
+    throw new KinaError('usage', `the config file ${path} cannot be read: ${(error as Error).message}`, {
+      hint: 'Make it readable, or name another with KINA_CONFIG.',
+      cause: error,
+    });
+  });
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, version: '1.2' });
+  const source = new Source(path, document, lines);
+  const at = (offset: number) => `${path}:${lines.linePos(offset).line}:${lines.linePos(offset).col}`;
+  if (document.errors.length)
+    throw invalid(
+      path,
+      document.errors.map((e) => `${at(e.pos[0])}: ${e.message.split('\n')[0]}`),
+    );
+  const parsed = schema.safeParse(document.toJS() ?? {});
+  if (parsed.success) return parsed.data;
+  const problems: Problem[] = problemsOf(parsed.error, schema);
+  throw invalid(
+    path,
+    problems.map((problem) => source.format(problem)),
+  );
+}
+
+function invalid(path: string, details: string[]): KinaError {
+  return new KinaError('usage', `${path} is not a valid config file`, {
+    details,
+    hint: 'It knows mirrors, hosts, debian.mirror and debian.securityMirror. Correct or remove it.',
+  });
+}
