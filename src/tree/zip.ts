@@ -7,6 +7,8 @@ import { createReadStream } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { crc32, createInflateRaw } from 'node:zlib';
 import { KinaError } from '../host/errors.ts';
+import type { Member } from './tar-read.ts';
+import { canonicalPath } from './tree.ts';
 
 export interface ZipMember {
   /** As written, `/`-separated; directories end in `/`. */
@@ -27,7 +29,9 @@ const CENTRAL = 0x02014b50;
 const END = 0x06054b50;
 const END64 = 0x06064b50;
 const END64_LOCATOR = 0x07064b50;
-const MAX_DIRECTORY = 256 << 20;
+const MAX_DIRECTORY = 64 << 20;
+/** PATH_MAX. */
+const MAX_LINK = 4096;
 const CHUNK = 256 << 10;
 const METHODS = new Map<number, ZipMember['method']>([
   [0, 'stored'],
@@ -56,6 +60,38 @@ export async function readZip(file: string, from: string = file): Promise<ZipMem
     return members;
   } finally {
     await handle.close();
+  }
+}
+
+/**
+ * All members in the form that tar has, so that one unpacker serves both: ids are 0, paths canonical. Throws `archive`
+ * when they have more than `limit` bytes together, before anything is read.
+ */
+export async function* readZipMembers(
+  file: string,
+  options: { from: string; limit: number; onProgress?: ((bytes: number) => void) | undefined },
+): AsyncGenerator<Member> {
+  const { from, limit, onProgress } = options;
+  const members = await readZip(file, from);
+  const total = members.reduce((sum, member) => sum + member.size, 0);
+  if (total > limit)
+    throw new KinaError('archive', `${from} expands to ${total} bytes, more than the limit of ${limit}`);
+  let done = 0;
+  for (const member of members) {
+    const path = canonicalPath(member.name, from);
+    if (path === '') continue;
+    const common = { path, mode: member.mode, uid: 0, gid: 0 };
+    const body = readZipMember(file, member, from);
+    if (member.type === 'directory') yield { ...common, type: 'directory' };
+    else if (member.type === 'file') yield { ...common, type: 'file', size: member.size, body };
+    else {
+      if (member.size > MAX_LINK) throw malformed(from, `the link ${member.name} is too long`);
+      const parts: Buffer[] = [];
+      for await (const chunk of body) parts.push(chunk);
+      yield { ...common, type: 'symlink', target: Buffer.concat(parts).toString('utf8') };
+    }
+    done += member.size;
+    onProgress?.(done);
   }
 }
 

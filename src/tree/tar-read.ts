@@ -1,0 +1,200 @@
+/**
+ * Members of a tar stream, one after the other: tar-stream does the parsing (ustar, GNU, PAX, long names), this makes it
+ * strict. Its decoder turns attribute values into UTF-8 text, which destroys binary ones such as file capabilities; so
+ * the blocks in front of each header are kept for a moment and their `SCHILY.xattr.` records read as the bytes they are.
+ */
+import { pipeline } from 'node:stream/promises';
+import { extract, type Header as TarHeader } from 'tar-stream';
+import { KinaError } from '../host/errors.ts';
+import { canonicalPath } from './tree.ts';
+
+interface MemberCommon {
+  /** Canonical path; the root itself is left out. */
+  readonly path: string;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly xattrs?: ReadonlyMap<string, Uint8Array>;
+}
+/** One member of an archive; a file's `body` is read before the next member is asked for, or skipped. */
+export type Member =
+  | (MemberCommon & { readonly type: 'file'; readonly size: number; readonly body: AsyncIterable<Buffer> })
+  | (MemberCommon & { readonly type: 'directory' })
+  | (MemberCommon & { readonly type: 'symlink'; readonly target: string })
+  /** `target` is a canonical path. */
+  | (MemberCommon & { readonly type: 'hardlink'; readonly target: string });
+
+const BLOCK = 512;
+const XATTR = 'SCHILY.xattr.';
+
+/** What a header really holds; tar-stream's own types say less. */
+type Header = Omit<TarHeader, 'type' | 'linkname' | 'pax'> & {
+  readonly type: TarHeader['type'] | null;
+  readonly linkname: string | null;
+  readonly pax: Readonly<Record<string, string>> | null;
+  /** Where the member's data begin in the stream. */
+  readonly byteOffset: number;
+};
+
+/**
+ * The members of the tar in `chunks`. Throws `archive` for malformed and truncated streams (the end marker must be
+ * there) and for what has no place in a layer: devices, FIFOs, sparse files, paths that leave the tree, names that are
+ * not UTF-8. `from` names the archive in messages.
+ */
+export async function* readTar(chunks: AsyncIterable<Buffer>, from: string): AsyncGenerator<Member> {
+  const tar = extract();
+  const tape = new Tape();
+  const feeding = pipeline(tape.record(chunks), tar);
+  // Awaited below; until then a failure must not count as unhandled.
+  feeding.catch(() => {});
+  let end = 0;
+  try {
+    for await (const entry of tar) {
+      const header = entry.header as unknown as Header;
+      const before = tape.between(end, header.byteOffset);
+      // Directories have no data, whatever their size field says.
+      end = header.byteOffset + (header.type === 'directory' ? 0 : roundUp(header.size));
+      tape.forget(end);
+      const member = toMember(header, before, entry as AsyncIterable<Buffer>, from);
+      if (member) yield member;
+      entry.resume();
+    }
+    await feeding;
+  } catch (error) {
+    // Errors with a code are the disk's, not the archive's; tar-stream's have none.
+    if (error instanceof KinaError || (error instanceof Error && 'code' in error)) throw error;
+    throw malformed(from, error instanceof Error ? error.message : String(error), error);
+  } finally {
+    tar.destroy();
+    await feeding.catch(() => {});
+  }
+  if (tape.total < end + BLOCK) throw malformed(from, 'its end is missing: it is truncated');
+}
+
+function toMember(header: Header, before: Buffer, body: AsyncIterable<Buffer>, from: string): Member | undefined {
+  const records = extendedRecords(before, from);
+  const name = text(header.name, from);
+  const path = canonicalPath(name, from);
+  const pax = header.pax ?? {};
+  if (Object.keys(pax).some((key) => key.startsWith('GNU.sparse.'))) throw unsupported(from, name, 'a sparse file');
+  const common = {
+    path,
+    mode: number(header.mode, from) & 0o7777,
+    uid: number(pax.uid === undefined ? header.uid : Number(pax.uid), from),
+    gid: number(pax.gid === undefined ? header.gid : Number(pax.gid), from),
+    ...xattrsOf(records),
+  };
+  switch (header.type) {
+    case 'directory':
+      return path === '' ? undefined : { ...common, type: 'directory' };
+    case 'file':
+    case 'contiguous-file':
+      if (path === '') throw malformed(from, 'a file without a name');
+      return { ...common, type: 'file', size: header.size, body };
+    case 'symlink':
+    case 'link': {
+      const target = text(header.linkname ?? '', from);
+      if (path === '' || target === '') throw malformed(from, `a link without ${path === '' ? 'a name' : 'a target'}`);
+      if (header.type === 'symlink') return { ...common, type: 'symlink', target };
+      return { ...common, type: 'hardlink', target: canonicalPath(target, from) };
+    }
+    case 'character-device':
+    case 'block-device':
+    case 'fifo':
+      throw unsupported(from, name, `a ${header.type.replace('-', ' ')}`);
+    default: {
+      const flag = String.fromCharCode(before[before.length - BLOCK + 156] as number);
+      throw unsupported(
+        from,
+        name,
+        flag === 'S' ? 'a sparse file' : `an entry of unknown type ${JSON.stringify(flag)}`,
+      );
+    }
+  }
+}
+
+/** The PAX records of the extension headers that stand before an entry's own header, the last block of `before`. */
+function extendedRecords(before: Buffer, from: string): Map<string, Buffer> {
+  const records = new Map<string, Buffer>();
+  for (let at = 0; at < before.length - BLOCK; ) {
+    const block = before.subarray(at, at + BLOCK);
+    // tar(1) stops at the end marker; what it does not show must not come in.
+    if (block.every((byte) => byte === 0)) throw malformed(from, 'something follows its end');
+    const size = Number.parseInt(block.toString('latin1', 124, 136).replace(/[\0 ].*$/s, '') || '0', 8);
+    if (block[156] === 0x78) readRecords(before.subarray(at + BLOCK, at + BLOCK + size), records, from);
+    at += BLOCK + roundUp(size);
+  }
+  return records;
+}
+
+/** `LENGTH KEY=VALUE\n` again and again; LENGTH counts the whole record. */
+function readRecords(bytes: Buffer, records: Map<string, Buffer>, from: string): void {
+  for (let at = 0; at < bytes.length; ) {
+    const space = bytes.indexOf(0x20, at);
+    const length = space < 0 ? Number.NaN : Number(bytes.toString('latin1', at, space));
+    const equals = bytes.indexOf(0x3d, space);
+    const end = at + length;
+    if (!(length > 0) || end > bytes.length || equals < 0 || equals >= end || bytes[end - 1] !== 0x0a)
+      throw malformed(from, 'a PAX header is damaged');
+    records.set(bytes.toString('utf8', space + 1, equals), bytes.subarray(equals + 1, end - 1));
+    at = end;
+  }
+}
+
+function xattrsOf(records: Map<string, Buffer>): { xattrs?: Map<string, Uint8Array> } {
+  const xattrs = new Map<string, Uint8Array>();
+  for (const [key, value] of records)
+    if (key.startsWith(XATTR)) xattrs.set(key.slice(XATTR.length), Uint8Array.from(value));
+  return xattrs.size > 0 ? { xattrs } : {};
+}
+
+/** The last bytes of a stream: from the end of the last member on. */
+class Tape {
+  total = 0;
+  #start = 0;
+  #chunks: { at: number; bytes: Buffer }[] = [];
+
+  async *record(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    for await (const bytes of chunks) {
+      if (this.total + bytes.length > this.#start) this.#chunks.push({ at: this.total, bytes });
+      this.total += bytes.length;
+      yield bytes;
+    }
+  }
+
+  forget(before: number): void {
+    this.#start = before;
+    this.#chunks = this.#chunks.filter(({ at, bytes }) => at + bytes.length > before);
+  }
+
+  between(from: number, to: number): Buffer {
+    const parts = this.#chunks.map(({ at, bytes }) => bytes.subarray(Math.max(0, from - at), Math.max(0, to - at)));
+    return Buffer.concat(parts);
+  }
+}
+
+/** tar-stream puts U+FFFD where bytes were not UTF-8. */
+function text(value: string, from: string): string {
+  if (value.includes('\ufffd')) throw malformed(from, `${JSON.stringify(value)} is not UTF-8`);
+  return value;
+}
+
+function number(value: number | undefined, from: string): number {
+  if (value === undefined || !Number.isSafeInteger(value) || value < 0)
+    throw malformed(from, `${value} is no mode and no owner`);
+  return value;
+}
+
+function roundUp(size: number): number {
+  return Math.ceil(size / BLOCK) * BLOCK;
+}
+
+function unsupported(from: string, name: string, what: string): KinaError {
+  return new KinaError('archive', `${from} contains ${what}: ${name}`, {
+    hint: 'Layers hold files, directories and links only. Leave it out with `select`, or ask for an archive without it.',
+  });
+}
+
+function malformed(from: string, why: string, cause?: unknown): KinaError {
+  return new KinaError('archive', `${from} is not a sound tar archive: ${why}`, { cause });
+}

@@ -1,0 +1,256 @@
+/**
+ * The unpack cache. The files of an archive are appended to one pack file, and entries point to slices of it: nothing is
+ * ever materialised on the host, whose file system may fold case and cannot own files; a package costs two files
+ * instead of thousands; and a second build reads a small JSON instead of the archive.
+ *
+ *     ROOT/<id>/data           the bytes of all selected files, one after the other, read-only
+ *     ROOT/<id>/entries.json   paths, attributes, slices, and the size and time that `data` must have
+ *
+ * A folder appears by one rename, complete and synced. Processes that unpack the same archive at once do not wait for
+ * each other; who comes second throws its copy away. A folder that does not look as it was left is made again.
+ */
+import { createHash } from 'node:crypto';
+import { type FileHandle, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isErrno, KinaError } from '../host/errors.ts';
+import { explainDiskFull, uniqueSuffix } from '../host/files.ts';
+import { sha256 } from '../host/json.ts';
+import { decompressFile } from './decompress.ts';
+import { type Entry, sliceContent } from './entry.ts';
+import { ArchiveNames, type SavedEntry, type Slice } from './names.ts';
+import { type Member, readTar } from './tar-read.ts';
+import { readZipMembers } from './zip.ts';
+
+export interface UnpackOptions {
+  /** Who the entries belong to, and what messages call the archive. */
+  owner: string;
+  /** The archive: a file, or `size` bytes at `offset` of one (a member of a .deb). */
+  file: string;
+  offset?: number;
+  size?: number;
+  /** `tar`, compressed or not, unless said otherwise; a zip is always a whole file. */
+  format?: 'tar' | 'zip';
+  /** Which paths to keep; all. Must be told by the key. */
+  select?: (path: string) => boolean;
+  /** More unpacked bytes than this are an error; 16 GiB. */
+  limit?: number;
+  /** Hears of unpacked bytes so far; never when the cache has it. */
+  onProgress?: (bytes: number) => void;
+}
+
+/** Raised when the meaning of the files changes. */
+const FORMAT = 1;
+const DEFAULT_LIMIT = 16 * 2 ** 30;
+const BUFFER = 1 << 20;
+
+interface Saved {
+  readonly format: number;
+  readonly size: number;
+  /** Whole seconds: finer ones do not survive every copy of a cache. */
+  readonly mtime: number;
+  readonly entries: readonly SavedEntry[];
+}
+
+export class Unpacker {
+  readonly #root: string;
+  /** Packages for all architectures are wanted by two images at once. */
+  readonly #running = new Map<string, Promise<Saved>>();
+
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  /**
+   * The entries of an archive, sorted by path. `key` names the archive's bytes and the selection: equal keys must mean
+   * equal entries. Modification times are not kept. Throws `archive` for malformed, truncated or hostile archives, and
+   * leaves nothing behind then.
+   */
+  async unpack(key: string, options: UnpackOptions): Promise<Entry[]> {
+    const folder = join(this.#root, sha256(key).slice('sha256:'.length));
+    let running = this.#running.get(folder);
+    if (!running) {
+      running = this.#make(folder, options).finally(() => this.#running.delete(folder));
+      this.#running.set(folder, running);
+    }
+    const data = join(folder, 'data');
+    return (await running).entries.map((entry) => restore(entry, data, options.owner));
+  }
+
+  async #make(folder: string, options: UnpackOptions): Promise<Saved> {
+    const found = await load(folder);
+    if (found) return found;
+    const temporary = `${folder}.${uniqueSuffix()}.tmp`;
+    await mkdir(temporary, { recursive: true });
+    try {
+      const saved = await write(temporary, options);
+      return await publish(temporary, folder, saved);
+    } catch (error) {
+      return explainDiskFull(error, folder);
+    } finally {
+      await rm(temporary, { recursive: true, force: true });
+    }
+  }
+}
+
+/** What lies in the folder; undefined when there is nothing, or something else than was left there. */
+async function load(folder: string): Promise<Saved | undefined> {
+  try {
+    const [text, data] = await Promise.all([
+      readFile(join(folder, 'entries.json'), 'utf8'),
+      stat(join(folder, 'data')),
+    ]);
+    const saved = JSON.parse(text, revive) as Saved;
+    const intact = saved.format === FORMAT && saved.size === data.size && saved.mtime === seconds(data.mtimeMs);
+    return intact ? saved : undefined;
+  } catch (error) {
+    if (isErrno(error, 'ENOENT') || error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+async function publish(temporary: string, folder: string, saved: Saved): Promise<Saved> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      await rename(temporary, folder);
+      return saved;
+    } catch (error) {
+      if (!isErrno(error, 'ENOTEMPTY', 'EEXIST') || attempt === 5) throw error;
+    }
+    const found = await load(folder);
+    if (found) return found;
+    // Not what was left there: out of the way, by a rename too, so that nobody sees half of it.
+    const aside = `${folder}.${uniqueSuffix()}.tmp`;
+    await rename(folder, aside).catch(() => {});
+    await rm(aside, { recursive: true, force: true });
+  }
+}
+
+async function write(folder: string, options: UnpackOptions): Promise<Saved> {
+  const select = options.select ?? (() => true);
+  const wanted = new Set<string>();
+  for (;;) {
+    const path = join(folder, 'data');
+    await rm(path, { force: true });
+    const names = new ArchiveNames(options.owner);
+    const { size, mtime } = await writeData(path, names, options, (p) => select(p) || wanted.has(p));
+    const { entries, missing } = names.settle(select);
+    if (missing.length > 0) {
+      // A selected hard link names a file that was not selected: once more, with its bytes.
+      for (const origin of missing) wanted.add(origin);
+      continue;
+    }
+    const saved: Saved = { format: FORMAT, size, mtime, entries };
+    const handle = await open(join(folder, 'entries.json'), 'wx', 0o444);
+    try {
+      await handle.writeFile(JSON.stringify(saved, replace));
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    return saved;
+  }
+}
+
+async function writeData(
+  path: string,
+  names: ArchiveNames,
+  options: UnpackOptions,
+  select: (path: string) => boolean,
+): Promise<{ size: number; mtime: number }> {
+  const handle = await open(path, 'wx', 0o444);
+  try {
+    const pack = new PackWriter(handle);
+    for await (const member of members(options)) {
+      if (member.type === 'hardlink') names.link(member.path, member.target);
+      else if (member.type !== 'file') {
+        const { path: name, ...inode } = member;
+        names.set(name, inode);
+      } else {
+        const { path: name, size, body, ...attributes } = member;
+        const slice = select(name) ? await pack.append(body, size, options.owner) : undefined;
+        names.set(name, { ...attributes, slice, origin: name });
+      }
+    }
+    await pack.flush();
+    await handle.sync();
+    const { size, mtimeMs } = await handle.stat();
+    return { size, mtime: seconds(mtimeMs) };
+  } finally {
+    await handle.close();
+  }
+}
+
+async function* members(options: UnpackOptions): AsyncGenerator<Member> {
+  const { file, owner: from, limit = DEFAULT_LIMIT, onProgress } = options;
+  if (options.format === 'zip') return yield* readZipMembers(file, { from, limit, onProgress });
+  const { offset = 0, size } = options;
+  const chunks = decompressFile(file, { offset, limit, from, ...(size === undefined ? {} : { size }) });
+  yield* readTar(counted(chunks, onProgress), from);
+}
+
+async function* counted(chunks: AsyncIterable<Buffer>, onProgress: UnpackOptions['onProgress']) {
+  let bytes = 0;
+  for await (const chunk of chunks) {
+    yield chunk;
+    bytes += chunk.length;
+    onProgress?.(bytes);
+  }
+}
+
+/** Appends to the pack file in large writes, however small the files. */
+class PackWriter {
+  readonly #handle: FileHandle;
+  readonly #buffer = Buffer.allocUnsafeSlow(BUFFER);
+  #used = 0;
+  #position = 0;
+
+  constructor(handle: FileHandle) {
+    this.#handle = handle;
+  }
+
+  async append(body: AsyncIterable<Buffer>, size: number, from: string): Promise<Slice> {
+    const hash = createHash('sha256');
+    const offset = this.#position;
+    for await (const chunk of body) {
+      hash.update(chunk);
+      this.#position += chunk.length;
+      for (let done = 0; done < chunk.length; ) {
+        const count = chunk.copy(this.#buffer, this.#used, done);
+        this.#used += count;
+        done += count;
+        if (this.#used === BUFFER) await this.flush();
+      }
+    }
+    if (this.#position !== offset + size)
+      throw new KinaError('archive', `${from}: a file has ${this.#position - offset} bytes instead of ${size}`);
+    return { offset, size, sha256: hash.digest('hex') };
+  }
+
+  async flush(): Promise<void> {
+    for (let done = 0; done < this.#used; )
+      done += (await this.#handle.write(this.#buffer, done, this.#used - done)).bytesWritten;
+    this.#used = 0;
+  }
+}
+
+function restore(entry: SavedEntry, data: string, owner: string): Entry {
+  if (entry.type !== 'file') return { ...entry, owner };
+  const { slice, ...rest } = entry;
+  // The content's own digest, so that a layer's cache key does not depend on which archive brought the file.
+  return { ...rest, owner, content: sliceContent(data, slice.offset, slice.size, `sha256:${slice.sha256}`) };
+}
+
+/** Attributes as `[[name, base64]]`: JSON knows neither maps nor bytes. */
+function replace(_key: string, value: unknown): unknown {
+  if (!(value instanceof Map)) return value;
+  return [...(value as Map<string, Uint8Array>)].map(([name, bytes]) => [name, Buffer.from(bytes).toString('base64')]);
+}
+
+function revive(key: string, value: unknown): unknown {
+  if (key !== 'xattrs') return value;
+  return new Map((value as [string, string][]).map(([name, text]) => [name, Buffer.from(text, 'base64')]));
+}
+
+function seconds(milliseconds: number): number {
+  return Math.floor(milliseconds / 1000);
+}
