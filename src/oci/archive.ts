@@ -7,8 +7,9 @@
  * takes as a name and skopeo and umoci as a label (`oci:DIR:REF`, slashes and colons included).
  *
  * A one-platform archive carries Docker's `manifest.json` too, with the same blobs: Docker reads nothing else unless it
- * uses containerd's image store. With several platforms there is none, because Docker 20.10 and podman 4.3 would
- * silently load the wrong one.
+ * uses containerd's image store. Docker before 23.0 (its release notes) reads no zstd layers and says `unexpected EOF`;
+ * for it there is the docker-archive, whose layers are never compressed. With several platforms there is no
+ * `manifest.json`, because Docker 20.10 and podman 4.3 would silently load the wrong one.
  */
 import { KinaError } from '../host/errors.ts';
 import { canonicalJson } from '../host/json.ts';
@@ -21,7 +22,7 @@ import type { Member } from './tar.ts';
 export const ociLayoutBytes = Buffer.from('{"imageLayoutVersion":"1.0.0"}');
 
 /** The name annotations of one reference. */
-export function nameAnnotations(ref: string): Annotations {
+function nameAnnotations(ref: string): Annotations {
   return {
     'com.apple.containerization.image.name': ref,
     'io.containerd.image.name': ref,

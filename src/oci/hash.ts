@@ -23,3 +23,23 @@ export async function hashStream(source: AsyncIterable<Uint8Array>): Promise<{ d
   for await (const chunk of source) hash.update(chunk);
   return hash.result();
 }
+
+/** Joins small chunks into runs of about a megabyte: system calls and hash calls cost more than the copy. */
+export async function* inBigChunks(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const want = 1 << 20;
+  let parts: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of source) {
+    if (!size && chunk.length >= want) {
+      yield chunk;
+      continue;
+    }
+    parts.push(chunk);
+    size += chunk.length;
+    if (size < want) continue;
+    yield Buffer.concat(parts);
+    parts = [];
+    size = 0;
+  }
+  if (size) yield parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts);
+}

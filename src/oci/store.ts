@@ -24,7 +24,7 @@ import { isErrno, KinaError } from '../host/errors.ts';
 import { atomicWrite, explainDiskFull } from '../host/files.ts';
 import { canonicalJson, sha256 } from '../host/json.ts';
 import { asDescriptor, type Descriptor, type Digest, hexOf, mediaType } from './descriptor.ts';
-import { hashStream, StreamHash } from './hash.ts';
+import { hashStream, inBigChunks, StreamHash } from './hash.ts';
 import { registerUser, sweepTemporaries, temporaryName } from './users.ts';
 
 /** One name in the store. `descriptor` is of an index or a manifest. */
@@ -321,26 +321,6 @@ export class Store {
 
 async function writeAll(handle: FileHandle, chunk: Uint8Array): Promise<void> {
   for (let done = 0; done < chunk.length; ) done += (await handle.write(chunk, done, chunk.length - done)).bytesWritten;
-}
-
-/** Joins small chunks into runs of about a megabyte: system calls and hash calls cost more than the copy. */
-async function* inBigChunks(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  const want = 1 << 20;
-  let parts: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of source) {
-    if (!size && chunk.length >= want) {
-      yield chunk;
-      continue;
-    }
-    parts.push(chunk);
-    size += chunk.length;
-    if (size < want) continue;
-    yield Buffer.concat(parts);
-    parts = [];
-    size = 0;
-  }
-  if (size) yield parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts);
 }
 
 function mismatch(expected: Expected, actual: Written): boolean {

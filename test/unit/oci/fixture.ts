@@ -38,8 +38,9 @@ export async function smallImage(
   store: Store,
   architectures: readonly Architecture[],
   compression?: Compression,
+  text = 'hello\n',
 ): Promise<SmallImage> {
-  const plain = await smallLayer(store);
+  const plain = await smallLayer(store, text);
   const layer = compression ? await compressLayer(store, plain, compression) : plain;
   const manifests = await Promise.all(
     architectures.map(async (architecture) => {
