@@ -9,7 +9,7 @@ import type { Platform } from './platform.ts';
 import type { Store } from './store.ts';
 
 /** A layer as the image sees it: what it unpacks to, and the blob that carries it. */
-export interface ImageLayer {
+interface ImageLayer {
   /** Digest of the uncompressed tar. */
   readonly diffId: Digest;
   /** The blob: uncompressed, or a compressed copy. */
@@ -22,7 +22,7 @@ export interface ImageLayer {
 }
 
 /** What a runtime starts; OCI image configuration, `config`. `Cmd` is left out: PID 1 would get it as arguments. */
-export interface RuntimeConfig {
+interface RuntimeConfig {
   readonly Entrypoint?: readonly string[];
   /** `NAME=value`. */
   readonly Env?: readonly string[];
@@ -98,12 +98,12 @@ export async function buildIndex(
 }
 
 /** arm64 carries its variant: containerd normalises to `v8`, and Apple treats absence and `v8` alike. */
-export function ociPlatform(platform: Platform): DescriptorPlatform {
+function ociPlatform(platform: Platform): DescriptorPlatform {
   const { os, architecture } = platform;
   return architecture === 'arm64' ? { os, architecture, variant: 'v8' } : { os, architecture };
 }
 
-export function isoTime(seconds: number): string {
+function isoTime(seconds: number): string {
   return new Date(seconds * 1000).toISOString().replace('.000Z', 'Z');
 }
 

@@ -18,14 +18,14 @@ export interface ImageSummary {
   readonly damage: string | undefined;
 }
 
-export interface LayerDetails {
+interface LayerDetails {
   readonly mediaType: string;
   readonly digest: Digest;
   readonly size: number;
   readonly diffId: Digest | undefined;
   readonly createdBy: string | undefined;
 }
-export interface PlatformDetails {
+interface PlatformDetails {
   readonly platform: string;
   readonly manifest: Descriptor;
   readonly config: Descriptor;
