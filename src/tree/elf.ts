@@ -20,7 +20,7 @@ export interface Elf {
   readonly needed: readonly string[];
   /** The loader an executable asks for. */
   readonly interpreter?: string;
-  /** x86 instruction set levels that the file demands (`GNU_PROPERTY_X86_ISA_1_NEEDED`): bit 0 baseline, 1 v2, 2 v3. */
+  /** x86 instruction set levels that the file demands (`GNU_PROPERTY_X86_ISA_1_NEEDED` in `PT_GNU_PROPERTY`): bit 0 baseline, 1 v2, 2 v3. */
   readonly isaNeeded?: number;
 }
 
@@ -84,7 +84,7 @@ export async function readElf(content: Content): Promise<Elf | undefined> {
   } as const;
   const entrySize = view.u16(wide ? 54 : 42);
   const count = Math.min(view.u16(wide ? 56 : 44), MAX_PROGRAM_HEADERS);
-  if (count === 0 || entrySize < (wide ? 56 : 32)) return { ...facts, needed: [] };
+  if (count === 0 || entrySize !== (wide ? 56 : 32)) return { ...facts, needed: [] };
   const table = view.over(await readRange(content, view.word(wide ? 32 : 28), count * entrySize));
   const segments = Array.from({ length: Math.floor(table.length / entrySize) }, (_, i) =>
     segment(table, i * entrySize, wide),
