@@ -21,6 +21,9 @@ export interface Artifact {
   readonly fallbacks?: readonly string[];
 }
 
+/** Files of this machine that were copied into the store: `local:NAME`. No server has them, so a lock with one is only good with that store. */
+export const LOCAL = 'local:';
+
 /** An artifact in the store: its bytes, verified, as an immutable file. */
 export interface Fetched {
   readonly artifact: Artifact;

@@ -17,7 +17,7 @@ import { redact } from '../host/http-route.ts';
 import type { Reporter, Task } from '../host/progress.ts';
 import { registryHeaders } from '../oci/registry.ts';
 import type { Store } from '../oci/store.ts';
-import type { Artifact, Fetched } from './artifact.ts';
+import { type Artifact, type Fetched, LOCAL } from './artifact.ts';
 import { PartialFile } from './partial.ts';
 
 export interface FetcherOptions {
@@ -110,6 +110,10 @@ export class Fetcher {
 
   async #ensure(artifact: Artifact, signal: AbortSignal | undefined): Promise<void> {
     if (await this.#store.has(artifact.digest, artifact.size)) return;
+    if (artifact.url.startsWith(LOCAL))
+      throw new KinaError('not-found', `${artifact.name} came from a file of this machine and is no longer in the store`, {
+        hint: 'Name its source again, without --locked.',
+      });
     await this.#limit(async () => {
       if (signal?.aborted) throw new KinaError('interrupted', 'interrupted');
       const partial = await PartialFile.claim(await this.#store.folder('partial'), artifact.digest);

@@ -61,7 +61,7 @@ export async function openToolbox(options: ToolboxOptions): Promise<Toolbox> {
     signal,
   });
   const store = await Store.open(cacheDirectory());
-  const fetcher = new Fetcher({ store, transport, reporter, offline, signal });
+  const fetcher = new Fetcher({ store, transport, reporter, signal });
   return {
     store,
     transport,

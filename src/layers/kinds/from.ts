@@ -3,6 +3,7 @@
  * layers laid over each other, whiteouts applied, as one tree.
  */
 import { z } from 'zod';
+import { LOCAL } from '../../artifacts/artifact.ts';
 import { KinaError } from '../../host/errors.ts';
 import { digestOf } from '../../host/json.ts';
 import { importArchive } from '../../oci/import.ts';
@@ -38,7 +39,7 @@ export const fromKind: PlainKind<z.infer<typeof schema>> = {
       inputs: { manifest: image.manifest.digest },
       artifacts: image.layers.map((layer, i) => ({
         name: `${step.source} layer ${i + 1}`,
-        url: `local:${step.source}#${layer.digest}`,
+        url: `${LOCAL}${step.source}#${layer.digest}`,
         size: layer.size,
         digest: layer.digest,
         verifiedBy: 'local file',

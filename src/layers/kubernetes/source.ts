@@ -10,7 +10,7 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import semver from 'semver';
-import type { Artifact } from '../../artifacts/artifact.ts';
+import { type Artifact, LOCAL } from '../../artifacts/artifact.ts';
 import { type ResolveOptions, resolveArtifact } from '../../artifacts/checksums.ts';
 import { KinaError } from '../../host/errors.ts';
 import { digestOf } from '../../host/json.ts';
@@ -260,7 +260,7 @@ export async function importLocal(
   return {
     name,
     ...(version === undefined ? {} : { version }),
-    url: `local:${basename(path)}`,
+    url: `${LOCAL}${basename(path)}`,
     size,
     digest,
     verifiedBy: 'local file',
