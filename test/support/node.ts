@@ -3,6 +3,7 @@
  * of a boot is explained with the failed units and their journal, because "degraded" alone tells nobody anything.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { tail } from './command.ts';
 
 export interface Shell {
   /** Runs a shell command as root in the node; `timeout` in seconds. */
@@ -83,8 +84,10 @@ export async function initCluster(node: Shell, options: ClusterOptions): Promise
   const init = 'kubeadm init --config /kind/kubeadm.conf --skip-token-print --skip-phases=preflight,addon/coredns';
   const started = await node.exec(`${init} 2>&1`, options);
   if (started.code !== 0) {
-    const journal = await node.exec('journalctl --no-pager --lines 40 --unit kubelet --unit containerd');
-    throw new Error(`kubeadm init ended with ${started.code}\n${journal.stdout}\n${started.stdout}`);
+    const journal = await node.exec(
+      'journalctl --no-pager --lines 30 --unit containerd; journalctl --no-pager --lines 30 --unit kubelet',
+    );
+    throw new Error(`kubeadm init ended with ${started.code}\n${tail(started.stdout)}\n${journal.stdout}`);
   }
   const ready = await node.exec(kubectl(`wait --for=condition=Ready node --all --timeout=${options.timeout}s`), {
     timeout: options.timeout + 30,
