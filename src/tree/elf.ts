@@ -20,7 +20,10 @@ export interface Elf {
   readonly needed: readonly string[];
   /** The loader an executable asks for. */
   readonly interpreter?: string;
-  /** x86 instruction set levels that the file demands (`GNU_PROPERTY_X86_ISA_1_NEEDED` in `PT_GNU_PROPERTY`): bit 0 baseline, 1 v2, 2 v3. */
+  /**
+   * x86 instruction set levels that the file demands (`GNU_PROPERTY_X86_ISA_1_NEEDED`, where `PT_GNU_PROPERTY` points to
+   * it): bit 0 baseline, 1 v2, 2 v3.
+   */
   readonly isaNeeded?: number;
 }
 

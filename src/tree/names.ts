@@ -48,7 +48,7 @@ export class ArchiveNames {
 
   link(path: string, target: string): void {
     const inode = this.#names.get(target);
-    if (inode && path !== target) this.set(path, inode);
+    if (inode && inode.type !== 'directory' && path !== target) this.set(path, inode);
     else {
       this.#names.delete(path);
       this.#forward.set(path, target);

@@ -55,20 +55,33 @@ export async function* readTar(chunks: AsyncIterable<Buffer>, from: string): Asy
       // Directories have no data, whatever their size field says.
       end = header.byteOffset + (header.type === 'directory' ? 0 : roundUp(header.size));
       tape.forget(end);
-      const member = toMember(header, before, entry as AsyncIterable<Buffer>, from);
+      const member = toMember(header, before, bodyOf(entry as AsyncIterable<Buffer>, from), from);
       if (member) yield member;
       entry.resume();
     }
     await feeding;
   } catch (error) {
-    // Errors with a code are the disk's, not the archive's; tar-stream's have none.
-    if (error instanceof KinaError || (error instanceof Error && 'code' in error)) throw error;
-    throw malformed(from, error instanceof Error ? error.message : String(error), error);
+    throw explain(error, from);
   } finally {
     tar.destroy();
     await feeding.catch(() => {});
   }
   if (tape.total < end + BLOCK) throw malformed(from, 'its end is missing: it is truncated');
+}
+
+/** A file's bytes; what goes wrong in the stream while they are read is reported here, not in the loop over members. */
+async function* bodyOf(entry: AsyncIterable<Buffer>, from: string): AsyncGenerator<Buffer> {
+  try {
+    yield* entry;
+  } catch (error) {
+    throw explain(error, from);
+  }
+}
+
+/** Errors with a code are the disk's, not the archive's; tar-stream's have none. */
+function explain(error: unknown, from: string): unknown {
+  if (error instanceof KinaError || (error instanceof Error && 'code' in error)) return error;
+  return malformed(from, error instanceof Error ? error.message : String(error), error);
 }
 
 function toMember(header: Header, before: Buffer, body: AsyncIterable<Buffer>, from: string): Member | undefined {
