@@ -155,9 +155,17 @@ function findReason(error: unknown): Reason {
       hint: 'Check the network; in a closed network use --mirror.',
     };
   if (has('UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'))
-    return { text: 'the server stopped sending', transient: true, hint: 'Try again; what was received is kept.' };
+    return {
+      text: 'the server stopped sending',
+      transient: true,
+      hint: 'Try again; downloads go on where they stopped.',
+    };
   if (has('UND_ERR_INVALID_ARG', 'ERR_INVALID_URL')) return { text, transient: false, hint: '' };
-  return { text: `the connection broke off (${text})`, transient: true, hint: 'Try again; what was received is kept.' };
+  return {
+    text: `the connection broke off (${text})`,
+    transient: true,
+    hint: 'Try again; downloads go on where they stopped.',
+  };
 }
 
 /** People forget that a proxy is set. Its credentials stay out of sight. */

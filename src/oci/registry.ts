@@ -26,7 +26,7 @@ import { formatPlatform, type Platform } from './platform.ts';
 import { formatReference, parseReference, repositoryUrl } from './registry-reference.ts';
 
 /** One piece of a remote image: an artifact, and what it is. */
-export interface RemoteBlob {
+interface RemoteBlob {
   readonly name: string;
   /** Canonical; fetched by digest, so it means the same bytes for ever. */
   readonly url: string;
