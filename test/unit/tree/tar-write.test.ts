@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { bytesContent, type Entry, readAll, sliceContent } from '../../../src/tree/entry.ts';
+import { tarHeader } from '../../../src/tree/tar-header.ts';
 import { settleHardlinks, tarSize, writeTar } from '../../../src/tree/tar-write.ts';
 import { comparePaths, directory, file, symlink } from '../../../src/tree/tree.ts';
 import { collect, have, randomBytes, randomness, run, scratch } from './support.ts';
@@ -240,6 +241,23 @@ describe('writeTar', () => {
       const bytes = await tar([entry]);
       expect(bytes.includes('PaxHeader')).toBe(true);
       expect(bytes.includes('atime') || bytes.includes('ctime') || bytes.includes('mtime')).toBe(false);
+    }
+  });
+
+  test.skipIf(!have('python3'))('sizes that need more than eleven octal digits', async () => {
+    const sized = (size: number): Entry => file('big', { size, segments: [], key: 'k' }, owner);
+    for (const [size, pax] of [
+      [2 ** 33 - 1, false],
+      [2 ** 33, true],
+      [2 ** 40 + 1, true],
+    ] as const) {
+      const path = join(folder, `size-${size}.tar`);
+      const header = tarHeader(sized(size), MTIME);
+      writeFileSync(path, header);
+      expect(header.includes('PaxHeader')).toBe(pax);
+      const script = 'import tarfile, sys; print(tarfile.open(sys.argv[1]).next().size)';
+      expect(Number(run('python3', ['-c', script, path]))).toBe(size);
+      expect(tarSize([sized(size)])).toBe(header.length + Math.ceil(size / 512) * 512 + 1024);
     }
   });
 
