@@ -40,7 +40,7 @@ export interface FileEntry extends Common {
 export interface DirectoryEntry extends Common {
   readonly type: 'directory';
 }
-export interface SymlinkEntry extends Common {
+interface SymlinkEntry extends Common {
   readonly type: 'symlink';
   /** As written into the link: absolute or relative to the link's folder. */
   readonly target: string;
@@ -126,11 +126,6 @@ export function shorter(file: string, offset: number, seen: number, size: number
   return new KinaError('store', `${file} is shorter than it was: ${seen} of ${size} bytes at offset ${offset}`, {
     hint: 'Run `kina cache prune --all` and build again.',
   });
-}
-
-/** The first `length` bytes, fewer when the content is shorter. */
-export function readHead(content: Content, length: number): Promise<Buffer> {
-  return readRange(content, 0, length);
 }
 
 /** The whole content in memory; refuses more than `limit` bytes. For configuration files, scripts, unit files. */
