@@ -82,7 +82,9 @@ eval "$after"
 
 async function unpack(image: UnpackedImage, root: string, after: string): Promise<void> {
   const fakeroot = process.getuid?.() === 0 ? [] : ['fakeroot'];
-  await check([...fakeroot, 'sh', '-c', unpackScript, 'sh', root, after, ...image.layers]);
+  // bsdtar refuses names that the locale cannot write, and certificates have such names
+  const env = { LC_ALL: 'C.UTF-8' };
+  await check([...fakeroot, 'sh', '-c', unpackScript, 'sh', root, after, ...image.layers], { env });
 }
 
 /** The image's files in a folder; with the image's owners only when the tests run as root. */
