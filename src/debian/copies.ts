@@ -121,6 +121,18 @@ export function copies(tree: Tree, packages: readonly string[], accounts: Accoun
   return entries;
 }
 
+/**
+ * The adjusted modes as dpkg-statoverride(1) records them: else an upgrade inside a node would put the packaged ones
+ * back.
+ */
+export function statOverrides(packages: readonly string[]): string {
+  const lines: string[] = [];
+  for (const name of [...packages].sort(comparePaths))
+    for (const [path, { adjust, mode, user = 'root', group = 'root' }] of Object.entries(table[name] ?? {}))
+      if (adjust && mode !== undefined) lines.push(`${user} ${group} ${mode.toString(8)} /${path}\n`);
+  return lines.join('');
+}
+
 /** `/etc/shells` as update-shells(8) makes it from what packages register, each with its usr-merged name. */
 export async function shellsFile(tree: Tree, owner: string): Promise<Entry[]> {
   const shells = new Set<string>();

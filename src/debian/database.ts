@@ -16,6 +16,7 @@ export function dpkgDatabase(
   architecture: string,
   prune: readonly PruneRule[],
   owner: string,
+  statOverrides = '',
 ): Entry[] {
   const sorted = [...packages].sort((a, b) => comparePaths(a.name, b.name));
   const text = (path: string, content: string | Uint8Array, mode = 0o644) =>
@@ -25,7 +26,7 @@ export function dpkgDatabase(
     directory(`${admin}/parts`, owner),
     text('available', ''),
     text('diversions', ''),
-    text('statoverride', ''),
+    text('statoverride', statOverrides),
     text('lock', '', 0o640),
     text('lock-frontend', '', 0o640),
     text('arch-native', `${architecture}\n`),

@@ -8,13 +8,13 @@ import { directory, file, Tree } from '../tree/tree.ts';
 import { Accounts, scriptedAccounts } from './accounts.ts';
 import { alternatives } from './alternatives.ts';
 import { certificateEntries } from './certificates.ts';
-import { copies, shellsFile } from './copies.ts';
+import { copies, shellsFile, statOverrides } from './copies.ts';
 import { dpkgDatabase } from './database.ts';
 import type { InstalledPackage } from './deb.ts';
 import { ldCache } from './ldcache.ts';
 import { pamEntries } from './pam.ts';
 import type { PruneRule } from './prune.ts';
-import { readSoname } from './soname.ts';
+import { sonameReader } from './soname.ts';
 import { type AccountWishes, parseSysusers } from './sysusers.ts';
 
 export interface SystemOptions {
@@ -56,10 +56,11 @@ export async function deriveSystem(
   put(alternatives(all, names, owner));
   put(await pamEntries(all, owner));
   put(await certificateEntries(all, owner));
-  put(dpkgDatabase(packages, options.architecture, options.prune ?? [], owner));
+  put(dpkgDatabase(packages, options.architecture, options.prune ?? [], owner, statOverrides(names)));
   put(runtimeFolders(all, owner));
   const libc = packages.find((installed) => installed.name === 'libc-bin');
   if (libc) {
+    const readSoname = sonameReader(options.architecture);
     const cache = await ldCache(all, { architecture: options.architecture, libcVersion: libc.version, readSoname });
     put([file('etc/ld.so.cache', bytesContent(cache), owner)]);
   }
