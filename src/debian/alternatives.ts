@@ -65,9 +65,6 @@ const table: Readonly<Record<string, readonly Registration[]>> = {
   ebtables: [xtables('ebtables', 'legacy', 10)],
 };
 
-/** Packages whose alternatives are known. */
-export const packagesWithAlternatives: ReadonlySet<string> = new Set(Object.keys(table));
-
 /** Links and state files for the alternatives of these packages. */
 export function alternatives(tree: Tree, packages: readonly string[], owner: string): Entry[] {
   const groups = new Map<string, Registration[]>();

@@ -91,9 +91,6 @@ const table: Readonly<Record<string, Readonly<Record<string, Action>>>> = {
   ucf: { 'var/lib/ucf/hashfile': { text: '' }, 'var/lib/ucf/registry': { text: '' } },
 };
 
-/** Packages whose copies are known. */
-export const packagesWithCopies: ReadonlySet<string> = new Set(Object.keys(table));
-
 /** The entries for these packages; ids come from `accounts`. Entries that only change keep their owner. */
 export function copies(tree: Tree, packages: readonly string[], accounts: Accounts, owner: string): Entry[] {
   const entries: Entry[] = [];
