@@ -53,7 +53,11 @@ export function missing(requirements: readonly Requirement[]): string | undefine
 
 /** `describe`, or a loudly skipped one. */
 export function describeWith(title: string, requirements: readonly Requirement[], body: () => void): void {
-  const reason = missing(requirements);
+  describeUnless(missing(requirements), title, body);
+}
+
+/** The same for a reason that is known already. */
+export function describeUnless(reason: string | undefined, title: string, body: () => void): void {
   if (reason === undefined) return void describe(title, body);
   process.stderr.write(`SKIPPED: ${title}: ${reason}\n`);
   describe.skip(`${title} (skipped: ${reason})`, body);
