@@ -18,13 +18,27 @@ make_kubelet_groups() {
 	done
 }
 
+# Podman mounts the host's own systemd hierarchy over ours (v1, --systemd=always): every node's systemd would then share
+# /init.scope and /system.slice with all others, and sweep out the groups that podman needs for `exec`. A mount whose root
+# lies outside our cgroup namespace starts with "/..": below it is the right one. (Lazy, because that takes only the upper
+# mount and what is mounted in it; --recursive would take both.)
+uncover_own_hierarchies() {
+	awk -v root="$KINA_ROOT/sys/fs/cgroup/" \
+		'$4 ~ "^/[.][.]" && index($5, root) == 1 && substr($5, length(root) + 1) !~ "/" { print $5 }' \
+		"$KINA_ROOT/proc/self/mountinfo" | while IFS= read -r foreign; do
+		umount --lazy "$foreign" || log_warn "$foreign is the host's: nodes will disturb each other"
+	done
+}
+
 prepare_cgroups() {
 	root=$KINA_ROOT/sys/fs/cgroup
 	if [ -e "$root/cgroup.controllers" ]; then
 		log_info 'detected cgroup v2'
 		return 0
 	fi
-	hierarchies=$(awk -v root="$root/" '$3 == "cgroup" && index($2, root) == 1 { print $2 }' "$KINA_ROOT/proc/self/mounts")
+	hierarchies=$(awk -v root="$root/" \
+		'$3 == "cgroup" && index($2, root) == 1 && substr($2, length(root) + 1) !~ "/" { print $2 }' \
+		"$KINA_ROOT/proc/self/mounts" | sort -u)
 	if [ -z "$hierarchies" ]; then
 		log_info 'no cgroups are mounted: leaving them to systemd'
 		return 0
@@ -35,6 +49,7 @@ prepare_cgroups() {
 		log_warn 'no private cgroup namespace: start nodes with --cgroupns=private'
 	fi
 	mount --make-rprivate "$root"
+	uncover_own_hierarchies
 	for hierarchy in $hierarchies; do
 		make_kubelet_groups "$hierarchy" || log_warn "no group for kubelet in $hierarchy"
 	done
