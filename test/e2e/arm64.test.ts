@@ -48,7 +48,8 @@ describeWith('the files of the arm64 image', needs, () => {
     ['/usr/bin/kubelet', kubernetes.version],
     ['/usr/local/bin/containerd', '1.6.20'],
     ['/usr/bin/systemctl', 'systemd 257'],
-    ['/usr/sbin/iptables', 'iptables v1.8'],
+    // not the nft variant: user emulation has no netlink for netfilter, which that one opens before anything else
+    ['/usr/sbin/iptables-legacy', 'iptables v1.8'],
   ] as const;
 
   for (const [program, version] of programs)
