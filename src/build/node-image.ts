@@ -12,6 +12,7 @@ import pLimit from 'p-limit';
 import type { Artifact } from '../artifacts/artifact.ts';
 import { KinaError } from '../host/errors.ts';
 import { digestOf } from '../host/json.ts';
+import { releaseMemory } from '../host/memory.ts';
 import { assemble } from '../layers/assemble.ts';
 import { stepKinds } from '../layers/kinds.ts';
 import { buildLayer, type Layer } from '../layers/layer.ts';
@@ -80,6 +81,7 @@ export async function buildNodeImage(
     }),
   );
   const missing = work.filter((w) => !w.known).map((w) => w.platform);
+  if (missing.length > 0) releaseMemory();
   // Everything is asked for at once; steps then wait for what they need. A failure reaches the step that needs it.
   const prefetch = Promise.allSettled(missing.length === 0 ? [] : [tools.fetcher.fetchAll(neededArtifacts(missing))]);
   if (tools.offline) {
@@ -172,6 +174,7 @@ async function buildPlatform(
     epoch: options.epoch,
     fetch: (artifact) => tools.fetcher.fetch(artifact),
   });
+  releaseMemory();
   const limit = pLimit(Math.max(2, availableParallelism()));
   const layers = await Promise.all(
     assembled.map((layer) =>
