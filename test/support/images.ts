@@ -88,10 +88,7 @@ async function frozenRecipes(): Promise<string> {
   await cp(join(projectRoot, 'recipes'), folder, { recursive: true });
   for (const [name, change] of [
     ['debian.yaml', (text: string) => text.replace(/^extends: .*$/m, 'extends: ./node-base.yaml')],
-    [
-      'node-base.yaml',
-      (text: string) => text.replaceAll('{ archive: debian,', '{ archive: debian, checkValidUntil: false,'),
-    ],
+    ['node-base.yaml', (text: string) => text.replaceAll(/archive: [\w-]+,/g, '$& checkValidUntil: false,')],
   ] as const) {
     const before = await readFile(join(folder, name), 'utf8');
     const after = change(before);
