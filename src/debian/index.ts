@@ -40,7 +40,7 @@ export async function openArchives(specs: readonly ArchiveSpec[], context: Archi
   return await Promise.all(
     specs.map(async (spec) => {
       const document = await context.fetchBytes(archivePath(spec.archive, `dists/${spec.suite}/InRelease`));
-      return { spec, release: await verifyRelease(document, spec, context.now) };
+      return { spec, release: await verifyRelease(document, spec, context.now, context.cache) };
     }),
   );
 }

@@ -8,9 +8,9 @@
  * is too old is what `Valid-Until` says.
  */
 import { readFile } from 'node:fs/promises';
-import * as openpgp from 'openpgp';
+import type { CleartextMessage, PublicKey } from 'openpgp';
 import { isErrno, KinaError } from '../host/errors.ts';
-import { sha256 } from '../host/json.ts';
+import { digestOf, sha256 } from '../host/json.ts';
 import type { ArchiveSpec } from './archive.ts';
 import { parseStanza, required } from './deb822.ts';
 
@@ -35,16 +35,24 @@ export interface Release {
 const clockTolerance = 24 * 3600 * 1000;
 
 /** Reads a keyring, armored or binary, one or many keys. Throws `recipe` when it holds none. */
-export async function readKeyring(path: string): Promise<openpgp.PublicKey[]> {
-  let bytes: Buffer;
+export async function readKeyring(path: string): Promise<PublicKey[]> {
+  return parseKeyring(await readKeyringFile(path), path);
+}
+
+async function readKeyringFile(path: string): Promise<Buffer> {
   try {
-    bytes = await readFile(path);
+    return await readFile(path);
   } catch (error) {
     if (!isErrno(error, 'ENOENT', 'EACCES', 'EISDIR')) throw error;
     throw new KinaError('recipe', `cannot read the keyring ${path}: ${(error as Error).message}`, {
       hint: 'Name an OpenPGP keyring with the public keys of the archive.',
     });
   }
+}
+
+async function parseKeyring(bytes: Buffer, path: string): Promise<PublicKey[]> {
+  // Loaded when there is something to verify: it takes longer than everything else of an unchanged build.
+  const openpgp = await import('openpgp');
   const armored = bytes.subarray(0, 200).includes('-----BEGIN PGP');
   try {
     const keys = armored
@@ -57,10 +65,33 @@ export async function readKeyring(path: string): Promise<openpgp.PublicKey[]> {
   throw new KinaError('recipe', `the keyring ${path} is empty`);
 }
 
-/** Verifies and reads an InRelease document. `now` is the time to judge by. */
-export async function verifyRelease(document: Buffer, spec: ArchiveSpec, now = new Date()): Promise<Release> {
+/** Remembers what was verified. Keys are digests; an entry that is lost costs a verification. */
+export interface VerdictCache {
+  get(key: `sha256:${string}`): Promise<unknown>;
+  put(key: `sha256:${string}`, value: unknown): Promise<void>;
+}
+
+/**
+ * Verifies and reads an InRelease document. `now` is the time to judge by. The same document under the same keyring is
+ * verified once a day: often enough to notice that a key expired.
+ */
+export async function verifyRelease(
+  document: Buffer,
+  spec: ArchiveSpec,
+  now = new Date(),
+  cache?: VerdictCache,
+): Promise<Release> {
   const name = `InRelease of ${spec.archive} ${spec.suite}`;
-  const { text, signedBy } = await verifiedText(document, spec, name, now);
+  const keyring = await readKeyringFile(spec.keyring);
+  const key = digestOf({
+    kind: 'inrelease/1',
+    document: sha256(document),
+    keyring: sha256(keyring),
+    day: now.toISOString().slice(0, 10),
+  });
+  const known = (await cache?.get(key)) as { text: string; signedBy: string } | undefined;
+  const { text, signedBy } = known ?? (await verifiedText(document, keyring, spec, name, now));
+  if (!known) await cache?.put(key, { text, signedBy });
   const fields = parseStanza(text.replaceAll('\r\n', '\n'), name);
   const release: Release = {
     suite: fields.get('suite') ?? '',
@@ -91,18 +122,20 @@ function checkTimes(release: Release, spec: ArchiveSpec, name: string, now: Date
   if (spec.checkValidUntil === false || !release.validUntil || release.validUntil >= now) return;
   throw new KinaError('integrity', `${name} expired on ${release.validUntil.toISOString()}`, {
     details: [`signed on ${release.date.toISOString()}, now is ${now.toISOString()}`],
-    hint: 'The mirror is stale (use another one), or frozen on purpose: then say `check-valid-until: false` in the recipe.',
+    hint: 'The mirror is stale (use another one), or frozen on purpose: then say `checkValidUntil: false` in the recipe.',
   });
 }
 
 async function verifiedText(
   document: Buffer,
+  keyring: Buffer,
   spec: ArchiveSpec,
   name: string,
   now: Date,
 ): Promise<{ text: string; signedBy: string }> {
-  const keys = await readKeyring(spec.keyring);
-  let message: openpgp.CleartextMessage;
+  const keys = await parseKeyring(keyring, spec.keyring);
+  const openpgp = await import('openpgp');
+  let message: CleartextMessage;
   try {
     message = await openpgp.readCleartextMessage({ cleartextMessage: document.toString('utf8') });
   } catch (cause) {

@@ -87,7 +87,7 @@ test('an expired index is refused with a way out', async () => {
   const late = new Date('2026-01-18');
   await expect(verifyRelease(await inRelease([key]), spec, late)).rejects.toMatchObject({
     message: expect.stringMatching(/expired/),
-    hint: expect.stringMatching(/check-valid-until/),
+    hint: expect.stringMatching(/checkValidUntil: false/),
   });
   await expect(verifyRelease(await inRelease([key]), { ...spec, checkValidUntil: false }, late)).resolves.toBeDefined();
 });
@@ -108,4 +108,23 @@ test('the index of another suite is refused', async () => {
 
 test('a login page is no index', async () => {
   await expect(verifyRelease(Buffer.from('<html>'), spec, soon)).rejects.toThrow(/no signed document/);
+});
+
+test('a remembered verdict is about these bytes under this keyring, and does not outlive the index', async () => {
+  const entries = new Map<string, unknown>();
+  const cache = {
+    get: async (k: string) => entries.get(k),
+    put: async (k: string, value: unknown) => void entries.set(k, value),
+  };
+  const document = await inRelease([key]);
+  const first = await verifyRelease(document, spec, soon, cache);
+  expect(await verifyRelease(document, spec, soon, cache)).toEqual(first);
+  expect(entries.size).toBe(1);
+
+  const changed = Buffer.from(document.toString().replace(' 12 main', ' 13 main'));
+  await expect(verifyRelease(changed, spec, soon, cache)).rejects.toThrow(/bad signature/);
+  const other = join(mkdtempSync(join(tmpdir(), 'kina-test-')), 'keys.pgp');
+  writeFileSync(other, Buffer.from(stranger.toPublic().write()));
+  await expect(verifyRelease(document, { ...spec, keyring: other }, soon, cache)).rejects.toThrow(/unknown keys/);
+  await expect(verifyRelease(document, spec, new Date('2026-01-18'), cache)).rejects.toThrow(/expired/);
 });
