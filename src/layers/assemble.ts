@@ -12,7 +12,7 @@ import type { Platform } from '../oci/platform.ts';
 import { readElf } from '../tree/elf.ts';
 import type { Entry } from '../tree/entry.ts';
 import { settleHardlinks } from '../tree/tar-write.ts';
-import { Tree } from '../tree/tree.ts';
+import { comparePaths, Tree } from '../tree/tree.ts';
 import { elfMachines } from './architecture.ts';
 import { type AnyKind, stepKinds } from './kinds.ts';
 import type { DerivedContext, Pins, TreeContext } from './step.ts';
@@ -57,7 +57,9 @@ export async function assemble(
       if (replace && existing?.type === 'file') promoteHardlink(merged, existing.path);
       merged.add(entry, { replace });
       const placed = merged.get(path);
-      if (placed && (placed.type !== 'directory' || !existing)) layerOf.set(path, layer);
+      // What was there already, and a folder whatever its attributes, stays where it was first put.
+      const kept = placed === existing || (placed?.type === 'directory' && existing?.type === 'directory');
+      if (!kept) layerOf.set(path, layer);
     }
   };
 
@@ -127,7 +129,10 @@ function cut(
     } else part.set(entry.path, entry);
   }
   return names
-    .map((name) => ({ name, entries: settleHardlinks([...parts.get(name)!.values()]) }))
+    .map((name) => ({
+      name,
+      entries: settleHardlinks([...parts.get(name)!.values()]).sort((a, b) => comparePaths(a.path, b.path)),
+    }))
     .filter((l) => l.entries.length > 0);
 }
 

@@ -60,8 +60,8 @@ export function upstreamVersion(version: string): string {
   return version
     .replace(/^\d+:/, '')
     .replace(/-[^-]*$/, '')
-    .replace(/[~+](ds|dfsg|really|git|deb|repack).*$/, '')
-    .replace(/^.*\+really/, '');
+    .replace(/^.*\+really/, '')
+    .replace(/[~+](ds|dfsg|git|deb|repack).*$/, '');
 }
 
 export const debianKind: PlainKind<DebianStep> = {

@@ -63,7 +63,9 @@ export const imagesKind: PlainKind<z.infer<typeof schema>> = {
     const pins = await Promise.all(
       (step.images ?? []).map(async ({ name, from }): Promise<Pins> => {
         try {
-          const image = await resolveImage(from ?? name, context.platform, context.transport, { signal: context.signal });
+          const image = await resolveImage(from ?? name, context.platform, context.transport, {
+            signal: context.signal,
+          });
           const artifacts = [image.manifest, image.config, ...image.layers];
           return { ...noPins, artifacts, inputs: { [name]: image.manifest.digest } };
         } catch (error) {
