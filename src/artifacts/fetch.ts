@@ -111,9 +111,13 @@ export class Fetcher {
   async #ensure(artifact: Artifact, signal: AbortSignal | undefined): Promise<void> {
     if (await this.#store.has(artifact.digest, artifact.size)) return;
     if (artifact.url.startsWith(LOCAL))
-      throw new KinaError('not-found', `${artifact.name} came from a file of this machine and is no longer in the store`, {
-        hint: 'Name its source again, without --locked.',
-      });
+      throw new KinaError(
+        'not-found',
+        `${artifact.name} came from a file of this machine and is no longer in the store`,
+        {
+          hint: 'Name its source again, without --locked.',
+        },
+      );
     await this.#limit(async () => {
       if (signal?.aborted) throw new KinaError('interrupted', 'interrupted');
       const partial = await PartialFile.claim(await this.#store.folder('partial'), artifact.digest);

@@ -8,6 +8,10 @@ import { runInNewContext } from 'node:vm';
 /** Collects garbage and shrinks the heap; some tens of milliseconds, so only where a phase ends. */
 export function releaseMemory(): void {
   setFlagsFromString('--expose-gc');
-  const collect = runInNewContext('gc') as (options?: { type: 'major'; execution: 'sync'; flavor: 'last-resort' }) => void;
+  const collect = runInNewContext('gc') as (options?: {
+    type: 'major';
+    execution: 'sync';
+    flavor: 'last-resort';
+  }) => void;
   collect({ type: 'major', execution: 'sync', flavor: 'last-resort' });
 }
