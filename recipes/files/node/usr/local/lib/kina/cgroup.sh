@@ -30,6 +30,18 @@ uncover_own_hierarchies() {
 	done
 }
 
+# Since 258 systemd exits when it finds v1, and takes the node with it. The v2 hierarchy of such a host has few
+# controllers or none, so limits do not hold and kubelet will complain, but the node boots.
+needs_cgroup_v2() {
+	version=$(systemctl --version 2>/dev/null | sed -n 's/^systemd \([0-9]*\).*/\1/p')
+	[ "${version:-0}" -ge 258 ]
+}
+
+replace_v1() {
+	log_warn 'systemd 258 and later need cgroup v2, this host has v1: mounting v2 without its controllers; use an older suite for Kubernetes here'
+	umount --lazy "$1" && mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 "$1"
+}
+
 prepare_cgroups() {
 	root=$KINA_ROOT/sys/fs/cgroup
 	if [ -e "$root/cgroup.controllers" ]; then
@@ -42,6 +54,10 @@ prepare_cgroups() {
 	if [ -z "$hierarchies" ]; then
 		log_info 'no cgroups are mounted: leaving them to systemd'
 		return 0
+	fi
+	if needs_cgroup_v2; then
+		replace_v1 "$root"
+		return
 	fi
 	# kind waits for these very words on hosts with v1, where it may go on before systemd is up.
 	log_info 'detected cgroup v1'
