@@ -9,6 +9,8 @@ if (major < 22 || (major === 22 && minor < 19)) {
   );
   process.exit(1);
 }
+// Compiled code is kept in the platform's temporary folder: half of a short command's time is compiling.
+(await import('node:module')).enableCompileCache?.();
 const { main } = await import('../dist/cli/main.js').catch((error) => {
   if (error?.code !== 'ERR_MODULE_NOT_FOUND' || !String(error.message).includes('/dist/cli/main.js')) throw error;
   process.stderr.write('kina: not built yet; run `npm ci` (or `npm run build`) in the folder of kina first.\n');

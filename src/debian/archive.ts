@@ -64,23 +64,17 @@ export function archivePath(archive: string, path: string): string {
   return `debian:${archive}/${path}`;
 }
 
-/** The archive's name and the path in it; undefined for URLs that are not Debian's. */
-export function parseArchivePath(url: string): { archive: string; path: string } | undefined {
-  const match = /^debian:([a-z0-9-]+)\/(.+)$/.exec(url);
-  return match ? { archive: match[1] as string, path: match[2] as string } : undefined;
+/** Where the transport finds `debian:` URLs: each archive's prefix and the address that stands for it. */
+export function archivePrefixes(bases: ArchiveBases): Record<string, string> {
+  return Object.fromEntries(Object.entries(bases).map(([name, base]) => [archivePath(name, ''), `${base}/`]));
 }
 
-/** The address to fetch a `debian:` URL from; any other URL comes back as it is. */
-export function archiveUrl(url: string, bases: ArchiveBases): string {
-  const parsed = parseArchivePath(url);
-  if (!parsed) return url;
-  const base = bases[parsed.archive];
-  if (!base)
-    throw new KinaError('recipe', `no server is known for the Debian archive ${JSON.stringify(parsed.archive)}`, {
-      hint: `Known archives: ${Object.keys(bases).sort().join(', ')}.`,
-    });
-  // Pool paths contain `+`, `~` and `:` (an epoch is never in a file name); only `%` and white space need care.
-  return `${base}/${encodeURI(parsed.path)}`;
+/** Throws `recipe` for an archive that no server is known for. */
+export function checkArchive(archive: string, bases: ArchiveBases): void {
+  if (bases[archive]) return;
+  throw new KinaError('recipe', `no server is known for the Debian archive ${JSON.stringify(archive)}`, {
+    hint: `Known archives: ${Object.keys(bases).sort().join(', ')}.`,
+  });
 }
 
 /** snapshot.debian.org keeps what mirrors have deleted. Half a day after the signed index, the import has surely run. */

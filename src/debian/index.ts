@@ -19,7 +19,7 @@ export interface IndexCache {
   put(key: Digest, value: unknown): Promise<void>;
 }
 
-/** How this room reaches the outside. URLs are `debian:` URLs, see `archiveUrl`. */
+/** How this room reaches the outside. URLs are `debian:` URLs, see `archivePrefixes`. */
 export interface ArchiveContext {
   /** A small document, whole. */
   fetchBytes(url: string): Promise<Buffer>;

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import type { ResolveOptions } from '../artifacts/checksums.ts';
 import { Fetcher } from '../artifacts/fetch.ts';
-import { type ArchiveBases, checkedBase, defaultBases } from '../debian/archive.ts';
+import { type ArchiveBases, archivePrefixes, checkedBase, defaultBases } from '../debian/archive.ts';
 import { cacheDirectory, configFile } from '../host/files.ts';
 import { Transport } from '../host/http.ts';
 import type { Reporter } from '../host/progress.ts';
@@ -55,7 +55,7 @@ export async function openToolbox(options: ToolboxOptions): Promise<Toolbox> {
   const transport = new Transport({
     mirrors: options.mirrors?.length ? options.mirrors : (environmentMirrors ?? config.mirrors ?? []),
     hostMirrors: config.hosts ?? {},
-    prefixes: Object.fromEntries(Object.entries(debianBases).map(([name, base]) => [`debian:${name}/`, `${base}/`])),
+    prefixes: archivePrefixes(debianBases),
     offline,
     userAgent: `kina/${options.version}`,
     signal,

@@ -7,6 +7,7 @@
 import { resolve as resolvePath } from 'node:path';
 import { z } from 'zod';
 import { Fetcher } from '../../artifacts/fetch.ts';
+import { checkArchive } from '../../debian/archive.ts';
 import { openArchives, planPackages } from '../../debian/index.ts';
 import { defaultPruneRules, type PruneRule, pruner } from '../../debian/prune.ts';
 import { unpackPackages } from '../../debian/unpack-all.ts';
@@ -157,6 +158,7 @@ async function openStepArchives(step: DebianStep, context: ResolveContext) {
       });
     return { archives: context.debian.archives, dates: {} };
   }
+  for (const { archive } of step.archives) checkArchive(archive, context.debianBases);
   const opened = await Promise.all(
     step.archives.map(async ({ optional, ...spec }) => {
       const keyring = resolvePath(context.recipeFolder, spec.keyring);

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Artifact, Fetched } from '../../../src/artifacts/artifact.ts';
-import { type ArchiveSpec, archiveUrl, defaultBases } from '../../../src/debian/archive.ts';
+import { type ArchiveSpec, archivePrefixes, defaultBases } from '../../../src/debian/archive.ts';
 import type { ArchiveContext } from '../../../src/debian/index.ts';
 
 export const scratch = mkdtempSync(join(tmpdir(), 'kina-debian-'));
@@ -39,7 +39,8 @@ export const context: ArchiveContext & { fetchFile(artifact: Artifact): Promise<
 };
 
 async function download(url: string): Promise<Buffer> {
-  const answer = await fetch(archiveUrl(url, bases));
+  const [prefix, base] = Object.entries(archivePrefixes(bases)).find(([p]) => url.startsWith(p))!;
+  const answer = await fetch(base + encodeURI(url.slice(prefix.length)));
   if (!answer.ok) throw new Error(`${answer.status} for ${url}`);
   return Buffer.from(await answer.arrayBuffer());
 }

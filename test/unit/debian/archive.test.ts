@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { archiveUrl, defaultBases, snapshotUrl } from '../../../src/debian/archive.ts';
+import { archivePath, archivePrefixes, checkArchive, defaultBases, snapshotUrl } from '../../../src/debian/archive.ts';
 
 function root(files: Record<string, string>): string {
   const folder = mkdtempSync(join(tmpdir(), 'kina-test-'));
@@ -46,9 +46,9 @@ test('the environment wins, and is checked', async () => {
 });
 
 test('addresses: the lock names archives, only here they become URLs', () => {
-  expect(archiveUrl('debian:debian/pool/g++_1~2.deb', own)).toBe('http://ftp.debian.org/debian/pool/g++_1~2.deb');
-  expect(archiveUrl('https://dl.k8s.io/x', own)).toBe('https://dl.k8s.io/x');
-  expect(() => archiveUrl('debian:ubuntu/pool/x', own)).toThrow(/ubuntu/);
+  expect(archivePrefixes(own)[archivePath('debian', '')]).toBe('http://ftp.debian.org/debian/');
+  expect(() => checkArchive('debian', own)).not.toThrow();
+  expect(() => checkArchive('ubuntu', own)).toThrow(/ubuntu/);
   expect(snapshotUrl('debian', 'pool/x.deb', new Date('2026-07-11T10:16:37Z'))).toBe(
     'https://snapshot.debian.org/archive/debian/20260711T221637Z/pool/x.deb',
   );
