@@ -4,6 +4,7 @@
  */
 import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parse, stringify } from 'yaml';
 import { type CommandOptions, check, type KinaResult, kina, projectRoot, tail } from './command.ts';
 import { startMirror } from './mirror.ts';
 import { type Architecture, debianMirror, testCache } from './vm-kernel.ts';
@@ -73,28 +74,29 @@ export function buildNode(architecture: Architecture): Promise<Built> {
 }
 
 /**
- * The `debian` recipe's image of one suite. `frozen`: accepts a Release file that has expired, as test machines' mirrors
- * of testing hold; the shipped recipes rightly do not, so changed copies of them are built.
+ * The `debian` recipe's image of one suite; with `runtime`, containerd, runc and kubectl come from that newer suite, as
+ * a user's recipe would take them.
  */
-export async function buildDebian(suite: string, frozen: boolean): Promise<Built> {
-  const recipe = frozen ? join(await frozenRecipes(), 'debian.yaml') : 'debian';
+export async function buildDebian(suite: string, runtime?: string): Promise<Built> {
+  const recipe = runtime ? join(await recipesWithRuntime(runtime), 'debian.yaml') : 'debian';
   const settings = ['--recipe', recipe, '--set', `suite=${suite}`, '--platform', 'linux/amd64'];
-  return buildImage(`debian-${suite}`, settings);
+  return buildImage(`debian-${suite}${runtime ? `-${runtime}` : ''}`, settings);
 }
 
-async function frozenRecipes(): Promise<string> {
-  const folder = join(testCache, 'frozen-recipes');
+/** Copies of the shipped recipes with a second suite behind the first, and pins to it. */
+async function recipesWithRuntime(suite: string): Promise<string> {
+  const folder = join(testCache, `recipes-${suite}`);
   await rm(folder, { recursive: true, force: true });
   await cp(join(projectRoot, 'recipes'), folder, { recursive: true });
-  for (const [name, change] of [
-    ['debian.yaml', (text: string) => text.replace(/^extends: .*$/m, 'extends: ./node-base.yaml')],
-    ['node-base.yaml', (text: string) => text.replaceAll(/archive: [\w-]+,/g, '$& checkValidUntil: false,')],
-  ] as const) {
-    const before = await readFile(join(folder, name), 'utf8');
-    const after = change(before);
-    if (after === before) throw new Error(`the recipe ${name} has a new shape: this test has to follow`);
-    await writeFile(join(folder, name), after);
-  }
+  const base = parse(await readFile(join(folder, 'node-base.yaml'), 'utf8'));
+  const [archive] = base.layers[0].steps[0].debian.archives;
+  // A mirror of testing that stands still is older than its Release file allows; packages are what they are.
+  base.layers[0].steps[0].debian.archives.push({ ...archive, suite, priority: 100, checkValidUntil: false });
+  await writeFile(join(folder, 'node-base.yaml'), stringify(base));
+  const debian = parse(await readFile(join(folder, 'debian.yaml'), 'utf8'));
+  const runtime = debian.layers[0].steps[0].debian;
+  runtime.pins = { containerd: suite, runc: suite, 'kubernetes-client': suite };
+  await writeFile(join(folder, 'debian.yaml'), stringify({ ...debian, extends: './node-base.yaml' }));
   return folder;
 }
 

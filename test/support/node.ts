@@ -26,7 +26,9 @@ export async function bootState(node: Shell, seconds: number): Promise<string> {
   const deadline = Date.now() + seconds * 1000;
   let state = '';
   while (Date.now() < deadline) {
-    state = (await node.exec('systemctl is-system-running')).stdout.trim();
+    const answer = await node.exec('systemctl is-system-running');
+    if (/container state improper|is not running/.test(answer.stderr)) return `the node has ended: ${answer.stderr}`;
+    state = answer.stdout.trim();
     if (state === 'running') return state;
     if (state && !['initializing', 'starting', 'offline', 'unknown'].includes(state)) break;
     await sleep(1000);
