@@ -83,7 +83,9 @@ export async function buildNodeImage(
   const missing = work.filter((w) => !w.known).map((w) => w.platform);
   if (missing.length > 0) releaseMemory();
   // Everything is asked for at once; steps then wait for what they need. A failure reaches the step that needs it.
-  const prefetch = Promise.allSettled(missing.length === 0 ? [] : [tools.fetcher.fetchAll(neededArtifacts(missing))]);
+  const needed = neededArtifacts(missing);
+  await announce(needed, tools);
+  const prefetch = Promise.allSettled(needed.length === 0 ? [] : [tools.fetcher.fetchAll(needed)]);
   if (tools.offline) {
     const [outcome] = await prefetch;
     if (outcome?.status === 'rejected') throw outcome.reason;
@@ -118,6 +120,19 @@ function imageAnnotations(description: string, kubernetes: string | undefined): 
 function neededArtifacts(platforms: readonly PlatformPlan[]): Artifact[] {
   const all = platforms.flatMap((p) => p.layers.flatMap((l) => l.steps.flatMap((s) => s.pins.artifacts)));
   return [...new Map(all.map((a) => [a.digest, a])).values()];
+}
+
+/** Says how much will be downloaded: what the store does not have yet. */
+async function announce(needed: readonly Artifact[], { store, reporter, offline }: Toolbox): Promise<void> {
+  if (offline) return;
+  const there = await Promise.all(needed.map((a) => store.has(a.digest, a.size)));
+  const ahead = needed.filter((_, i) => !there[i]);
+  if (ahead.length > 0)
+    reporter.expect(
+      'fetch',
+      ahead.length,
+      ahead.reduce((sum, a) => sum + a.size, 0),
+    );
 }
 
 function imageKey(

@@ -30,13 +30,14 @@ export interface Prepared {
 /** Reads the recipe, asks upstream (or the lock) for every pin, and checks that all of it fits together. */
 export async function prepare(request: PrepareRequest, tools: Toolbox): Promise<Prepared> {
   const recipe = await loadRecipe(request.recipe);
-  const task = tools.reporter.task('read', `Resolving ${recipe.name}`);
+  const task = tools.reporter.task('read', recipe.name);
   try {
     const prepared =
       request.lock === undefined
         ? await resolveNow(request, recipe, tools)
         : await resolveLocked(request, recipe, request.lock, tools);
-    task.done(`${countArtifacts(prepared.plan)} artifacts for ${request.platforms.map(formatPlatform).join(', ')}`);
+    const platforms = request.platforms.map(formatPlatform).join(', ');
+    task.done(`${recipe.name} for ${platforms}: ${countArtifacts(prepared.plan)} artifacts`);
     return prepared;
   } catch (error) {
     task.fail();

@@ -9,8 +9,11 @@ export function bytes(n: number): string {
   return `${unit === 0 ? value : value.toFixed(value < 9.95 ? 1 : 0)} ${units[unit]}`;
 }
 
-export function seconds(ms: number): string {
-  return `${(ms / 1000).toFixed(1)} s`;
+/** `8.4 s`, and `2 min 15 s` where seconds alone no longer speak. */
+export function seconds(ms: number, digits = 1): string {
+  if (ms < 99_500) return `${(ms / 1000).toFixed(digits)} s`;
+  const whole = Math.round(ms / 1000);
+  return `${Math.floor(whole / 60)} min ${whole % 60} s`;
 }
 
 /** Columns padded to their widest cell; `right` names the columns that hold numbers. */

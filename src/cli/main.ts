@@ -1,6 +1,7 @@
 /** The command line: dispatch, global flags, exit codes (0 done, 1 failed, 2 wrong input, 130 interrupted). No logic. */
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, type Option } from 'commander';
 import { KinaError } from '../host/errors.ts';
+import { didYouMean } from '../host/suggest.ts';
 import { buildCommand } from './build.ts';
 import { cacheCommand } from './cache.ts';
 import { reportError, version } from './context.ts';
@@ -13,10 +14,7 @@ export function program(): Command {
     .description('Kubernetes node images and clusters for Apple container, docker and podman')
     .version(`kina version ${version}`, '--version', 'print the version')
     .option('-q, --quiet', 'print nothing but answers, warnings and errors', false)
-    .option('--verbose', 'print stack traces with errors', false)
-    .helpCommand(false)
-    .showHelpAfterError(false)
-    .enablePositionalOptions(false);
+    .option('--verbose', 'print stack traces with errors', false);
   kina.addCommand(buildCommand());
   kina.addCommand(lockCommand());
   kina.addCommand(imageCommand());
@@ -26,24 +24,55 @@ export function program(): Command {
   return kina;
 }
 
-/** Every command throws instead of exiting, and writes its errors through `reportError`. */
+/** Every command throws instead of exiting, writes its errors through `reportError`, and knows what was meant. */
 function settle(command: Command): void {
-  command.exitOverride().configureOutput({ writeErr: () => {}, outputError: () => {} });
+  command
+    .exitOverride()
+    .showSuggestionAfterError(false)
+    // Help that was not asked for is no answer: it goes to stderr.
+    .configureOutput({ writeErr: (text) => void process.stderr.write(`${text}\n`), outputError: () => {} })
+    .configureHelp({ optionDescription: describeOption });
   if (command.commands.length > 0)
-    command.action(() => {
-      if (command.parent) {
-        command.outputHelp();
-        throw new KinaError('usage', `${commandPath(command)} needs a command`, {
-          hint: `One of: ${command.commands.map((c) => c.name()).join(', ')}.`,
-        });
-      }
-      command.outputHelp();
+    command.on('command:*', ([unknown = '']: string[]) => {
+      const names = command.commands.map((c) => c.name());
+      throw new KinaError(
+        'usage',
+        `${commandPath(command)} has no command ${JSON.stringify(unknown)}${didYouMean(unknown, names)}`,
+        { hint: `Commands: ${names.join(', ')}.` },
+      );
     });
   for (const child of command.commands) settle(child);
 }
 
+/** commander's own words, without the defaults that say nothing: off, and an empty list. */
+function describeOption({ description, defaultValue }: Option): string {
+  return typeof defaultValue === 'string' ? `${description} (default: ${defaultValue})` : description;
+}
+
 function commandPath(command: Command): string {
   return command.parent ? `${commandPath(command.parent)} ${command.name()}` : command.name();
+}
+
+/** What commander says about arguments, in kina's form. */
+function usageError(error: CommanderError, kina: Command, argv: readonly string[]): KinaError {
+  if (error.code === 'commander.help') return new KinaError('usage', 'a command is missing');
+  const message = error.message.replace(/^error: /, '').replace(/^too many arguments.*/, 'too many arguments');
+  const option = error.code === 'commander.unknownOption' ? /'(-[^']*)'/.exec(message)?.[1] : undefined;
+  const command = namedCommand(kina, argv);
+  const known = [command, kina].flatMap((c) => c.options.flatMap((o) => o.long ?? []));
+  return new KinaError('usage', `${message}${option?.startsWith('--') ? didYouMean(option, known) : ''}`, {
+    hint: `See \`${commandPath(command)} --help\`.`,
+  });
+}
+
+/** The innermost command that the arguments name, as far as they do. */
+function namedCommand(kina: Command, argv: readonly string[]): Command {
+  let command = kina;
+  for (const word of argv) {
+    const child = command.commands.find((c) => c.name() === word || c.aliases().includes(word));
+    if (child) command = child;
+  }
+  return command;
 }
 
 export async function main(argv: string[]): Promise<void> {
@@ -53,20 +82,12 @@ export async function main(argv: string[]): Promise<void> {
     throw error;
   });
   const flags = { verbose: argv.includes('--verbose'), json: argv.includes('--json') };
+  const kina = program();
+  if (argv.length === 0) return kina.outputHelp();
   try {
-    await program().parseAsync(argv, { from: 'user' });
+    await kina.parseAsync(argv, { from: 'user' });
   } catch (error) {
-    if (error instanceof CommanderError) {
-      if (error.exitCode === 0) return;
-      const [first, ...rest] = error.message.replace(/^error: /, '').split('\n');
-      return reportError(
-        new KinaError('usage', first ?? 'wrong arguments', {
-          details: rest.filter((l) => l !== ''),
-          hint: 'Add --help to see what the command takes.',
-        }),
-        flags,
-      );
-    }
-    reportError(error, flags);
+    if (!(error instanceof CommanderError)) return reportError(error, flags);
+    if (error.exitCode !== 0) reportError(usageError(error, kina, argv), flags);
   }
 }

@@ -1,221 +1,190 @@
 /**
- * Progress on stderr: on a terminal a few live lines, one per phase (listr2); elsewhere plain lines, the small things
- * summed up so that a CI log stays readable.
+ * Progress on stderr. On a terminal a few live lines, one per phase that has begun (listr2); elsewhere plain lines, the
+ * small things summed up so that a CI log stays readable, and a sign of life where a step takes long.
  */
-import { Listr, ListrLogger, ProcessOutput } from 'listr2';
-import type { Reporter, Task, TaskKind } from '../host/progress.ts';
+import { writeSync } from 'node:fs';
+import { styleText } from 'node:util';
+import { Listr, ListrLogger, ListrTaskState, ProcessOutput } from 'listr2';
+import { type Reporter, silent, type TaskKind } from '../host/progress.ts';
 import { bytes, seconds } from './format.ts';
+import { kinds, Phase, type Piece, words } from './phases.ts';
 
 export interface ProgressReporter extends Reporter {
   /** Ends the live lines; afterwards stderr may be written to freely. */
   finish(): Promise<void>;
 }
 
-interface Phase {
-  readonly title: string;
-  readonly done: string;
-}
-const shown: readonly TaskKind[] = ['read', 'fetch', 'unpack', 'write', 'output'];
-const phases: Readonly<Record<TaskKind, Phase>> = {
-  read: { title: 'Resolving', done: 'resolved' },
-  fetch: { title: 'Fetching', done: 'fetched' },
-  unpack: { title: 'Unpacking', done: 'unpacked' },
-  write: { title: 'Writing layers', done: 'wrote' },
-  compress: { title: 'Compressing', done: 'compressed' },
-  output: { title: 'Writing output', done: 'wrote' },
-};
-
 /** `live`: draw on a terminal. `quiet`: warnings only. */
-export function createReporter(options: {
-  live: boolean;
-  quiet: boolean;
-  stream?: NodeJS.WriteStream;
-}): ProgressReporter {
-  const stream = options.stream ?? process.stderr;
-  if (options.quiet) return plainReporter((line) => stream.write(`${line}\n`), true);
-  return options.live ? liveReporter(stream) : plainReporter((line) => stream.write(`${line}\n`), false);
+export function createReporter(options: { live: boolean; quiet: boolean }): ProgressReporter {
+  const print = (line: string): void => void process.stderr.write(`${line}\n`);
+  if (options.quiet) return quietReporter(print);
+  return options.live ? liveReporter(print) : plainReporter(print);
+}
+
+function quietReporter(print: (line: string) => void): ProgressReporter {
+  return { ...silent, warn: (message) => print(`warning: ${message}`), finish: async () => {} };
 }
 
 /** Files below this are summed up in plain output. */
-const SMALL = 5_000_000;
+const small = 5_000_000;
+/** Milliseconds between signs of life in plain output: CI systems stop what is silent for minutes. */
+const heartbeat = 30_000;
 
-function plainReporter(print: (line: string) => void, quiet: boolean): ProgressReporter {
-  const small = new Map<TaskKind, { count: number; size: number }>();
+function plainReporter(print: (line: string) => void): ProgressReporter {
+  const phases = new Map<TaskKind, Phase>();
+  const smallOnes = new Map<TaskKind, { count: number; size: number }>();
   const flush = (): void => {
-    for (const [kind, { count, size }] of small)
-      if (!quiet) print(`${phases[kind].done} ${count} small files, ${bytes(size)}`);
-    small.clear();
+    for (const [kind, { count, size }] of smallOnes)
+      print(`${words[kind].did} ${count} small ${words[kind].things}, ${bytes(size)}`);
+    smallOnes.clear();
   };
+  const beat = setInterval(() => {
+    for (const phase of phases.values()) {
+      if (phase.running.size === 0) continue;
+      const now = performance.now();
+      print(`${words[phase.kind].doing}: ${[phase.progress(now), phase.atWork(now)].filter(Boolean).join('; ')}`);
+    }
+  }, heartbeat).unref();
   return {
     task(kind, title) {
-      const started = performance.now();
-      let size = 0;
+      const phase = phaseOf(phases, kind);
+      const piece = phase.begin(title, performance.now());
+      if (kind === 'write' || kind === 'output') flush();
       return {
-        progress: (done) => {
-          size = done;
-        },
+        progress: (done, total) => void Object.assign(piece, { done, total }),
         done: (note, cached) => {
-          if (quiet || cached) return;
-          if (kind === 'read') return print(`${title}: ${note ?? 'done'} (${seconds(performance.now() - started)})`);
-          if ((kind === 'fetch' || kind === 'unpack') && size < SMALL) {
-            const sum = small.get(kind) ?? { count: 0, size: 0 };
-            small.set(kind, { count: sum.count + 1, size: sum.size + size });
+          const elapsed = performance.now() - piece.since;
+          phase.end(piece, performance.now(), !cached, note);
+          if (cached || kind === 'assemble') return;
+          if (piece.done < small && (kind === 'fetch' || kind === 'unpack')) {
+            const sum = smallOnes.get(kind) ?? { count: 0, size: 0 };
+            smallOnes.set(kind, { count: sum.count + 1, size: sum.size + piece.done });
             return;
           }
-          const elapsed = performance.now() - started;
-          const rate = size > 0 && elapsed > 50 ? `, ${bytes((size / elapsed) * 1000)}/s` : '';
-          print(
-            `${phases[kind].done} ${title}${size > 0 ? `: ${bytes(size)} in ${seconds(elapsed)}${rate}` : ''}${note ? ` (${note})` : ''}`,
-          );
+          const rate = elapsed > 50 ? `, ${bytes((piece.done / elapsed) * 1000)}/s` : '';
+          const how =
+            piece.done > 0 ? `, ${bytes(piece.done)} in ${seconds(elapsed)}${rate}` : ` (${seconds(elapsed)})`;
+          print(`${words[kind].did} ${note ?? title}${how}`);
         },
-        fail: () => {},
+        fail: () => phase.end(piece, performance.now(), false),
       };
     },
-    warn: (message) => print(`warning: ${message}`),
-    info: (message) => {
-      if (!quiet) print(message);
+    expect(kind, count, size) {
+      phaseOf(phases, kind).expect(count, size);
+      if (count > 0) print(`${words[kind].doing} ${count} ${words[kind].things}, ${bytes(size)}`);
     },
-    finish: async () => flush(),
+    warn: (message) => print(`warning: ${message}`),
+    info: print,
+    finish: async () => {
+      clearInterval(beat);
+      flush();
+    },
   };
 }
 
-/** The two lines of a listr2 task that change while it runs. */
-interface Wrapper {
-  title: string;
-  output: string;
+function phaseOf(phases: Map<TaskKind, Phase>, kind: TaskKind): Phase {
+  const phase = phases.get(kind) ?? new Phase(kind);
+  phases.set(kind, phase);
+  return phase;
 }
 
-interface LivePhase {
-  running: Map<object, { title: string; done: number; total: number | undefined }>;
-  count: number;
-  size: number;
-  first: number;
-  last: number;
-  note: string | undefined;
-  readonly ended: Promise<void>;
-  settle: (error?: Error) => void;
-  failed?: boolean;
-  wrapper: Wrapper | undefined;
-  shown: number;
+/** What listr2 calls a task, one line on the screen; only what is used here. */
+interface Row {
+  title?: string;
+  state: string;
+  state$: ListrTaskState;
 }
 
-function liveReporter(stream: NodeJS.WriteStream): ProgressReporter {
-  const states = new Map<TaskKind, LivePhase>();
+/** Milliseconds between new words on a line; the spinner turns on its own. */
+const refreshEvery = 200;
+
+function liveReporter(print: (line: string) => void): ProgressReporter {
+  const phases = new Map<TaskKind, Phase>();
+  const rows = new Map<TaskKind, Row>();
   const messages: string[] = [];
+  const over = Promise.withResolvers<void>();
   let list: Promise<unknown> | undefined;
+  let timer: NodeJS.Timeout | undefined;
 
-  const describe = (kind: TaskKind, state: LivePhase): string => {
-    const running = [...state.running.values()];
-    const size = state.size + running.reduce((sum, t) => sum + t.done, 0);
-    const elapsed = (state.running.size > 0 ? performance.now() : state.last) - state.first;
-    const parts = [phases[kind].title];
-    if (state.count + running.length > 1) parts.push(`${state.count} of ${state.count + running.length}`);
-    if (size > 0) parts.push(bytes(size), elapsed > 200 ? `${bytes((size / elapsed) * 1000)}/s` : '');
-    if (state.note && running.length === 0) parts.push(state.note);
-    return parts.filter((p) => p !== '').join('  ');
-  };
-  const draw = (kind: TaskKind, state: LivePhase, force = false): void => {
+  // listr2 takes no tasks while it runs: all lines exist from the start, blank until their phase begins, and their
+  // state follows the phase, which may rest and go on.
+  const refresh = (kind: TaskKind, phase: Phase): void => {
+    const row = rows.get(kind);
+    if (!row || !phase.begun) return;
     const now = performance.now();
-    if (!state.wrapper || (!force && now - state.shown < 80)) return;
-    state.shown = now;
-    state.wrapper.title = describe(kind, state);
-    const running = [...state.running.values()];
-    const largest = running.sort((a, b) => (b.total ?? b.done) - (a.total ?? a.done)).slice(0, 3);
-    state.wrapper.output = largest
-      .map((t) => `${t.title}${t.done > 0 ? ` ${bytes(t.done)}${t.total ? ` of ${bytes(t.total)}` : ''}` : ''}`)
-      .join(', ');
+    const { doing, did } = words[kind];
+    const atWork = phase.atWork(now);
+    const busy = phase.running.size > 0;
+    row.title =
+      busy || phase.failed
+        ? `${doing.padEnd(16)}${phase.progress(now)}${busy && atWork ? `\n${styleText('dim', atWork)}` : ''}`
+        : `${did.padEnd(16)}${phase.summary()}`;
+    const state = busy ? ListrTaskState.STARTED : phase.failed ? ListrTaskState.FAILED : ListrTaskState.COMPLETED;
+    if (row.state !== state) row.state$ = state;
   };
+  // listr2 hides the cursor, and keeps for later what others write: a process that ends at once must not leave it hidden.
+  const showCursor = (): void => {
+    writeSync(process.stderr.fd, '\x1b[?25h\n');
+  };
+  const refreshAll = (): void => phases.forEach((phase, kind) => void refresh(kind, phase));
 
-  // listr2 takes no tasks while it runs, so all phases stand there from the start and end together.
-  const logger = new ListrLogger({ processOutput: new ProcessOutput(stream, stream) });
-  const start = (): Promise<unknown> =>
-    new Listr(
-      shown.map((kind) => ({
-        title: phases[kind].title,
-        task: (_context: unknown, wrapper: unknown): Promise<void> => {
-          const state = phase(kind);
-          state.wrapper = wrapper as Wrapper;
-          if (state.first > 0) draw(kind, state, true);
-          return state.ended;
-        },
-      })),
-      {
-        concurrent: true,
-        exitOnError: false,
-        registerSignalListeners: false,
-        fallbackRendererCondition: false,
-        renderer: 'default',
-        rendererOptions: { logger, showErrorMessage: false, collapseSkips: false },
+  const start = (): Promise<unknown> => {
+    timer = setInterval(refreshAll, refreshEvery).unref();
+    process.once('exit', showCursor);
+    const logger = new ListrLogger({ processOutput: new ProcessOutput(process.stderr, process.stderr) });
+    const tasks = kinds.map((kind) => ({
+      title: ' ', // drawn when there is something to say
+      task: (_context: unknown, wrapper: { task: Row }): Promise<void> => {
+        rows.set(kind, wrapper.task);
+        return over.promise;
       },
-    )
-      .run()
-      .catch(() => {});
-
-  const phase = (kind: TaskKind): LivePhase => {
-    const existing = states.get(kind);
-    if (existing) return existing;
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    promise.catch(() => {});
-    const state: LivePhase = {
-      running: new Map(),
-      count: 0,
-      size: 0,
-      first: 0,
-      last: 0,
-      note: undefined,
-      ended: promise,
-      settle: (error) => (error ? reject(error) : resolve()),
-      wrapper: undefined,
-      shown: 0,
-    };
-    states.set(kind, state);
-    return state;
+    }));
+    return new Listr(tasks, {
+      concurrent: true,
+      exitOnError: false,
+      registerSignalListeners: false,
+      fallbackRendererCondition: false,
+      renderer: 'default',
+      rendererOptions: { logger, formatOutput: 'truncate', showErrorMessage: false },
+    }).run();
   };
 
   return {
-    task(kind, title): Task {
-      const state = phase(kind);
-      if (state.first === 0) state.first = performance.now();
+    task(kind, title) {
+      const phase = phaseOf(phases, kind);
+      const piece: Piece = phase.begin(title, performance.now());
       list ??= start();
-      const key = {};
-      const entry = { title, done: 0, total: undefined as number | undefined };
-      state.running.set(key, entry);
-      draw(kind, state);
-      const end = (): void => {
-        state.running.delete(key);
-        state.last = performance.now();
+      refresh(kind, phase);
+      const end = (counts: boolean, note?: string): void => {
+        phase.end(piece, performance.now(), counts, note);
+        if (phase.running.size === 0) refresh(kind, phase);
       };
       return {
-        progress: (done, total) => {
-          entry.done = done;
-          entry.total = total;
-          draw(kind, state);
-        },
-        done: (note) => {
-          state.count++;
-          state.size += entry.done;
-          state.note = note;
-          end();
-          draw(kind, state, state.running.size === 0);
-        },
+        progress: (done, total) => void Object.assign(piece, { done, total }),
+        done: (note, cached) => end(!cached, note),
         fail: () => {
-          state.failed = true;
-          end();
-          draw(kind, state, true);
+          phase.failed = true;
+          end(false);
         },
       };
     },
+    expect: (kind, count, size) => phaseOf(phases, kind).expect(count, size),
     warn: (message) => messages.push(`warning: ${message}`),
     info: (message) => messages.push(message),
     async finish() {
-      for (const kind of shown) {
-        const state = phase(kind);
-        if (state.wrapper)
-          state.wrapper.title = state.first > 0 ? describe(kind, state) : `${phases[kind].title}  nothing to do`;
-        state.settle(state.failed ? new Error('failed') : undefined);
-      }
+      clearInterval(timer);
+      for (const phase of phases.values())
+        for (const piece of [...phase.running]) {
+          phase.failed = true; // what was under way when everything ended
+          phase.end(piece, performance.now(), false);
+        }
+      // The first lines may not have been drawn yet; listr2 begins in later turns of the event loop.
+      if (list && rows.size === 0) await new Promise((resolve) => setTimeout(resolve, 50));
+      refreshAll();
+      over.resolve();
       await list;
-      for (const message of messages.splice(0)) stream.write(`${message}\n`);
+      process.off('exit', showCursor);
+      for (const message of messages.splice(0)) print(message);
     },
   };
 }

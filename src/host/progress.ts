@@ -3,7 +3,7 @@
  * `--quiet` use `silent`.
  */
 
-export type TaskKind = 'read' | 'fetch' | 'unpack' | 'write' | 'compress' | 'output';
+export type TaskKind = 'read' | 'fetch' | 'unpack' | 'assemble' | 'write' | 'compress' | 'output';
 
 /** One piece of work with an end. `done` or `fail` is called exactly once. */
 export interface Task {
@@ -16,10 +16,12 @@ export interface Task {
 
 export interface Reporter {
   task(kind: TaskKind, title: string): Task;
+  /** Says how much of this kind is ahead, so that people see the end of it. */
+  expect(kind: TaskKind, count: number, bytes: number): void;
   /** Something the person should know although the work goes on. */
   warn(message: string): void;
   info(message: string): void;
 }
 
 const nothing: Task = { progress() {}, done() {}, fail() {} };
-export const silent: Reporter = { task: () => nothing, warn() {}, info() {} };
+export const silent: Reporter = { task: () => nothing, expect() {}, warn() {}, info() {} };

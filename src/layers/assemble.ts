@@ -8,7 +8,7 @@ import type { InstalledPackage } from '../debian/deb.ts';
 import type { PruneRule } from '../debian/prune.ts';
 import type { AccountWishes } from '../debian/sysusers.ts';
 import { KinaError } from '../host/errors.ts';
-import type { Platform } from '../oci/platform.ts';
+import { formatPlatform, type Platform } from '../oci/platform.ts';
 import { readElf } from '../tree/elf.ts';
 import type { Entry } from '../tree/entry.ts';
 import { settleHardlinks } from '../tree/tar-write.ts';
@@ -72,26 +72,30 @@ export async function assemble(
         return { layer, step, result: await kind.tree(step.body, step.pins, contextOf(step)) };
       }),
   );
-  for (const { layer, step, result } of plain) {
-    mergeStep(layer, step, result.tree, false);
-    packages.push(...(result.packages ?? []));
-    if (result.accounts) accounts.push(result.accounts);
-    if (prune.length === 0) prune.push(...(result.prune ?? []));
-    if (step.kind !== 'debian') await checkArchitecture(result.tree, shared.platform);
+  const task = shared.reporter.task('assemble', formatPlatform(shared.platform));
+  try {
+    for (const { layer, step, result } of plain) {
+      mergeStep(layer, step, result.tree, false);
+      packages.push(...(result.packages ?? []));
+      if (result.accounts) accounts.push(result.accounts);
+      if (prune.length === 0) prune.push(...(result.prune ?? []));
+      if (step.kind !== 'debian') await checkArchitecture(result.tree, shared.platform);
+    }
+    for (const { layer, step, kind } of all) {
+      if (!kind.derived) continue;
+      const context: DerivedContext = { ...contextOf(step), merged, packages, accounts, prune };
+      mergeStep(layer, step, (await kind.tree(step.body, step.pins, context)).tree, true);
+    }
+    const before = new Set([...merged.values()].map((e) => e.path));
+    merged.addMissingParents('kina');
+    const names = layers.map((l) => l.name);
+    const parts = cut(names, merged, layerOf, before);
+    task.done();
+    return parts;
+  } catch (error) {
+    task.fail();
+    throw error;
   }
-  for (const { layer, step, kind } of all) {
-    if (!kind.derived) continue;
-    const context: DerivedContext = { ...contextOf(step), merged, packages, accounts, prune };
-    mergeStep(layer, step, (await kind.tree(step.body, step.pins, context)).tree, true);
-  }
-  const before = new Set([...merged.values()].map((e) => e.path));
-  merged.addMissingParents('kina');
-  return cut(
-    layers.map((l) => l.name),
-    merged,
-    layerOf,
-    before,
-  );
 }
 
 /** The first remaining link of a file that is about to be replaced takes over its bytes. */
