@@ -15,7 +15,8 @@ import { padding, tarHeader } from './tar-header.ts';
 import { canonicalPath, comparePaths } from './tree.ts';
 
 /** Chunks of one size, big enough that hashing and writing them costs no more than their bytes. */
-const CHUNK = 256 << 10;
+/** What the store writes and hashes at a time, so that nobody has to join pieces. */
+const CHUNK = 1 << 20;
 /** Two zero blocks end an archive. No further padding: block factors are for tapes. */
 const END = 1024;
 
@@ -25,7 +26,7 @@ export interface TarOptions {
 }
 
 /**
- * The archive of these entries, in any order, as chunks of 256 KiB (the last one is shorter). Equal entries give equal
+ * The archive of these entries, in any order, as chunks of 1 MiB (the last one is shorter). Equal entries give equal
  * bytes. Throws `internal` for entries that no tree should hold (see above), `store` when a file has lost bytes.
  */
 export async function* writeTar(entries: readonly Entry[], options: TarOptions): AsyncGenerator<Buffer> {

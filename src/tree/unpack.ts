@@ -158,8 +158,8 @@ async function writeData(
   select: (path: string) => boolean,
 ): Promise<{ size: number; mtime: number }> {
   const handle = await open(path, 'wx', 0o444);
+  const pack = new PackWriter(handle);
   try {
-    const pack = new PackWriter(handle);
     for await (const member of members(options)) {
       if (member.type === 'hardlink') names.link(member.path, member.target);
       else if (member.type !== 'file') {
@@ -176,6 +176,7 @@ async function writeData(
     const { size, mtimeMs } = await handle.stat();
     return { size, mtime: seconds(mtimeMs) };
   } finally {
+    pack.release();
     await handle.close();
   }
 }
@@ -197,10 +198,13 @@ async function* counted(chunks: AsyncIterable<Buffer>, onProgress: UnpackOptions
   }
 }
 
+/** Buffers of writers that are done: a fresh one per package is what makes the collector run. */
+const spare: Buffer[] = [];
+
 /** Appends to the pack file in large writes, however small the files. */
 class PackWriter {
   readonly #handle: FileHandle;
-  readonly #buffer = Buffer.allocUnsafeSlow(BUFFER);
+  #buffer = spare.pop() ?? Buffer.allocUnsafeSlow(BUFFER);
   #used = 0;
   #position = 0;
 
@@ -230,6 +234,12 @@ class PackWriter {
     for (let done = 0; done < this.#used; )
       done += (await this.#handle.write(this.#buffer, done, this.#used - done)).bytesWritten;
     this.#used = 0;
+  }
+
+  /** Call it last: the buffer then belongs to another writer. */
+  release(): void {
+    spare.push(this.#buffer);
+    this.#buffer = Buffer.alloc(0);
   }
 }
 
