@@ -47,7 +47,7 @@ export async function versionFacts(kubernetes: string): Promise<VersionFacts> {
   const row = version ? rows.find((r) => r.kubernetes === `${version.major}.${version.minor}`) : undefined;
   if (!row || !version)
     throw new KinaError('usage', `no row for Kubernetes ${kubernetes} in the version table`, {
-      hint: `It has ${rows[0]!.kubernetes} to ${rows.at(-1)!.kubernetes}. For another one, write a recipe that extends node and set the component versions with --set.`,
+      hint: `It has ${rows[0]!.kubernetes} to ${rows.at(-1)!.kubernetes}; a newer kina knows newer ones.`,
     });
   const { kubernetes: _minor, latest: _latest, patches, ...base } = row;
   const merged: Record<string, string> = { ...base };
