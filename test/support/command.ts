@@ -35,7 +35,7 @@ export async function run(argv: readonly string[], options: CommandOptions = {})
   const result = await execa(file, args, {
     reject: false,
     extendEnv: false,
-    env: environment(options.env),
+    env: cleanEnvironment(options.env),
     cwd: options.cwd ?? projectRoot,
     stripFinalNewline: false,
     maxBuffer: 256 << 20,
@@ -71,7 +71,7 @@ export function tail(text: string, lines = 40): string {
 const leaks =
   /^(SOURCE_DATE_EPOCH|KINA_(?!E2E|TEST).*|XDG_.*|LC_.*|LANG|LANGUAGE|TZ|NO_COLOR|FORCE_COLOR|NODE_OPTIONS|VITEST.*|(https?|no|all)_proxy)$/i;
 
-function environment(extra: CommandOptions['env'] = {}): NodeJS.ProcessEnv {
+export function cleanEnvironment(extra: CommandOptions['env'] = {}): NodeJS.ProcessEnv {
   const own = Object.entries(process.env).filter(([name]) => !leaks.test(name));
   const all = Object.entries({ ...Object.fromEntries(own), ...extra });
   return Object.fromEntries(all.filter(([, value]) => value !== undefined));

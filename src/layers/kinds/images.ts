@@ -3,13 +3,14 @@
  * archive per step, outside `/var`, and a unit imports them before kubelet starts: containerd's own database cannot be
  * written without running containerd, and a runtime that mounts an empty `/var` would lose it.
  */
+import { stat } from 'node:fs/promises';
 import { z } from 'zod';
 import { KinaError } from '../../host/errors.ts';
 import { maxManifestBytes, mediaType, parseManifest } from '../../oci/descriptor.ts';
 import { type ImportedImage, importArchive } from '../../oci/import.ts';
 import { imageArchive, type Preload } from '../../oci/preload.ts';
 import { resolveImage } from '../../oci/registry.ts';
-import { readContent } from '../../tree/entry.ts';
+import { type Content, readContent } from '../../tree/entry.ts';
 import { Tree } from '../../tree/tree.ts';
 import { memberContents } from '../kubernetes/members.ts';
 import { importLocal } from '../kubernetes/source.ts';
@@ -117,12 +118,9 @@ async function releaseImages(names: readonly string[], pins: Pins, context: Tree
   const images: Preload[] = [];
   for (const [i, name] of names.entries()) {
     const content = contents[i]!;
-    const segment = content.segments[0];
-    const whole = content.segments.length === 1 && segment !== undefined && 'file' in segment && segment.offset === 0;
-    // A member of a server tarball lies in the middle of a pack file; importing wants a file of its own.
-    const path = whole
-      ? segment.file
-      : context.store.blobPath((await context.store.write(readContent(content))).digest);
+    // A member of a server tarball lies among others in a pack file; importing wants a file of its own.
+    const path =
+      (await wholeFile(content)) ?? context.store.blobPath((await context.store.write(readContent(content))).digest);
     for (const image of await importArchive(context.store, path)) {
       checkArchitecture(image, name, context);
       for (const full of image.names)
@@ -134,6 +132,13 @@ async function releaseImages(names: readonly string[], pins: Pins, context: Tree
     }
   }
   return images;
+}
+
+/** The file that holds these bytes and nothing else; the first member of a pack file begins like one. */
+async function wholeFile({ segments, size }: Content): Promise<string | undefined> {
+  const [only, ...others] = segments;
+  if (only === undefined || others.length > 0 || !('file' in only) || only.offset !== 0) return undefined;
+  return (await stat(only.file)).size === size ? only.file : undefined;
 }
 
 async function archiveImages(pins: Pins, context: TreeContext): Promise<Preload[]> {

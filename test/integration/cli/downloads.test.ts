@@ -1,0 +1,151 @@
+/** What goes wrong between an upstream server and the image: always said, never used. */
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { sha256 } from '../../../src/host/json.ts';
+import { type Bench, digestIn, openBench, version } from '../../support/kina.ts';
+import { breakOff, sendFile } from '../../support/server.ts';
+import { fakeElf, serverTarball } from '../../support/upstream.ts';
+
+let bench: Bench;
+beforeEach(async () => {
+  bench = await openBench();
+});
+afterEach(() => bench.close());
+
+const kubelet = `/dl.k8s.io/${version}/bin/linux/amd64/kubelet`;
+const body = fakeElf('amd64', `kubelet ${version}`);
+
+/** Nothing that could be taken for an image or for a finished artifact is left. */
+async function expectNoImage(): Promise<void> {
+  expect((await bench.kina(['image', 'ls'])).stdout).toBe('');
+  for (const name of await readdir(join(bench.folder, 'store', 'tmp'))) throw new Error(`left in tmp: ${name}`);
+}
+
+test('a download with one wrong byte names the file, both digests and who promised', async () => {
+  bench.upstream.intercept = (path, response) => {
+    if (path !== kubelet) return false;
+    const wrong = Buffer.from(body);
+    wrong[70]! ^= 1;
+    sendFile(response.req, response, wrong);
+    return true;
+  };
+  const result = await bench.build(['-o', 'type=oci-archive,dest=node.tar']);
+  expect(result.code).toBe(1);
+  expect(result.stdout).toBe('');
+  expect(result.stderr).toMatch(/ERROR: kubelet v1\.34\.2 from https:\/\/dl\.k8s\.io\/\S+ is not what was promised/);
+  expect(result.stderr).toMatch(/expected sha256:[0-9a-f]{64}, \d+ bytes \(by https:\/\/dl\.k8s\.io\/\S+\.sha256\)/);
+  expect(result.stderr).toMatch(/received sha256:[0-9a-f]{64}/);
+  expect(await readdir(bench.folder)).not.toContain('node.tar');
+  await expectNoImage();
+  // The damaged bytes were not kept: with a good server the same store builds.
+  bench.upstream.intercept = undefined;
+  digestIn(await bench.build());
+});
+
+test('a server that always stops half way is tried again, then reported', async () => {
+  let asked = 0;
+  bench.upstream.intercept = (path, response) => {
+    if (path !== kubelet || response.req.method === 'HEAD') return false;
+    asked++;
+    breakOff(response, 200, { 'content-length': String(body.length) }, body.subarray(0, 20));
+    return true;
+  };
+  const result = await bench.build();
+  expect(result.code).toBe(1);
+  expect(asked).toBeGreaterThan(2);
+  expect(result.stderr).toMatch(/ERROR: .*kubelet.*(broke off|ended after)/);
+  expect(result.stderr).toContain('Try again');
+  await expectNoImage();
+});
+
+test('a truncated transfer is taken up again and the image is the same', async () => {
+  const undisturbed = digestIn(await bench.build([], { store: 'other' }));
+  let breaks = 2;
+  bench.upstream.intercept = (path, response) => {
+    if (path !== kubelet || response.req.method === 'HEAD' || breaks-- <= 0) return false;
+    breakOff(response, 200, { 'content-length': String(body.length) }, body.subarray(0, 20));
+    return true;
+  };
+  expect(digestIn(await bench.build())).toBe(undisturbed);
+  expect(breaks).toBeLessThan(0);
+});
+
+test('a server in trouble (503) is no reason to leave an optional component out', async () => {
+  bench.upstream.intercept = (path, response) => {
+    if (!path.includes('/crictl-')) return false;
+    response.writeHead(503).end();
+    return true;
+  };
+  const result = await bench.build();
+  expect(result.code).toBe(1);
+  expect(result.stderr).toContain('the server answered 503');
+  await expectNoImage();
+});
+
+test('a 404 for a required file is an error that names it', async () => {
+  bench.upstream.intercept = (path, response) => {
+    if (path !== kubelet) return false;
+    response.writeHead(404).end();
+    return true;
+  };
+  const result = await bench.build();
+  expect(result.code).toBe(1);
+  expect(result.stderr).toContain(`ERROR: Kubernetes ${version} has no kubelet for linux/amd64`);
+  await expectNoImage();
+});
+
+test('a 404 for an optional component: a warning and a label, or an error with --strict', async () => {
+  bench.upstream.intercept = (path, response) => {
+    if (!path.includes('/crictl-')) return false;
+    response.writeHead(404).end();
+    return true;
+  };
+  const strict = await bench.build(['--strict']);
+  expect(strict.code).toBe(1);
+  expect(strict.stderr).toContain('upstream does not have: crictl');
+  await expectNoImage();
+
+  const built = await bench.build(['--tag', 'test/small:1']);
+  digestIn(built);
+  expect(built.stderr).toContain('warning: crictl is not available upstream and stays out');
+  const details = JSON.parse((await bench.kina(['image', 'inspect', 'test/small:1', '--json'])).stdout);
+  expect(details.platforms[0].labels['dev.kina.absent']).toBe('crictl');
+  expect(details.platforms[0].labels).not.toHaveProperty('dev.kina.component.crictl');
+  expect((await bench.build(['--dry-run'])).stdout).toContain('absent upstream: crictl');
+  // The warning is no decoration: it is there from the cache too, and with --quiet.
+  expect((await bench.build(['--quiet'])).stderr).toBe(
+    'warning: crictl is not available upstream and stays out (--strict makes this an error)\n',
+  );
+});
+
+test('a binary for another architecture under the right name', async () => {
+  bench.upstream.intercept = (path, response) => {
+    if (!path.startsWith(`/dl.k8s.io/${version}/bin/linux/arm64/kubelet`)) return false;
+    const wrong = fakeElf('amd64', `kubelet ${version}`);
+    const digest = Buffer.from(sha256(wrong).slice(7));
+    sendFile(response.req, response, path.endsWith('.sha256') ? digest : wrong);
+    return true;
+  };
+  const result = await bench.build(['--platform', 'linux/arm64']);
+  expect(result.code).toBe(1);
+  expect(result.stderr).toContain('/usr/bin/kubelet (kubernetes/kubernetes/kubelet) is for x86-64');
+  expect(result.stderr).toContain('the image is for linux/arm64 (aarch64)');
+  await expectNoImage();
+});
+
+test('a server tarball of another architecture under a name that says nothing', async () => {
+  const wrong = await serverTarball(version, 'amd64');
+  bench.upstream.intercept = (path, response) => {
+    if (!path.startsWith('/files.example/')) return false;
+    const digest = Buffer.from(sha256(wrong).slice(7));
+    sendFile(response.req, response, path.endsWith('.sha256') ? digest : wrong);
+    return true;
+  };
+  const url = `https://files.example/${version}/server.tar.gz`;
+  const result = await bench.build([url, '--platform', 'linux/arm64']);
+  expect(result.code).toBe(1);
+  expect(result.stderr).toMatch(/is for (x86-64|linux\/amd64)/);
+  expect(result.stderr).toContain('linux/arm64');
+  await expectNoImage();
+});
