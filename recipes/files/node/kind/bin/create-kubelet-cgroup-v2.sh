@@ -12,8 +12,8 @@ fail() {
 
 # $1: group. Hands all of its controllers on to its children.
 delegate() {
-	for controller in $(cat "$1/cgroup.controllers"); do
-		# One by one: a controller that cannot be enabled (a real-time process holds cpu back) must not take the others along.
+	# One by one: a controller that cannot be enabled (a real-time process holds cpu back) must not take the others along.
+	tr ' ' '\n' <"$1/cgroup.controllers" | while IFS= read -r controller; do
 		echo "+$controller" >"$1/cgroup.subtree_control" || echo "WARN: $1: controller $controller stays off" >&2
 	done
 }

@@ -21,11 +21,12 @@ overlay_works() {
 	store=$KINA_ROOT/var/lib/containerd
 	mkdir -p "$store" && probe=$(mktemp -d "$store/.overlay-probe.XXXXXX") || return 1
 	mkdir "$probe/lower" "$probe/upper" "$probe/work" "$probe/merged"
-	: >"$probe/lower/old"
+	echo >"$probe/lower/old"
 	works=1
 	if mount -t overlay -o "lowerdir=$probe/lower,upperdir=$probe/upper,workdir=$probe/work" \
 		overlay "$probe/merged" 2>/dev/null; then
-		if : >"$probe/merged/new" && rm "$probe/merged/old" && [ ! -e "$probe/merged/old" ]; then
+		# Not `:`, whose failing redirection would end this shell.
+		if echo >"$probe/merged/new" && rm "$probe/merged/old" && [ ! -e "$probe/merged/old" ]; then
 			works=0
 		fi
 		umount "$probe/merged"
