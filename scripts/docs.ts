@@ -44,6 +44,7 @@ const text = `${[
   "| `KINA_CACHE_DIR` | the store; default: the platform's cache folder |",
   "| `KINA_CONFIG` | the user's config file; default `~/.config/kina/config.yaml` |",
   '| `KINA_MIRROR`, `KINA_DEBIAN_MIRROR`, `KINA_DEBIAN_SECURITY_MIRROR` | mirrors |',
+  '| `KINA_DEBIAN_CHECK_VALID_UNTIL` | `false` for a Debian mirror that is frozen on purpose |',
   '| `SOURCE_DATE_EPOCH` | the time stamp of everything in the image, seconds |',
   '| `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`, `NO_COLOR`, `CI` | as usual |',
   '',

@@ -129,6 +129,7 @@ async function plan(
       signal: tools.signal,
       checksums: tools.checksums,
       debianBases: tools.debianBases,
+      debianCheckValidUntil: tools.debianCheckValidUntil,
       kubernetes: source,
     }),
   });

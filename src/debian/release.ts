@@ -122,7 +122,7 @@ function checkTimes(release: Release, spec: ArchiveSpec, name: string, now: Date
   if (spec.checkValidUntil === false || !release.validUntil || release.validUntil >= now) return;
   throw new KinaError('integrity', `${name} expired on ${release.validUntil.toISOString()}`, {
     details: [`signed on ${release.date.toISOString()}, now is ${now.toISOString()}`],
-    hint: 'The mirror is stale (use another one), or frozen on purpose: then say `checkValidUntil: false` in the recipe.',
+    hint: 'The mirror is stale: use another one. Or it is frozen on purpose: then set KINA_DEBIAN_CHECK_VALID_UNTIL=false.',
   });
 }
 

@@ -20,18 +20,19 @@ export interface PackageTree {
 
 /** Unpacks packages, `parallel` at a time, and merges them. `done` is told each package's name. */
 export async function unpackPackages(
-  packages: readonly Fetched[],
+  packages: readonly (Fetched | Promise<Fetched>)[],
   options: UnpackOptions & { readonly parallel?: number; readonly done?: (name: string) => void },
 ): Promise<PackageTree> {
   const limit = pLimit(options.parallel ?? 4);
   const unpacked = await Promise.all(
-    packages.map((fetched) =>
-      limit(async () => {
+    packages.map(async (arriving) => {
+      const fetched = await arriving; // unpacked as they come; waiting for one must not hold a place
+      return limit(async () => {
         const result = await unpackPackage(fetched, options);
         options.done?.(result.installed.name);
         return result;
-      }),
-    ),
+      });
+    }),
   );
   return mergePackages(unpacked);
 }

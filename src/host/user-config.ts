@@ -4,7 +4,7 @@
  *
  *     mirrors: [https://mirror.example.org/upstream]      # as --mirror: every https host is a folder there
  *     hosts: { registry.k8s.io: https://registry.example.org/k8s }
- *     debian: { mirror: http://…/debian, securityMirror: http://…/debian-security }
+ *     debian: { mirror: http://…/debian, securityMirror: http://…/debian-security, checkValidUntil: false }
  */
 import { readFile } from 'node:fs/promises';
 import { LineCounter, parseDocument } from 'yaml';
@@ -18,7 +18,9 @@ const base = z.string().refine((text) => URL.canParse(text) && /^(https?|file):$
 const schema = z.strictObject({
   mirrors: z.array(base).optional(),
   hosts: z.record(z.string().regex(/^[a-z0-9.-]+(:\d+)?$/i, 'not a host name'), base).optional(),
-  debian: z.strictObject({ mirror: base.optional(), securityMirror: base.optional() }).optional(),
+  debian: z
+    .strictObject({ mirror: base.optional(), securityMirror: base.optional(), checkValidUntil: z.boolean().optional() })
+    .optional(),
 });
 export type UserConfig = z.infer<typeof schema>;
 

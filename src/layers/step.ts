@@ -56,6 +56,7 @@ export interface ResolveContext {
   readonly signal: AbortSignal | undefined;
   readonly checksums: ResolveOptions;
   readonly debianBases: ArchiveBases;
+  readonly debianCheckValidUntil: boolean;
   readonly kubernetes: KubernetesSource | undefined;
   /** What the `debian` steps of this platform have chosen so far; each step builds on it. */
   readonly debian: DebianState;

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { ResolveOptions } from '../artifacts/checksums.ts';
 import { Fetcher } from '../artifacts/fetch.ts';
 import { type ArchiveBases, archivePrefixes, checkedBase, defaultBases } from '../debian/archive.ts';
+import { KinaError } from '../host/errors.ts';
 import { cacheDirectory, configFile } from '../host/files.ts';
 import { Transport } from '../host/http.ts';
 import type { Reporter } from '../host/progress.ts';
@@ -28,6 +29,8 @@ export interface Toolbox {
   readonly signal: AbortSignal | undefined;
   readonly offline: boolean;
   readonly debianBases: ArchiveBases;
+  /** False where the mirror is frozen on purpose, so that its indexes expire. */
+  readonly debianCheckValidUntil: boolean;
   readonly checksums: ResolveOptions;
   /** kina's own version. */
   readonly version: string;
@@ -71,7 +74,17 @@ export async function openToolbox(options: ToolboxOptions): Promise<Toolbox> {
     signal,
     offline,
     debianBases,
+    debianCheckValidUntil:
+      checkValidUntil(process.env.KINA_DEBIAN_CHECK_VALID_UNTIL) ?? config.debian?.checkValidUntil ?? true,
     checksums: { transport, store, reporter, signal },
     version: options.version,
   };
+}
+
+function checkValidUntil(value: string | undefined): boolean | undefined {
+  if (value === undefined || value === '') return undefined;
+  if (value === 'true' || value === 'false') return value === 'true';
+  throw new KinaError('usage', `KINA_DEBIAN_CHECK_VALID_UNTIL is ${JSON.stringify(value)}`, {
+    hint: 'Set it to false for a mirror that is frozen on purpose, or leave it unset.',
+  });
 }

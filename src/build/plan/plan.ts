@@ -67,7 +67,9 @@ export interface PlanRequest {
 /** Throws `recipe` for what the recipe gets wrong, `not-found` for a component upstream lacks and nothing allows to lack. */
 export async function makePlan(request: PlanRequest): Promise<Plan> {
   const variables = await chooseVariables(request);
-  const platforms = await Promise.all(request.platforms.map((platform) => planPlatform(request, platform, variables)));
+  // One after the other: each holds package indexes of some 60 MB while it resolves.
+  const platforms: PlatformPlan[] = [];
+  for (const platform of request.platforms) platforms.push(await planPlatform(request, platform, variables));
   checkAgreement(platforms);
   const absent = [...new Set(platforms.flatMap((p) => p.absent))];
   if (request.strict && absent.length > 0)

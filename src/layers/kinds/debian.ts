@@ -2,13 +2,14 @@
  * `debian`: packages and what they depend on, from one or more suites, unpacked without dpkg.
  *
  * A later `debian` step of the same image builds on the earlier ones: their packages count as installed in exactly the
- * versions chosen, their archives are used when it names none, and what they exclude stays excluded.
+ * versions chosen, its archives are added to theirs, and what they exclude stays excluded.
  */
 import { resolve as resolvePath } from 'node:path';
 import { z } from 'zod';
 import { Fetcher } from '../../artifacts/fetch.ts';
-import { checkArchive } from '../../debian/archive.ts';
+import { type ArchiveSpec, checkArchive } from '../../debian/archive.ts';
 import { openArchives, planPackages } from '../../debian/index.ts';
+import { debianKeyring } from '../../debian/keyring.ts';
 import { defaultPruneRules, type PruneRule, pruner } from '../../debian/prune.ts';
 import { unpackPackages } from '../../debian/unpack-all.ts';
 import { KinaError } from '../../host/errors.ts';
@@ -25,7 +26,8 @@ const schema = z.strictObject({
         archive: z.string(),
         suite: z.string(),
         components: z.array(z.string()).min(1),
-        keyring: z.string(),
+        /** OpenPGP keyring, relative to the recipe; Debian's own keys when absent. */
+        keyring: z.string().optional(),
         /** The suite may be missing from the archive. */
         optional: z.boolean().optional(),
         checkValidUntil: z.boolean().optional(),
@@ -105,7 +107,7 @@ export const debianKind: PlainKind<DebianStep> = {
 
   async tree(step, pins, context) {
     const rules = pruneRules(step.prune);
-    const fetched = await Promise.all(pins.artifacts.map((a) => context.fetch(a)));
+    const fetching = pins.artifacts.map((a) => context.fetch(a));
     const total = pins.artifacts.reduce((sum, a) => sum + a.size, 0);
     const sizes = new Map(pins.artifacts.map((a) => [a.name, a.size]));
     const task = context.reporter.task(
@@ -114,7 +116,7 @@ export const debianKind: PlainKind<DebianStep> = {
     );
     let done = 0;
     try {
-      const result = await unpackPackages(fetched, {
+      const result = await unpackPackages(fetching, {
         unpacker: context.unpacker,
         keep: pruner(rules),
         done: (name) => {
@@ -149,33 +151,30 @@ function archiveContext(context: ResolveContext): Parameters<typeof planPackages
   };
 }
 
-/** Opens the step's archives, or takes those of the step before. The dates of the signed indexes go into the lock. */
+/** The archives of the steps before, and the step's own. The dates of its signed indexes go into the lock. */
 async function openStepArchives(step: DebianStep, context: ResolveContext) {
-  if (!step.archives) {
-    if (context.debian.archives.length === 0)
-      throw new KinaError('recipe', 'the first debian step of a recipe must name its archives', {
-        hint: 'Add archives: with archive, suite, components and keyring.',
-      });
-    return { archives: context.debian.archives, dates: {} };
-  }
-  for (const { archive } of step.archives) checkArchive(archive, context.debianBases);
+  if (!step.archives && context.debian.archives.length === 0)
+    throw new KinaError('recipe', 'the first debian step of a recipe must name its archives', {
+      hint: 'Add archives: with archive, suite and components.',
+    });
+  for (const { archive } of step.archives ?? []) checkArchive(archive, context.debianBases);
   const opened = await Promise.all(
-    step.archives.map(async ({ optional, ...spec }) => {
-      const keyring = resolvePath(context.recipeFolder, spec.keyring);
+    (step.archives ?? []).map(async ({ optional, keyring, ...spec }) => {
+      const trusted = keyring === undefined ? debianKeyring : resolvePath(context.recipeFolder, keyring);
       try {
-        return await openArchives(
-          [{ ...spec, keyring } as Parameters<typeof openArchives>[0][number]],
-          archiveContext(context),
-        );
+        const checked = { checkValidUntil: context.debianCheckValidUntil, ...spec, keyring: trusted } as ArchiveSpec;
+        return await openArchives([checked], archiveContext(context));
       } catch (error) {
         if (optional && error instanceof KinaError && error.code === 'not-found') return [];
         throw error;
       }
     }),
   );
-  const archives = opened.flat();
+  const own = opened.flat();
+  const named = new Set(own.map((a) => `${a.spec.archive}/${a.spec.suite}`));
+  const before = context.debian.archives.filter((a) => !named.has(`${a.spec.archive}/${a.spec.suite}`));
   return {
-    archives,
-    dates: Object.fromEntries(archives.map((a) => [`${a.spec.archive}/${a.spec.suite}`, a.release.date.toISOString()])),
+    archives: [...before, ...own],
+    dates: Object.fromEntries(own.map((a) => [`${a.spec.archive}/${a.spec.suite}`, a.release.date.toISOString()])),
   };
 }

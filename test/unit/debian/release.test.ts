@@ -87,7 +87,7 @@ test('an expired index is refused with a way out', async () => {
   const late = new Date('2026-01-18');
   await expect(verifyRelease(await inRelease([key]), spec, late)).rejects.toMatchObject({
     message: expect.stringMatching(/expired/),
-    hint: expect.stringMatching(/checkValidUntil: false/),
+    hint: expect.stringMatching(/KINA_DEBIAN_CHECK_VALID_UNTIL=false/),
   });
   await expect(verifyRelease(await inRelease([key]), { ...spec, checkValidUntil: false }, late)).resolves.toBeDefined();
 });
