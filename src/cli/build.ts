@@ -1,29 +1,10 @@
-/** `kina build node-image [SOURCE]` */
+/**
+ * `kina build node-image [SOURCE]`: its flags. What they start is in `node-image.ts`, loaded when it is wanted: help and
+ * short commands need a fraction of the code.
+ */
 import { Command } from 'commander';
-import { lockDigest } from '../build/lock.ts';
-import { type BuiltNodeImage, buildNodeImage, imageEpoch } from '../build/node-image.ts';
-import { expandTag } from '../build/plan/plan.ts';
-import { prepare } from '../build/prepare.ts';
-import { KinaError } from '../host/errors.ts';
-import { defaultTag } from '../oci/node-image.ts';
-import { writeOutput } from '../oci/output.ts';
-import { answer, answerJson, type GlobalFlags, withProgress } from './context.ts';
-import { bytes, seconds, table } from './format.ts';
-import { collect, compression, output } from './options.ts';
-import { planJson, planText } from './plan.ts';
-import { addSourceOptions, prepareRequest, type SourceFlags, toolboxFor } from './shared.ts';
-
-interface BuildFlags extends SourceFlags, GlobalFlags {
-  output: string[];
-  tag: string[];
-  image?: string;
-  compression?: string;
-  lock?: string;
-  locked: boolean;
-  cache: boolean;
-  dryRun: boolean;
-  json: boolean;
-}
+import { collect } from './options.ts';
+import { addSourceOptions, type BuildFlags } from './shared.ts';
 
 export function buildCommand(): Command {
   const nodeImage = addSourceOptions(new Command('node-image'))
@@ -55,123 +36,8 @@ Examples:
   kina build node-image --recipe debian                         everything from Debian's archive
   kina build node-image v1.34.2 --dry-run                       what would go in`,
     )
-    .action(run);
-  return new Command('build').description('build images').addCommand(nodeImage);
-}
-
-async function run(source: string | undefined, _own: BuildFlags, command: Command): Promise<void> {
-  const flags = command.optsWithGlobals<BuildFlags>();
-  // Everything a person can get wrong on the command line, before the first side effect.
-  const outputs = flags.output.map(output);
-  const chosen = compression(flags.compression);
-  const epoch = imageEpoch();
-  const lockFile = flags.lock ?? (flags.locked ? 'kina.lock' : undefined);
-  const request = prepareRequest(source, flags, lockFile);
-  const platformCount = request.platforms.length;
-  if (platformCount > 1 && outputs.some((o) => o.type === 'docker-archive'))
-    throw new KinaError('usage', 'a docker-archive holds one platform', {
-      hint: 'Use type=oci-archive, or build one platform at a time.',
-    });
-  const started = performance.now();
-
-  const result = await withProgress(flags, async (reporter, signal) => {
-    const tools = await toolboxFor(flags, reporter, signal);
-    const prepared = await prepare(request, tools);
-    if (flags.dryRun) return { prepared, tools };
-    for (const absent of new Set(prepared.plan.platforms.flatMap((p) => p.absent)))
-      reporter.warn(`${absent} is not available upstream and stays out (--strict makes this an error)`);
-    for (const a of unverified(prepared))
-      reporter.warn(`${a} is not verified by any checksum or signature of its publisher`);
-    const built = await buildNodeImage(prepared, { compression: chosen, noCache: !flags.cache, epoch }, tools);
-    const { plan } = prepared;
-    const template = plan.image.tag;
-    const refs = [...flags.tag, ...(flags.image ? [flags.image] : [])];
-    if (refs.length === 0)
-      refs.push(template ? expandTag(plan, template) : defaultTag(plan.recipe, plan.kubernetes ?? 'latest'));
-    for (const ref of refs) await tools.store.tag(ref, built.index);
-    for (const { type, dest } of outputs)
-      await writeOutput({ store: tools.store, index: built.index, refs, dest, type, reporter, mtime: epoch });
-    return { prepared, tools, built, refs };
-  });
-
-  const { prepared, built, refs } = result;
-  if (!built || !refs) return flags.json ? answerJson(planJson(prepared)) : answer(planText(prepared));
-  if (flags.json)
-    return answerJson(
-      resultJson(prepared.plan.recipe, prepared.plan.kubernetes, lockDigest(prepared.lock), refs, built, outputs),
+    .action(async (source: string | undefined, _own: BuildFlags, command: Command) =>
+      (await import('./node-image.ts')).run(source, command.optsWithGlobals<BuildFlags>()),
     );
-  if (!flags.quiet) process.stderr.write(summary(built, refs, outputs, performance.now() - started));
-  // With `dest=-` standard output is the archive, and nothing else may go there.
-  if (!outputs.some((o) => o.dest === '-')) answer(refs.map((ref) => `${ref}@${built.index.digest}`).join('\n'));
-}
-
-function unverified({ plan }: Awaited<ReturnType<typeof prepare>>): string[] {
-  return [
-    ...new Set(
-      plan.platforms.flatMap((p) =>
-        p.layers.flatMap((l) =>
-          l.steps.flatMap((s) => s.pins.artifacts.filter((a) => a.verifiedBy === 'none').map((a) => a.url)),
-        ),
-      ),
-    ),
-  ];
-}
-
-function summary(
-  built: BuiltNodeImage,
-  refs: readonly string[],
-  outputs: readonly { dest: string }[],
-  elapsed: number,
-): string {
-  const rows = built.platforms.flatMap((p) =>
-    p.layers.map((l) => [p.platform, l.name, bytes(l.size), l.cached ? 'cached' : `built in ${seconds(l.elapsed)}`]),
-  );
-  const sizes = built.platforms.map(
-    (p) => `${p.platform} ${bytes(p.layers.reduce((sum, l) => sum + l.descriptor.size, 0))}`,
-  );
-  const next = outputs.find((o) => o.dest.endsWith('.tar') && o.dest !== '-');
-  return [
-    '',
-    table([['PLATFORM', 'LAYER', 'SIZE', ''], ...rows], [2]),
-    '',
-    `${sizes.join(', ')}; ${seconds(elapsed)}`,
-    `digest ${built.index.digest}`,
-    next ? `Next: podman load -i ${next.dest}` : `Next: kina image inspect ${refs[0]}`,
-    '',
-  ].join('\n');
-}
-
-function resultJson(
-  recipe: string,
-  kubernetes: string | undefined,
-  lock: string,
-  refs: readonly string[],
-  built: BuiltNodeImage,
-  outputs: readonly { type: string; dest: string }[],
-): unknown {
-  return {
-    refs,
-    digest: built.index.digest,
-    recipe,
-    kubernetes: kubernetes ?? null,
-    lock,
-    outputs,
-    platforms: built.platforms.map((p) => ({
-      platform: p.platform,
-      manifest: p.manifest.digest,
-      cached: p.cached,
-      components: p.components,
-      absent: p.absent,
-      layers: p.layers.map((l) => ({
-        name: l.name,
-        diffId: l.diffId,
-        digest: l.descriptor.digest,
-        mediaType: l.descriptor.mediaType,
-        size: l.size,
-        blobSize: l.descriptor.size,
-        cached: l.cached,
-        milliseconds: Math.round(l.elapsed),
-      })),
-    })),
-  };
+  return new Command('build').description('build images').addCommand(nodeImage);
 }

@@ -1,7 +1,7 @@
 /** What every command shares: global flags, cancellation, the way answers and errors are printed. */
 import { readFileSync } from 'node:fs';
 import { exitCodeOf, KinaError } from '../host/errors.ts';
-import { createReporter, type ProgressReporter } from './progress.ts';
+import type { ProgressReporter } from './progress.ts';
 
 export interface GlobalFlags {
   readonly quiet: boolean;
@@ -27,6 +27,7 @@ export async function withProgress<T>(
   flags: GlobalFlags,
   work: (reporter: ProgressReporter, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
+  const { createReporter } = await import('./progress.ts');
   const reporter = createReporter({ live: isLive(), quiet: flags.quiet });
   const controller = new AbortController();
   let asked = false;
@@ -51,9 +52,9 @@ export async function withProgress<T>(
   }
 }
 
-/** Live drawing needs a capable terminal, and no one who asked for plain output. */
+/** Live drawing needs a capable terminal. */
 function isLive(): boolean {
-  return Boolean(process.stderr.isTTY) && !process.env.CI && !process.env.NO_COLOR && process.env.TERM !== 'dumb';
+  return Boolean(process.stderr.isTTY) && !process.env.CI && process.env.TERM !== 'dumb';
 }
 
 /** Prints an error for people (stderr), or as JSON where the command was asked for it, and sets the exit code. */

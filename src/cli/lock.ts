@@ -1,9 +1,7 @@
 /** `kina lock [SOURCE]` */
 import { Command } from 'commander';
-import { formatLock, lockDigest, writeLock } from '../build/lock.ts';
-import { prepare } from '../build/prepare.ts';
 import { answer, answerJson, type GlobalFlags, withProgress } from './context.ts';
-import { addSourceOptions, prepareRequest, type SourceFlags, toolboxFor } from './shared.ts';
+import { addSourceOptions, type SourceFlags } from './shared.ts';
 
 interface LockFlags extends SourceFlags, GlobalFlags {
   output: string;
@@ -18,15 +16,22 @@ export function lockCommand(): Command {
     .argument('[source]', 'Kubernetes, as for build node-image')
     .option('-o, --output <file>', 'where to write it; - for standard output', 'kina.lock')
     .option('--json', 'answer as JSON', false)
-    .action(async (source: string | undefined, _own: LockFlags, command: Command) => {
-      const flags = command.optsWithGlobals<LockFlags>();
-      const request = prepareRequest(source, flags, undefined);
-      const { lock } = await withProgress(flags, async (reporter, signal) =>
-        prepare(request, await toolboxFor(flags, reporter, signal)),
-      );
-      if (flags.output === '-') return answer(formatLock(lock));
-      await writeLock(flags.output, lock);
-      if (flags.json) return answerJson({ file: flags.output, digest: lockDigest(lock) });
-      answer(`${flags.output} ${lockDigest(lock)}`);
-    });
+    .action((source: string | undefined, _own: LockFlags, command: Command) =>
+      run(source, command.optsWithGlobals<LockFlags>()),
+    );
+}
+
+async function run(source: string | undefined, flags: LockFlags): Promise<void> {
+  // Loaded when wanted, as `build.ts` explains.
+  const { formatLock, lockDigest, writeLock } = await import('../build/lock.ts');
+  const { prepare } = await import('../build/prepare.ts');
+  const { prepareRequest, toolboxFor } = await import('./request.ts');
+  const request = prepareRequest(source, flags, undefined);
+  const { lock } = await withProgress(flags, async (reporter, signal) =>
+    prepare(request, await toolboxFor(flags, reporter, signal)),
+  );
+  if (flags.output === '-') return answer(formatLock(lock));
+  await writeLock(flags.output, lock);
+  if (flags.json) return answerJson({ file: flags.output, digest: lockDigest(lock) });
+  answer(`${flags.output} ${lockDigest(lock)}`);
 }

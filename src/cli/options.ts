@@ -1,8 +1,9 @@
 /** Flag values as the rooms want them: parsed, checked, with the flag named in the error. */
 import { KinaError } from '../host/errors.ts';
 import { didYouMean } from '../host/suggest.ts';
-import type { Compression } from '../oci/compress.ts';
+import { type Compression, highestLevel } from '../oci/compress.ts';
 import { hostPlatform, type Platform, parsePlatform } from '../oci/platform.ts';
+import { parseReference } from '../oci/registry-reference.ts';
 
 /** For options that may be given several times. */
 export function collect(value: string, previous: string[]): string[] {
@@ -32,6 +33,13 @@ export function settings(values: readonly string[]): Record<string, string> {
   );
 }
 
+/** `localhost/kina/node:v1.34.2`, as given: a name that no engine could load is refused before the work. */
+export function imageName(value: string): string {
+  if (parseReference(value).digest !== undefined)
+    throw new KinaError('usage', `${value}: an image gets a name and a tag; its digest follows from what is in it`);
+  return value;
+}
+
 /** `zstd`, `gzip`, `zstd:19`, `none`. */
 export function compression(value: string | undefined): Compression | undefined {
   if (value === undefined || value === 'none') return undefined;
@@ -41,8 +49,9 @@ export function compression(value: string | undefined): Compression | undefined 
       hint: 'Use none, zstd or gzip, with a level if you like: zstd:19.',
     });
   if (level === undefined) return { kind };
-  if (!/^\d+$/.test(level))
-    throw new KinaError('usage', `--compression ${value}: ${JSON.stringify(level)} is no level`);
+  const highest = highestLevel[kind];
+  if (!/^\d+$/.test(level) || Number(level) < 1 || Number(level) > highest)
+    throw new KinaError('usage', `--compression ${value}: the level must be 1 to ${highest}`);
   return { kind, level: Number(level) };
 }
 

@@ -117,7 +117,7 @@ function liveReporter(print: (line: string) => void): ProgressReporter {
     const busy = phase.running.size > 0;
     row.title =
       busy || phase.failed
-        ? `${doing.padEnd(16)}${phase.progress(now)}${busy && atWork ? `\n${styleText('dim', atWork)}` : ''}`
+        ? `${doing.padEnd(16)}${phase.progress(now)}${busy && atWork ? `\n${styleText('dim', atWork, { stream: process.stderr })}` : ''}`
         : `${did.padEnd(16)}${phase.summary()}`;
     const state = busy ? ListrTaskState.STARTED : phase.failed ? ListrTaskState.FAILED : ListrTaskState.COMPLETED;
     if (row.state !== state) row.state$ = state;

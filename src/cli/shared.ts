@@ -1,11 +1,7 @@
-/** Option sets and the steps from flags to a plan that `build node-image` and `lock` share. */
+/** Flags as commander hands them over, and the options that `build node-image` and `lock` share. */
 import type { Command } from 'commander';
-import type { PrepareRequest } from '../build/prepare.ts';
-import { KinaError } from '../host/errors.ts';
-import type { Reporter } from '../host/progress.ts';
-import { openToolbox, type Toolbox } from '../layers/toolbox.ts';
-import { version } from './context.ts';
-import { collect, platforms, settings } from './options.ts';
+import type { GlobalFlags } from './context.ts';
+import { collect } from './options.ts';
 
 export interface SourceFlags {
   recipe: string;
@@ -17,6 +13,18 @@ export interface SourceFlags {
   debianMirror?: string;
   offline: boolean;
   strict: boolean;
+}
+
+export interface BuildFlags extends SourceFlags, GlobalFlags {
+  output: string[];
+  tag: string[];
+  image?: string;
+  compression?: string;
+  lock?: string;
+  locked: boolean;
+  cache: boolean;
+  dryRun: boolean;
+  json: boolean;
 }
 
 /** The flags that decide what goes in. */
@@ -31,33 +39,4 @@ export function addSourceOptions(command: Command): Command {
     .option('--debian-mirror <url>', "base URL of Debian's archive (also KINA_DEBIAN_MIRROR)")
     .option('--offline', 'use only what the store holds', false)
     .option('--strict', 'an optional component that upstream lacks is an error', false);
-}
-
-export function prepareRequest(
-  source: string | undefined,
-  flags: SourceFlags,
-  lock: string | undefined,
-): PrepareRequest {
-  if (flags.platform !== undefined && flags.arch !== undefined)
-    throw new KinaError('usage', '--platform and --arch exclude each other');
-  return {
-    recipe: flags.recipe,
-    source,
-    sourceType: flags.type,
-    platforms: platforms(flags.platform ?? flags.arch),
-    set: settings(flags.set),
-    lock,
-    strict: flags.strict,
-  };
-}
-
-export function toolboxFor(flags: SourceFlags, reporter: Reporter, signal: AbortSignal): Promise<Toolbox> {
-  return openToolbox({
-    reporter,
-    signal,
-    mirrors: flags.mirror,
-    debianMirror: flags.debianMirror,
-    offline: flags.offline,
-    version,
-  });
 }

@@ -11,6 +11,8 @@ export interface Problem {
   readonly message: string;
   /** Point at this key of the mapping at `path`, not at the mapping. */
   readonly key?: string;
+  /** The only values allowed there: the nearest to what was written is suggested. */
+  readonly values?: readonly string[];
 }
 
 export class Source {
@@ -26,6 +28,22 @@ export class Source {
 
   /** `FILE:LINE:COLUMN` of the value at `path`, or of the nearest parent that exists. */
   locate(path: readonly PropertyKey[], key?: string): string {
+    const { line, col } = this.#lines.linePos(this.#offset(path, key));
+    return `${this.file}:${line}:${col}`;
+  }
+
+  /** One line per problem, in the order of the file. */
+  formatAll(problems: readonly Problem[]): string[] {
+    const offset = (p: Problem) => this.#offset(p.path, p.key);
+    return [...problems].sort((a, b) => offset(a) - offset(b)).map((p) => this.#format(p));
+  }
+
+  #format({ path, key, message, values }: Problem): string {
+    const written = values && this.#document.getIn(path);
+    return `${this.locate(path, key)}: ${message}${typeof written === 'string' ? didYouMean(written, values ?? []) : ''}`;
+  }
+
+  #offset(path: readonly PropertyKey[], key?: string): number {
     for (let length = path.length; length >= 0; length--) {
       const node = this.#document.getIn(path.slice(0, length), true) as Node | undefined;
       let offset = node?.range?.[0];
@@ -34,23 +52,20 @@ export class Source {
         const keyNode = pair?.key as Node | undefined;
         offset = keyNode?.range?.[0] ?? offset;
       }
-      if (offset === undefined) continue;
-      const { line, col } = this.#lines.linePos(offset);
-      return `${this.file}:${line}:${col}`;
+      if (offset !== undefined) return offset;
     }
-    return `${this.file}:1:1`;
-  }
-
-  format(problem: Problem): string {
-    return `${this.locate(problem.path, problem.key)}: ${problem.message}`;
+    return 0;
   }
 }
 
 /** zod's issues as problems, with suggestions for unknown keys. `at` is where `schema` applies in the document. */
 export function problemsOf(error: z.ZodError, schema: z.ZodType, at: readonly PropertyKey[] = []): Problem[] {
+  const unknownAt = new Set(error.issues.filter((i) => i.code === 'unrecognized_keys').map((i) => i.path.join('/')));
   return error.issues.flatMap((issue): Problem[] => {
+    // What a mistyped key leaves undone ("give exactly one of …") is no second problem.
+    if (issue.code === 'custom' && unknownAt.has(issue.path.join('/'))) return [];
     const path = [...at, ...issue.path];
-    const field = issue.path.length > 0 ? `${String(issue.path.at(-1))}: ` : '';
+    const field = issue.path.length > 0 ? `${fieldName(issue.path)}: ` : '';
     if (issue.code === 'unrecognized_keys') {
       const known = knownKeys(schema, issue.path);
       return issue.keys.map((key) => ({
@@ -63,8 +78,18 @@ export function problemsOf(error: z.ZodError, schema: z.ZodType, at: readonly Pr
       const key = String(issue.path.at(-1));
       return [{ path: path.slice(0, -1), key, message: `${field}${issue.issues[0]?.message ?? issue.message}` }];
     }
+    if (issue.code === 'invalid_value') {
+      const values = issue.values.map(String);
+      return [{ path, values, message: `${field}expected one of: ${values.join(', ')}` }];
+    }
     return [{ path, message: `${field}${issue.message}` }];
   });
+}
+
+/** The last key, and the place in its list: `packages[3]`. */
+function fieldName(path: readonly PropertyKey[]): string {
+  const last = path.at(-1);
+  return typeof last === 'number' && path.length > 1 ? `${fieldName(path.slice(0, -1))}[${last}]` : String(last);
 }
 
 /** The keys that the object schema at `path` knows. */

@@ -45,10 +45,7 @@ export async function readUserConfig(path: string): Promise<UserConfig> {
   const parsed = schema.safeParse(document.toJS() ?? {});
   if (parsed.success) return parsed.data;
   const problems: Problem[] = problemsOf(parsed.error, schema);
-  throw invalid(
-    path,
-    problems.map((problem) => source.format(problem)),
-  );
+  throw invalid(path, source.formatAll(problems));
 }
 
 function invalid(path: string, details: string[]): KinaError {

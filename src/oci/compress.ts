@@ -24,6 +24,9 @@ export interface Compression {
 /** Bytes handed to the compressor at a time. Part of what decides zstd's output: changing it changes digests. */
 const pieceBytes = 1 << 20;
 
+/** Beyond 19, zstd wants more memory to unpack than a node should spend. */
+export const highestLevel: Readonly<Record<Compression['kind'], number>> = { zstd: 19, gzip: 9 };
+
 /**
  * The descriptor of a compressed copy of `layer`, an uncompressed blob in the store; made once, then found.
  * `progress` is told how many uncompressed bytes have been read.
@@ -35,7 +38,7 @@ export async function compressLayer(
   progress: (bytes: number) => void = () => {},
 ): Promise<Descriptor> {
   const { kind, level = kind === 'zstd' ? 3 : 6 } = compression;
-  const highest = kind === 'zstd' ? 19 : 9;
+  const highest = highestLevel[kind];
   if (!Number.isInteger(level) || level < 1 || level > highest)
     throw new KinaError('usage', `${kind} has no compression level ${level}`, { hint: `Use 1 to ${highest}.` });
   if (layer.mediaType !== mediaType.layer)

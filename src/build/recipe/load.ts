@@ -25,9 +25,12 @@ import {
 /** The folder of shipped recipes; the same relative place from `src/` and from `dist/`. */
 export const recipesFolder = fileURLToPath(new URL('../../../recipes/', import.meta.url));
 
+/** The one file among them that is no recipe. */
+const versionTableFile = 'versions.yaml';
+
 /** Names of the shipped recipes that can be built. */
 export async function shippedRecipes(): Promise<string[]> {
-  const names = (await readdir(recipesFolder)).filter((n) => n.endsWith('.yaml') && n !== 'versions.yaml');
+  const names = (await readdir(recipesFolder)).filter((n) => n.endsWith('.yaml') && n !== versionTableFile);
   return names.map((n) => n.slice(0, -5)).sort();
 }
 
@@ -57,15 +60,11 @@ function locate(nameOrPath: string, from: string): string {
 }
 
 async function loadFile(path: string, asked: string): Promise<Loaded> {
-  const text = await readFile(path, 'utf8').catch(async (error) => {
-    if (!isErrno(error, 'ENOENT', 'ENOTDIR', 'EISDIR')) throw error;
-    const shipped = await shippedRecipes();
-    throw new KinaError('recipe', `no recipe ${JSON.stringify(asked)}${didYouMean(asked, shipped)}`, {
-      hint: `Shipped recipes: ${shipped.join(', ')}. A path to a recipe file contains "/" or ends in .yaml.`,
-      details: [`looked for ${path}`],
-      cause: error,
-    });
+  const text = await readFile(path, 'utf8').catch((error) => {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR', 'EISDIR')) return noRecipe(asked, path);
+    throw new KinaError('recipe', `the recipe ${path} cannot be read: ${(error as Error).message}`, { cause: error });
   });
+  if (path === join(recipesFolder, versionTableFile)) return noRecipe(asked, path);
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, version: '1.2' });
   const source = new Source(path, document, lines);
@@ -85,12 +84,16 @@ async function loadFile(path: string, asked: string): Promise<Loaded> {
     const steps = layer.steps.map((step, s) => checkStep(step, ['layers', l, 'steps', s], source, problems));
     layers.push({ name: layer.name, steps: steps.filter((s) => s !== undefined) });
   }
-  if (problems.length > 0 || !parsed.success)
-    throw invalid(
-      path,
-      problems.map((p) => source.format(p)),
-    );
+  if (problems.length > 0 || !parsed.success) throw invalid(path, source.formatAll(problems));
   return { file: parsed.data, layers };
+}
+
+async function noRecipe(asked: string, path: string): Promise<never> {
+  const shipped = await shippedRecipes();
+  throw new KinaError('recipe', `no recipe ${JSON.stringify(asked)}${didYouMean(asked, shipped)}`, {
+    hint: `Shipped recipes: ${shipped.join(', ')}. A path to a recipe file contains "/" or ends in .yaml.`,
+    details: [`looked for ${path}`],
+  });
 }
 
 function invalid(path: string, details: string[]): KinaError {
@@ -142,9 +145,10 @@ function checkStep(
   const schema = stepKinds.get(kind)!.schema;
   const body = schema.safeParse(step[kind]);
   if (!body.success) {
-    const found = problemsOf(body.error, schema, [...path, kind]);
+    const place = [...path, kind];
+    const found = problemsOf(body.error, schema, place);
     problems.push(
-      ...found.filter((p, i) => !mentionsVariable(step[kind], body.error.issues[i]?.path ?? []) || p.key !== undefined),
+      ...found.filter((p) => p.key !== undefined || !mentionsVariable(step[kind], p.path.slice(place.length))),
     );
   }
   const { when, component, optional, unverified, replace } = common.data;

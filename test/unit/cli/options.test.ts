@@ -18,7 +18,7 @@ describe('flag values', () => {
     expect(compression('none')).toBeUndefined();
     expect(compression('zstd:19')).toEqual({ kind: 'zstd', level: 19 });
     expect(() => compression('ztsd')).toThrow('did you mean "zstd"?');
-    expect(() => compression('gzip:x')).toThrow('is no level');
+    expect(() => compression('gzip:x')).toThrow('the level must be');
   });
   test('outputs', () => {
     expect(output('type=oci-archive,dest=a.tar')).toEqual({ type: 'oci-archive', dest: 'a.tar' });

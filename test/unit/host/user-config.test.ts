@@ -47,9 +47,9 @@ test('all mistakes at once, with their places and a suggestion', async () => {
   );
   expect(error.code).toBe('usage');
   expect(error.details).toEqual([
+    `${file}:1:1: unknown key "miror"; did you mean "mirrors"? (known: mirrors, hosts, debian)`,
     `${file}:3:11: a.test: not an http, https or file URL`,
     `${file}:5:3: unknown key "mirrors"; did you mean "mirror"? (known: mirror, securityMirror, checkValidUntil)`,
-    `${file}:1:1: unknown key "miror"; did you mean "mirrors"? (known: mirrors, hosts, debian)`,
   ]);
 });
 

@@ -1,0 +1,143 @@
+/** What `kina build node-image` does: flags to a request, the pipeline, outputs, the answer. */
+import { resolve } from 'node:path';
+import { lockDigest } from '../build/lock.ts';
+import { type BuiltNodeImage, buildNodeImage, imageEpoch } from '../build/node-image.ts';
+import { expandTag } from '../build/plan/plan.ts';
+import { prepare } from '../build/prepare.ts';
+import { KinaError } from '../host/errors.ts';
+import { defaultTag } from '../oci/node-image.ts';
+import { writeOutput } from '../oci/output.ts';
+import { answer, answerJson, withProgress } from './context.ts';
+import { bytes, seconds, table } from './format.ts';
+import { compression, imageName, type OutputFlag, output } from './options.ts';
+import { planJson, planText } from './plan.ts';
+import { prepareRequest, toolboxFor } from './request.ts';
+import type { BuildFlags } from './shared.ts';
+
+export async function run(source: string | undefined, flags: BuildFlags): Promise<void> {
+  // Everything a person can get wrong on the command line, before the first side effect.
+  const outputs = flags.output.map(output);
+  checkOutputs(outputs, flags.json);
+  const names = [...flags.tag, ...(flags.image ? [flags.image] : [])].map(imageName);
+  const chosen = compression(flags.compression);
+  const epoch = imageEpoch();
+  const lockFile = flags.lock ?? (flags.locked ? 'kina.lock' : undefined);
+  const request = prepareRequest(source, flags, lockFile);
+  if (request.platforms.length > 1 && outputs.some((o) => o.type === 'docker-archive'))
+    throw new KinaError('usage', 'a docker-archive holds one platform', {
+      hint: 'Use type=oci-archive, or build one platform at a time.',
+    });
+  const started = performance.now();
+
+  const result = await withProgress(flags, async (reporter, signal) => {
+    const tools = await toolboxFor(flags, reporter, signal);
+    const prepared = await prepare(request, tools);
+    if (flags.dryRun) return { prepared, tools };
+    for (const absent of new Set(prepared.plan.platforms.flatMap((p) => p.absent)))
+      reporter.warn(`${absent} is not available upstream and stays out (--strict makes this an error)`);
+    for (const a of unverified(prepared))
+      reporter.warn(`${a} is not verified by any checksum or signature of its publisher`);
+    const built = await buildNodeImage(prepared, { compression: chosen, noCache: !flags.cache, epoch }, tools);
+    const { plan } = prepared;
+    const template = plan.image.tag;
+    const refs = [...names];
+    if (refs.length === 0)
+      refs.push(imageName(template ? expandTag(plan, template) : defaultTag(plan.recipe, plan.kubernetes ?? 'latest')));
+    for (const ref of refs) await tools.store.tag(ref, built.index);
+    for (const { type, dest } of outputs)
+      await writeOutput({ store: tools.store, index: built.index, refs, dest, type, reporter, mtime: epoch });
+    return { prepared, tools, built, refs };
+  });
+
+  const { prepared, built, refs } = result;
+  if (!built || !refs) return flags.json ? answerJson(planJson(prepared)) : answer(planText(prepared));
+  if (flags.json)
+    return answerJson(
+      resultJson(prepared.plan.recipe, prepared.plan.kubernetes, lockDigest(prepared.lock), refs, built, outputs),
+    );
+  if (!flags.quiet) process.stderr.write(summary(built, refs, outputs, performance.now() - started));
+  // With `dest=-` standard output is the archive, and nothing else may go there.
+  if (!outputs.some((o) => o.dest === '-')) answer(refs.map((ref) => `${ref}@${built.index.digest}`).join('\n'));
+}
+
+/** Two outputs in one place would overwrite each other, and standard output has room for one thing. */
+function checkOutputs(outputs: readonly OutputFlag[], json: boolean): void {
+  const places = outputs.map(({ dest }) => (dest === '-' ? dest : resolve(dest)));
+  const twice = outputs.find((_, i) => places.indexOf(places[i]!) < i);
+  if (twice) throw new KinaError('usage', `two outputs have the destination ${twice.dest}`);
+  if (json && places.includes('-'))
+    throw new KinaError('usage', '--json and an archive on standard output exclude each other', {
+      hint: 'Write the archive to a file.',
+    });
+}
+
+function unverified({ plan }: Awaited<ReturnType<typeof prepare>>): string[] {
+  return [
+    ...new Set(
+      plan.platforms.flatMap((p) =>
+        p.layers.flatMap((l) =>
+          l.steps.flatMap((s) => s.pins.artifacts.filter((a) => a.verifiedBy === 'none').map((a) => a.url)),
+        ),
+      ),
+    ),
+  ];
+}
+
+function summary(
+  built: BuiltNodeImage,
+  refs: readonly string[],
+  outputs: readonly { dest: string }[],
+  elapsed: number,
+): string {
+  const rows = built.platforms.flatMap((p) =>
+    p.layers.map((l) => [p.platform, l.name, bytes(l.size), l.cached ? 'cached' : `built in ${seconds(l.elapsed)}`]),
+  );
+  const sizes = built.platforms.map(
+    (p) => `${p.platform} ${bytes(p.layers.reduce((sum, l) => sum + l.descriptor.size, 0))}`,
+  );
+  const next = outputs.find((o) => o.dest.endsWith('.tar') && o.dest !== '-');
+  return [
+    '',
+    table([['PLATFORM', 'LAYER', 'SIZE', ''], ...rows], [2]),
+    '',
+    `${sizes.join(', ')}; ${seconds(elapsed)}`,
+    `digest ${built.index.digest}`,
+    next ? `Next: podman load -i ${next.dest}` : `Next: kina image inspect ${refs[0]}`,
+    '',
+  ].join('\n');
+}
+
+function resultJson(
+  recipe: string,
+  kubernetes: string | undefined,
+  lock: string,
+  refs: readonly string[],
+  built: BuiltNodeImage,
+  outputs: readonly { type: string; dest: string }[],
+): unknown {
+  return {
+    refs,
+    digest: built.index.digest,
+    recipe,
+    kubernetes: kubernetes ?? null,
+    lock,
+    outputs,
+    platforms: built.platforms.map((p) => ({
+      platform: p.platform,
+      manifest: p.manifest.digest,
+      cached: p.cached,
+      components: p.components,
+      absent: p.absent,
+      layers: p.layers.map((l) => ({
+        name: l.name,
+        diffId: l.diffId,
+        digest: l.descriptor.digest,
+        mediaType: l.descriptor.mediaType,
+        size: l.size,
+        blobSize: l.descriptor.size,
+        cached: l.cached,
+        milliseconds: Math.round(l.elapsed),
+      })),
+    })),
+  };
+}
