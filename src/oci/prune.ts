@@ -49,9 +49,8 @@ const ownFolders = ['blobs', 'refs', 'records', 'tmp', 'users'];
 
 /** Throws `store` when a named image is damaged, because then nobody knows what belongs to it. */
 export async function prune(store: Store, options: PruneOptions = {}): Promise<PruneResult> {
-  const now = Date.now();
   const oldestUser = (await earliestUser(store.root)) ?? Number.POSITIVE_INFINITY;
-  const usedBefore = Math.min(options.all ? now : now - grace, oldestUser);
+  const usedBefore = Math.min(options.all ? Number.POSITIVE_INFINITY : Date.now() - grace, oldestUser);
   const keep = await marked(store, options.all ?? false);
 
   const things = [...(await blobs(store, keep)), ...(await roomEntries(store))];
