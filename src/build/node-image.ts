@@ -91,16 +91,14 @@ export async function buildNodeImage(
     if (outcome?.status === 'rejected') throw outcome.reason;
   }
   const platforms: BuiltPlatform[] = [];
-  try {
-    // One platform after the other: memory stays flat, and the second finds what both share already done.
-    for (const { platform, key, known } of work) {
-      const built = known ?? (await buildPlatform(platform, lock, plan, options, tools));
-      if (!known) await tools.store.putRecord('image', key, built);
-      platforms.push(built);
-    }
-  } finally {
-    await prefetch;
+  // One platform after the other: memory stays flat, and the second finds what both share already done. A failure is
+  // told at once; whoever called stops the downloads that nobody wants any more.
+  for (const { platform, key, known } of work) {
+    const built = known ?? (await buildPlatform(platform, lock, plan, options, tools));
+    if (!known) await tools.store.putRecord('image', key, built);
+    platforms.push(built);
   }
+  await prefetch;
   const index = await buildIndex(
     tools.store,
     platforms.map((p) => p.manifest),

@@ -45,7 +45,9 @@ export async function withProgress<T>(
     return await work(reporter, controller.signal);
   } catch (error) {
     // Whatever broke because of the cancellation, the cancellation is the reason.
-    throw controller.signal.aborted ? controller.signal.reason : error;
+    if (controller.signal.aborted) throw controller.signal.reason;
+    controller.abort(new KinaError('interrupted', 'something else failed'));
+    throw error;
   } finally {
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
     await reporter.finish();

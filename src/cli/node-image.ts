@@ -45,7 +45,7 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
       refs.push(imageName(template ? expandTag(plan, template) : defaultTag(plan.recipe, plan.kubernetes ?? 'latest')));
     for (const ref of refs) await tools.store.tag(ref, built.index);
     for (const { type, dest } of outputs)
-      await writeOutput({ store: tools.store, index: built.index, refs, dest, type, reporter, mtime: epoch });
+      await writeOutput({ store: tools.store, index: built.index, refs, dest, type, reporter, mtime: epoch, signal });
     return { prepared, tools, built, refs };
   });
 

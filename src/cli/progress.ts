@@ -104,13 +104,15 @@ function liveReporter(print: (line: string) => void): ProgressReporter {
   const messages: string[] = [];
   const over = Promise.withResolvers<void>();
   let list: Promise<unknown> | undefined;
+  /** What is cancelled may still report a while after the last line was drawn. */
+  let finished = false;
   let timer: NodeJS.Timeout | undefined;
 
   // listr2 takes no tasks while it runs: all lines exist from the start, blank until their phase begins, and their
   // state follows the phase, which may rest and go on.
   const refresh = (kind: TaskKind, phase: Phase): void => {
     const row = rows.get(kind);
-    if (!row || !phase.begun) return;
+    if (!row || !phase.begun || finished) return;
     const now = performance.now();
     const { doing, did } = words[kind];
     const atWork = phase.atWork(now);
@@ -153,7 +155,7 @@ function liveReporter(print: (line: string) => void): ProgressReporter {
     task(kind, title) {
       const phase = phaseOf(phases, kind);
       const piece: Piece = phase.begin(title, performance.now());
-      list ??= start();
+      if (!finished) list ??= start();
       refresh(kind, phase);
       const end = (counts: boolean, note?: string): void => {
         phase.end(piece, performance.now(), counts, note);
@@ -181,6 +183,7 @@ function liveReporter(print: (line: string) => void): ProgressReporter {
       // The first lines may not have been drawn yet; listr2 begins in later turns of the event loop.
       if (list && rows.size === 0) await new Promise((resolve) => setTimeout(resolve, 50));
       refreshAll();
+      finished = true;
       over.resolve();
       await list;
       process.off('exit', showCursor);

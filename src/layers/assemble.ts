@@ -69,7 +69,9 @@ export async function assemble(
       .filter(({ kind }) => !kind.derived)
       .map(async ({ layer, step, kind }) => {
         if (kind.derived) throw new KinaError('internal', `${step.kind} is derived`);
-        return { layer, step, result: await kind.tree(step.body, step.pins, contextOf(step)) };
+        const result = await kind.tree(step.body, step.pins, contextOf(step));
+        if (step.kind !== 'debian') await checkArchitecture(result.tree, shared.platform);
+        return { layer, step, result };
       }),
   );
   const task = shared.reporter.task('assemble', formatPlatform(shared.platform));
@@ -79,7 +81,6 @@ export async function assemble(
       packages.push(...(result.packages ?? []));
       if (result.accounts) accounts.push(result.accounts);
       if (prune.length === 0) prune.push(...(result.prune ?? []));
-      if (step.kind !== 'debian') await checkArchitecture(result.tree, shared.platform);
     }
     for (const { layer, step, kind } of all) {
       if (!kind.derived) continue;

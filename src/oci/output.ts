@@ -31,20 +31,23 @@ export interface OutputRequest {
   /** Time of the archive's members in seconds; 0 when not given. */
   readonly mtime?: number;
   readonly reporter?: Reporter;
+  /** Stops the writing; the destination then holds what it held before. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Writes one output. Throws `usage` for a destination that cannot be, `disk-full`, `store` for a damaged blob. */
 export async function writeOutput(request: OutputRequest): Promise<void> {
-  const { store, index, refs, type, dest, reporter = silent } = request;
+  const { store, index, refs, type, dest, reporter = silent, signal } = request;
   const contents = await readContents(store, index);
   if (type === 'oci-archive' && refs.length > 1 && contents.platforms.length > 1)
     reporter.warn(`${dest}: podman cannot load an archive of several platforms that has several names`);
   const task = reporter.task('output', `${type} ${dest}`);
   try {
-    if (type === 'oci') await writeLayout(store, contents, refs, dest, task);
+    if (type === 'oci') await writeLayout(store, contents, refs, dest, task, signal);
     else {
       const members = type === 'oci-archive' ? ociMembers(contents, refs) : await dockerMembers(store, contents, refs);
-      await writeArchive(tarStream(store, members, request.mtime), dest, totalSize(members), task);
+      const bytes = stoppable(tarStream(store, members, request.mtime), signal);
+      await writeArchive(bytes, dest, totalSize(members), task);
     }
   } catch (error) {
     task.fail();
@@ -82,13 +85,14 @@ async function writeLayout(
   refs: readonly string[],
   dest: string,
   task: Task,
+  signal: AbortSignal | undefined,
 ): Promise<void> {
   if (dest === '-') throw new KinaError('usage', 'an OCI layout is a folder and cannot go to standard output');
   const path = resolve(dest);
   const existing = await existingLayout(path, dest);
   const target = existing ? path : `${path}.${uniqueSuffix()}.tmp`;
   try {
-    await writeBlobs(store, contents, target, task);
+    await writeBlobs(store, contents, target, task, signal);
     await atomicWrite(join(target, 'oci-layout'), ociLayoutBytes);
     const added = namedDescriptors(contents.descriptor, refs);
     const kept = existing?.manifests.filter((entry) => !added.some((own) => replaces(own, entry))) ?? [];
@@ -112,7 +116,13 @@ async function existingLayout(path: string, dest: string): Promise<ImageIndex | 
   return parseIndex(await readFile(join(path, 'index.json')), join(dest, 'index.json'));
 }
 
-async function writeBlobs(store: Store, contents: ImageContents, target: string, task: Task): Promise<void> {
+async function writeBlobs(
+  store: Store,
+  contents: ImageContents,
+  target: string,
+  task: Task,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const folder = join(target, 'blobs', 'sha256');
   await mkdir(folder, { recursive: true });
   const total = [...contents.blobs.values()].reduce((sum, size) => sum + size, 0);
@@ -122,7 +132,10 @@ async function writeBlobs(store: Store, contents: ImageContents, target: string,
     const temporary = `${path}.${uniqueSuffix()}.tmp`;
     try {
       const handle = await open(temporary, 'wx');
-      await pipeline(store.verified(digest, size), handle.createWriteStream({ flush: true, highWaterMark: 1 << 20 }));
+      await pipeline(
+        stoppable(store.verified(digest, size), signal),
+        handle.createWriteStream({ flush: true, highWaterMark: 1 << 20 }),
+      );
       await rename(temporary, path);
     } catch (error) {
       await rm(temporary, { force: true });
@@ -137,6 +150,13 @@ async function writeBlobs(store: Store, contents: ImageContents, target: string,
 function replaces(own: Descriptor, entry: Descriptor): boolean {
   const name = (d: Descriptor) => d.annotations?.['org.opencontainers.image.ref.name'];
   return name(own) === name(entry) && (name(own) !== undefined || own.digest === entry.digest);
+}
+
+async function* stoppable<T>(source: AsyncIterable<T>, signal: AbortSignal | undefined): AsyncGenerator<T> {
+  for await (const chunk of source) {
+    signal?.throwIfAborted();
+    yield chunk;
+  }
 }
 
 async function* count(bytes: AsyncIterable<Uint8Array>, total: number, task: Task): AsyncGenerator<Uint8Array> {

@@ -149,3 +149,25 @@ test('a server tarball of another architecture under a name that says nothing', 
   expect(result.stderr).toContain('linux/arm64');
   await expectNoImage();
 });
+
+test('an error is told at once, while other downloads still run', async () => {
+  const wrong = fakeElf('arm64', 'runc');
+  let hanging = false;
+  bench.upstream.intercept = (path, response) => {
+    // kubelet is promised and begun, but never comes to its end.
+    if (path === kubelet && response.req.method !== 'HEAD') {
+      response.writeHead(200, { 'content-length': String(body.length) }).write(body.subarray(0, 10));
+      hanging = true;
+      return true;
+    }
+    if (path.endsWith('/runc.amd64')) sendFile(response.req, response, wrong);
+    else if (path.endsWith('/runc.sha256sum')) response.end(`${sha256(wrong).slice(7)} *runc.amd64\n`);
+    else return false;
+    return true;
+  };
+  const result = await bench.build();
+  expect(hanging).toBe(true);
+  expect(result.code).toBe(1);
+  expect(result.stderr).toContain('/usr/local/sbin/runc (runtime/runc) is for aarch64');
+  expect(result.ms).toBeLessThan(20_000); // a stalled body is given up much later
+});
