@@ -8,6 +8,7 @@ import { fromLock, type Lock, lockOf, readLock } from './lock.ts';
 import { makePlan, type Plan } from './plan/plan.ts';
 import { loadRecipe } from './recipe/load.ts';
 import type { Recipe } from './recipe/schema.ts';
+import { versionRow } from './versions.ts';
 
 export interface PrepareRequest {
   /** Name of a shipped recipe or path of a file. */
@@ -71,6 +72,11 @@ async function resolveNow(request: PrepareRequest, recipe: Recipe, tools: Toolbo
     if (last) return plan(request, recipe, tools, last.kubernetes, fromLock(last, 'the last resolution in the store'));
   }
   const source = await openSource(request, recipe, tools);
+  const known = source && (await versionRow(source.version));
+  if (source && known?.row && known.ahead)
+    tools.reporter.warn(
+      `Kubernetes ${source.version} is newer than this kina: built with what ${known.row.kubernetes} uses`,
+    );
   const prepared = await plan(request, recipe, tools, source?.version, undefined, source);
   await tools.store.putRecord('last-lock', key, prepared.lock);
   return prepared;

@@ -40,11 +40,25 @@ export function versionTable(): Promise<readonly VersionRow[]> {
   return table;
 }
 
+/**
+ * The row for a full version. Pre-releases of the minor that comes next (`latest`, `ci/latest`) are developed against
+ * what the newest release uses, so they take its row; `ahead` says so.
+ */
+export async function versionRow(kubernetes: string): Promise<{ row: VersionRow | undefined; ahead: boolean }> {
+  const version = semver.coerce(kubernetes);
+  const rows = await versionTable();
+  const find = (minor: number) => rows.find((r) => version && r.kubernetes === `${version.major}.${minor}`);
+  const row = version ? find(version.minor) : undefined;
+  if (row || !version || !semver.prerelease(kubernetes)) return { row, ahead: false };
+  const before = find(version.minor - 1);
+  return { row: before, ahead: before !== undefined };
+}
+
 /** The facts for a full version. Throws `usage` for a minor release that the table does not have. */
 export async function versionFacts(kubernetes: string): Promise<VersionFacts> {
   const version = semver.coerce(kubernetes);
   const rows = await versionTable();
-  const row = version ? rows.find((r) => r.kubernetes === `${version.major}.${version.minor}`) : undefined;
+  const { row } = await versionRow(kubernetes);
   if (!row || !version)
     throw new KinaError('usage', `no row for Kubernetes ${kubernetes} in the version table`, {
       hint: `It has ${rows[0]!.kubernetes} to ${rows.at(-1)!.kubernetes}; a newer kina knows newer ones.`,

@@ -13,6 +13,8 @@ export interface Upstream {
   readonly url: string;
   /** Every path that was asked for, in order. */
   readonly requests: string[];
+  /** Marker files by path below dl.k8s.io, e.g. `ci/latest.txt`, and the versions in them. */
+  readonly markers: Map<string, string>;
   /** Answers instead of the content, e.g. to lose or damage a file. */
   intercept: ((path: string, response: ServerResponse) => boolean) | undefined;
   stop(): Promise<void>;
@@ -57,7 +59,8 @@ async function dockerArchive(architecture: string, name: string, tag: string): P
     'manifest.json': JSON.stringify([
       {
         Config: 'config.json',
-        RepoTags: [`registry.k8s.io/${name}-${architecture}:${tag}`],
+        // A tag cannot hold the `+` of a CI build's version.
+        RepoTags: [`registry.k8s.io/${name}-${architecture}:${tag.replace('+', '_')}`],
         Layers: ['layer/layer.tar'],
       },
     ]),
@@ -125,12 +128,12 @@ export async function startUpstream(): Promise<Upstream> {
         )
       );
     }
-    const release = /^\/dl\.k8s\.io\/(v[^/]+)\/bin\/linux\/(amd64|arm64)\/([a-z-]+)(\.tar)?$/.exec(path);
+    const release = /^\/dl\.k8s\.io\/(?:ci\/)?(v[^/]+)\/bin\/linux\/(amd64|arm64)\/([a-z-]+)(\.tar)?$/.exec(path);
     if (release)
       return release[4]
         ? dockerArchive(release[2]!, release[3]!, release[1]!)
         : fakeElf(release[2]!, `${release[3]} ${release[1]}`);
-    const server = /^\/dl\.k8s\.io\/(v[^/]+)\/kubernetes-server-linux-(amd64|arm64)\.tar\.gz$/.exec(path);
+    const server = /^\/dl\.k8s\.io\/(?:ci\/)?(v[^/]+)\/kubernetes-server-linux-(amd64|arm64)\.tar\.gz$/.exec(path);
     if (server) return serverTarball(server[1]!, server[2]!);
     const containerd = /\/containerd-([0-9.]+)-linux-(amd64|arm64)\.tar\.gz(\.sha256sum)?$/.exec(path);
     if (containerd?.[3]) {
@@ -186,6 +189,7 @@ export async function startUpstream(): Promise<Upstream> {
   const upstream: Upstream = {
     url: '',
     requests: [],
+    markers: new Map(),
     intercept: undefined,
     stop: () => new Promise((resolve) => server.close(() => resolve()).closeAllConnections()),
   };
@@ -193,7 +197,9 @@ export async function startUpstream(): Promise<Upstream> {
     const path = decodeURIComponent((request.url ?? '/').split('?')[0]!);
     upstream.requests.push(path);
     if (upstream.intercept?.(path, response)) return;
-    content(path).then(
+    const marker = upstream.markers.get(path.replace('/dl.k8s.io/', ''));
+    // With a newline at the end here and there, as upstream's.
+    (marker === undefined ? content(path) : Promise.resolve(Buffer.from(`${marker}\n`))).then(
       (data) => {
         if (!data) return void response.writeHead(404).end('not found\n');
         const type = path.includes('/manifests/')

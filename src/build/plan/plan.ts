@@ -276,7 +276,7 @@ function checkAgreement(platforms: readonly PlatformPlan[]): void {
     });
 }
 
-/** The image's name for `--tag`'s default. */
+/** The image's name for `--tag`'s default; a CI build's version has a `+`, which no tag may have. */
 export function expandTag(plan: Plan, template: string): string {
-  return expandTemplate(template, { ...plan.variables, recipe: plan.recipe }, 'image tag');
+  return expandTemplate(template, { ...plan.variables, recipe: plan.recipe }, 'image tag').replaceAll('+', '_');
 }

@@ -1,10 +1,12 @@
 /**
- * Where Kubernetes comes from: a release (per-file downloads with a digest file beside each), a server tarball (URL or
- * file), or a folder of binaries. A source pins artifacts; which member of which artifact a step needs is decided by
+ * Where Kubernetes comes from: a release or a CI build (per-file downloads with a digest file beside each), a server
+ * tarball (URL or file), or a folder of binaries. A source pins artifacts; which member of which artifact a step needs is decided by
  * `members.ts`, so that a locked build no longer needs the source.
  *
  * Layout of releases: `https://dl.k8s.io/VERSION/bin/linux/ARCH/NAME{,.sha256}`, images as `NAME.tar`
- * (docker save format); server tarball: `kubernetes/server/bin/NAME{,.tar,.docker_tag}`, `kubernetes/version`.
+ * (docker save format); server tarball: `kubernetes/server/bin/NAME{,.tar,.docker_tag}`, `kubernetes/version`. CI builds
+ * lie below `ci/` in the same layout. Markers are small texts that name a version: `release/stable-1.34.txt`,
+ * `release/latest.txt` (pre-releases too), `ci/latest.txt` (kubernetes/community, "Kubernetes Version Markers").
  */
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
@@ -20,7 +22,7 @@ import type { Store } from '../../oci/store.ts';
 import { readAll } from '../../tree/entry.ts';
 import type { Unpacker } from '../../tree/unpack.ts';
 
-export const SOURCE_TYPES = ['release', 'url', 'file', 'directory'] as const;
+export const SOURCE_TYPES = ['release', 'ci', 'url', 'file', 'directory'] as const;
 export type SourceType = (typeof SOURCE_TYPES)[number];
 
 export interface KubernetesSource {
@@ -64,6 +66,8 @@ export async function openKubernetesSource(
   switch (chosen as SourceType) {
     case 'release':
       return release(argument, context);
+    case 'ci':
+      return ciBuild(argument, context);
     case 'url':
       if (!/^https?:\/\//.test(argument))
         throw new KinaError('usage', `--type url needs an http(s) address, not ${JSON.stringify(argument)}`);
@@ -87,9 +91,10 @@ async function detectType(argument: string): Promise<SourceType> {
   if (/^https?:\/\//.test(argument)) return 'url';
   if (await isKind(argument, 'file')) return 'file';
   if (await isKind(argument, 'directory')) return 'directory';
-  if (argument === 'stable' || /^v?\d+(\.\d+){1,2}([-+].*)?$/.test(argument)) return 'release';
+  if (argument.startsWith('ci/')) return 'ci';
+  if (releaseMarker.test(argument) || /^v?\d+(\.\d+){1,2}([-+].*)?$/.test(argument)) return 'release';
   throw new KinaError('usage', `${JSON.stringify(argument)} is not a Kubernetes version, a URL, a file or a folder`, {
-    hint: 'Examples: v1.34.2, 1.34, stable, https://…/kubernetes-server-linux-arm64.tar.gz, ./bin.',
+    hint: 'Examples: v1.34.2, 1.34, stable, latest, ci/latest, https://…/kubernetes-server-linux-arm64.tar.gz, ./bin.',
   });
 }
 
@@ -108,40 +113,85 @@ export function fullVersion(text: string, where: string): string {
   return `v${parsed.raw.replace(/^v/, '')}`;
 }
 
+/** `stable`, `stable-1.34`, `latest`, `latest-1.35`: names of upstream's marker files. */
+const releaseMarker = /^(stable|latest)(-\d+(\.\d+)?)?$/;
+
 /** Reads the version marker behind `stable` or `1.34`; full versions pass through. */
 async function releaseVersion(argument: string, context: SourceContext): Promise<string> {
-  const bare = argument.replace(/^v/, '');
-  if (argument !== 'stable' && !/^\d+\.\d+$/.test(bare)) return fullVersion(argument, 'version');
-  const marker = argument === 'stable' ? 'stable.txt' : `stable-${bare}.txt`;
-  const url = `${RELEASES}/release/${marker}`;
-  return fullVersion(await context.text(url), url);
+  const line = /^v?(\d+\.\d+)$/.exec(argument)?.[1];
+  const marker = line ? `stable-${line}` : argument;
+  if (!releaseMarker.test(marker)) return fullVersion(argument, 'version');
+  return readMarker(`${RELEASES}/release/${marker}.txt`, context);
+}
+
+async function readMarker(url: string, context: SourceContext): Promise<string> {
+  try {
+    return fullVersion(await context.text(url), url);
+  } catch (error) {
+    if (!(error instanceof KinaError) || error.code !== 'not-found') throw error;
+    throw new KinaError('not-found', `upstream has no version marker ${url}`, {
+      cause: error,
+      details: [error.message],
+      hint: 'Markers: stable, stable-1.34, latest, latest-1.34; of CI builds ci/latest, ci/latest-1.34.',
+    });
+  }
 }
 
 async function release(argument: string, context: SourceContext): Promise<KubernetesSource> {
   const version = await releaseVersion(argument, context);
+  return downloads('release', argument, version, RELEASES, context);
+}
+
+/** `ci/latest`, `ci/latest-1.35`, or one build: `ci/v1.35.0-alpha.0.391+575c4925be8c39`. */
+async function ciBuild(argument: string, context: SourceContext): Promise<KubernetesSource> {
+  const wanted = argument.replace(/^ci\//, '');
+  if (!/^[\w.+-]+$/.test(wanted))
+    throw new KinaError('usage', `${JSON.stringify(argument)} is neither a marker nor a version of a CI build`, {
+      hint: 'Examples: ci/latest, ci/latest-1.35, ci/v1.35.0-alpha.0.391+575c4925be8c39.',
+    });
+  const version = /^v?\d/.test(wanted)
+    ? fullVersion(wanted, 'version')
+    : await readMarker(`${RELEASES}/ci/${wanted}.txt`, context);
+  return downloads('ci', argument, version, `${RELEASES}/ci`, context);
+}
+
+/** Single files below `BASE/VERSION`, as releases and CI builds have them. */
+function downloads(
+  type: SourceType,
+  origin: string,
+  version: string,
+  base: string,
+  context: SourceContext,
+): KubernetesSource {
   return {
-    type: 'release',
+    type,
     version,
-    origin: argument,
+    origin,
     pin: (members, architecture) =>
       Promise.all(
         members.map((member) => {
-          const url = `${RELEASES}/${version}/bin/linux/${architecture}/${member}`;
+          const url = `${base}/${version}/bin/linux/${architecture}/${member}`;
           return resolveArtifact(
             { name: member, version, url, checksum: { url: `${url}.sha256` } },
             context.checksums,
           ).catch((error) => {
-            if (error instanceof KinaError && error.code === 'not-found')
-              throw new KinaError('not-found', `Kubernetes ${version} has no ${member} for linux/${architecture}`, {
-                cause: error,
-                details: [error.message],
-                hint: `Check the version; ${RELEASES}/release/stable-${semver.major(version)}.${semver.minor(version)}.txt names the newest of its line.`,
-              });
-            throw error;
+            if (!(error instanceof KinaError) || error.code !== 'not-found') throw error;
+            throw new KinaError('not-found', `Kubernetes ${version} has no ${member} for linux/${architecture}`, {
+              cause: error,
+              details: [error.message],
+              hint: missingHint(type, version),
+            });
           });
         }),
       ),
   };
+}
+
+function missingHint(type: SourceType, version: string): string {
+  if (type === 'ci') return 'CI builds are kept for some weeks; fast ones exist for linux/amd64 only. Try ci/latest.';
+  const newest = `${RELEASES}/release/stable-${semver.major(version)}.${semver.minor(version)}.txt`;
+  const ci = version.includes('+') ? ` A version with a + is a CI build: ci/${version}.` : '';
+  return `Check the version; ${newest} names the newest of its line.${ci}`;
 }
 
 /** `…linux-amd64…` names one architecture; another one's file is its sibling. */
