@@ -54,7 +54,7 @@ export function checkedBase(value: string, from: string): string {
   const url = URL.canParse(value) ? new URL(value) : undefined;
   if (!url || (url.protocol !== 'http:' && url.protocol !== 'https:'))
     throw new KinaError('usage', `${from} is no http or https URL: ${JSON.stringify(value)}`, {
-      hint: 'Give the folder that contains dists/ and pool/, e.g. http://deb.debian.org/debian.',
+      hint: 'Give the folder that contains dists/ and pool/, e.g. http://ftp.debian.org/debian.',
     });
   return value.replace(/\/+$/, '');
 }

@@ -11,6 +11,7 @@ import { join, resolve } from 'node:path';
 import { stringify } from 'yaml';
 import { startMirror } from '../support/mirror.ts';
 import { missing } from '../support/requirements.ts';
+import { debianMirror } from '../support/vm-kernel.ts';
 import { canMeasure, inTurn, median, type Run, type Side, type Step } from './measure.ts';
 
 const root = resolve(import.meta.dirname, '../..');
@@ -102,7 +103,7 @@ async function base(): Promise<void> {
       `--setup-hook=mkdir -p "$1/var/cache/apt/archives" && cp -n ${debs}/*.deb "$1/var/cache/apt/archives/" 2>/dev/null || true`,
       'trixie',
       target,
-      'http://deb.debian.org/debian',
+      debianMirror,
     ],
   });
   // Once with downloads kept, so that both sides start from files that are there.
@@ -117,7 +118,7 @@ async function base(): Promise<void> {
       `--customize-hook=cp "$1"/var/cache/apt/archives/*.deb ${debs}/`,
       'trixie',
       '/dev/null',
-      'http://deb.debian.org/debian',
+      debianMirror,
     ],
     { stdio: 'ignore' },
   );
@@ -235,7 +236,7 @@ function podmanBuild(): Side {
           `--setup-hook=mkdir -p "$1/var/cache/apt/archives" && cp -n ${debs}/*.deb "$1/var/cache/apt/archives/" 2>/dev/null || true`,
           'trixie',
           base,
-          'http://deb.debian.org/debian',
+          debianMirror,
         ],
       },
       { argv: ['podman', 'build', '--no-cache', '--layers', '-t', 'localhost/kina-bench', context] },

@@ -7,12 +7,14 @@
  * Modules come from here because a node image must not carry any: Apple's kernel has everything built in, and on docker
  * and podman the host's are used.
  */
+
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import { defaultBases } from '../../src/debian/archive.ts';
 import { atomicWrite } from '../../src/host/files.ts';
 import { check } from './command.ts';
 import { type CpioEntry, cpio, cpioDirectory, cpioFile, cpioLink } from './cpio.ts';
@@ -31,8 +33,8 @@ export interface Kernel {
 /** What tests fetch once: `KINA_TEST_CACHE`, else a folder in the temporary folder. */
 export const testCache = process.env.KINA_TEST_CACHE ?? join(tmpdir(), 'kina-test-cache');
 
-/** The Debian mirror of the test machine. */
-export const debianMirror = process.env.KINA_DEBIAN_MIRROR ?? 'http://deb.debian.org/debian';
+/** The Debian mirror of the test machine, found as kina finds it. */
+export const debianMirror = (await defaultBases()).debian!;
 
 const suite = 'trixie';
 
