@@ -69,7 +69,7 @@ export function tail(text: string, lines = 40): string {
  * whoever runs the tests, their language and time zone.
  */
 const leaks =
-  /^(SOURCE_DATE_EPOCH|KINA_(?!E2E|TEST).*|XDG_.*|LC_.*|LANG|LANGUAGE|TZ|NO_COLOR|FORCE_COLOR|NODE_OPTIONS|VITEST.*|(https?|no|all)_proxy)$/i;
+  /^(SOURCE_DATE_EPOCH|KINA_(?!E2E|TEST|DEBIAN_CHECK_VALID_UNTIL).*|XDG_.*|LC_.*|LANG|LANGUAGE|TZ|NO_COLOR|FORCE_COLOR|NODE_OPTIONS|VITEST.*|(https?|no|all)_proxy)$/i;
 
 export function cleanEnvironment(extra: CommandOptions['env'] = {}): NodeJS.ProcessEnv {
   const own = Object.entries(process.env).filter(([name]) => !leaks.test(name));
