@@ -10,7 +10,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type CommandOptions, type CommandResult, cleanEnvironment, projectRoot, run } from './command.ts';
 import { startUpstream, type Upstream } from './upstream.ts';
 
-export const smallRecipe = join(projectRoot, 'test/integration/cli/recipe/small.yaml');
+/** A folder with a recipe and what it refers to. */
+export const recipeFolder = join(projectRoot, 'test/integration/cli/recipe');
+export const smallRecipe = join(recipeFolder, 'small.yaml');
 /** What the small recipe is built for when a test does not care. */
 export const version = 'v1.34.2';
 

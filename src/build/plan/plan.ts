@@ -151,9 +151,11 @@ async function planPlatform(
         replace: step.replace ?? false,
       });
       const pinStep = async (): Promise<Pins> =>
-        request.locked?.(formatPlatform(platform), id, digest) ??
-        (await kind.resolve?.(body, { ...base, debian, recipeFolder: step.folder }, step)) ??
-        noPins;
+        inOrder(
+          request.locked?.(formatPlatform(platform), id, digest) ??
+            (await kind.resolve?.(body, { ...base, debian, recipeFolder: step.folder }, step)) ??
+            noPins,
+        );
       const planned = pinStep().then((pins): PlannedStep => {
         Object.assign(components, pins.components);
         Object.assign(vars, pins.components);
@@ -187,6 +189,16 @@ async function planPlatform(
     layers: done,
     components: Object.fromEntries(Object.entries(components).sort(([a], [b]) => (a < b ? -1 : 1))),
     absent: [...new Set(done.flatMap((l) => l.steps.flatMap((s) => s.pins.absent)))].sort(),
+  };
+}
+
+/** The order in which a lock lists them: a build from the lock and the one that made it must see the same pins. */
+function inOrder(pins: Pins): Pins {
+  const order = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+  return {
+    ...pins,
+    artifacts: [...pins.artifacts].sort((a, b) => order(a.name, b.name) || order(a.url, b.url)),
+    inputs: Object.fromEntries(Object.entries(pins.inputs).sort(([a], [b]) => order(a, b))),
   };
 }
 
