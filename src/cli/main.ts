@@ -7,6 +7,8 @@ import { cacheCommand } from './cache.ts';
 import { reportError, version } from './context.ts';
 import { imageCommand } from './image.ts';
 import { lockCommand } from './lock.ts';
+import { mirrorCommand } from './mirror.ts';
+import { recipeCommand } from './recipe.ts';
 import { versionCommand } from './version.ts';
 
 export function program(): Command {
@@ -17,8 +19,10 @@ export function program(): Command {
     .option('--verbose', 'print stack traces with errors', false);
   kina.addCommand(buildCommand());
   kina.addCommand(lockCommand());
+  kina.addCommand(mirrorCommand());
   kina.addCommand(imageCommand());
   kina.addCommand(cacheCommand());
+  kina.addCommand(recipeCommand());
   kina.addCommand(versionCommand());
   settle(kina);
   return kina;

@@ -31,6 +31,7 @@ export function toolboxFor(flags: SourceFlags, reporter: Reporter, signal: Abort
     signal,
     mirrors: flags.mirror,
     debianMirror: flags.debianMirror,
+    debianSecurityMirror: flags.debianSecurityMirror,
     offline: flags.offline,
     version,
   });

@@ -3,15 +3,19 @@ import type { Command } from 'commander';
 import type { GlobalFlags } from './context.ts';
 import { collect } from './options.ts';
 
-export interface SourceFlags {
+export interface MirrorFlags {
+  mirror: string[];
+  debianMirror?: string;
+  debianSecurityMirror?: string;
+  offline: boolean;
+}
+
+export interface SourceFlags extends MirrorFlags {
   recipe: string;
   type?: string;
   platform?: string;
   arch?: string;
   set: string[];
-  mirror: string[];
-  debianMirror?: string;
-  offline: boolean;
   strict: boolean;
 }
 
@@ -27,16 +31,23 @@ export interface BuildFlags extends SourceFlags, GlobalFlags {
   json: boolean;
 }
 
-/** The flags that decide what goes in. */
-export function addSourceOptions(command: Command): Command {
+/** Where things are fetched from. */
+export function addMirrorOptions(command: Command): Command {
   return command
-    .option('--recipe <name|file>', 'shipped recipe or path of a recipe file', 'node')
-    .option('--type <type>', 'what the source is: release, ci, url, file, directory (default: by its form)')
-    .option('--platform <list>', 'comma list of linux/arm64, linux/amd64 (default: this host)')
-    .option('--arch <arch>', 'one platform, as kind names it: arm64 or amd64')
-    .option('--set <key=value>', 'set a variable of the recipe (repeatable)', collect, [])
     .option('--mirror <url>', 'fetch https://HOST/PATH from URL/HOST/PATH (repeatable; also KINA_MIRROR)', collect, [])
     .option('--debian-mirror <url>', "base URL of Debian's archive (also KINA_DEBIAN_MIRROR)")
-    .option('--offline', 'use only what the store holds', false)
-    .option('--strict', 'an optional component that upstream lacks is an error', false);
+    .option('--debian-security-mirror <url>', 'the same for its security updates (also KINA_DEBIAN_SECURITY_MIRROR)')
+    .option('--offline', 'use only what the store holds', false);
+}
+
+/** The flags that decide what goes in. */
+export function addSourceOptions(command: Command): Command {
+  return addMirrorOptions(
+    command
+      .option('--recipe <name|file>', 'shipped recipe or path of a recipe file', 'node')
+      .option('--type <type>', 'what the source is: release, ci, url, file, directory (default: by its form)')
+      .option('--platform <list>', 'comma list of linux/arm64, linux/amd64 (default: this host)')
+      .option('--arch <arch>', 'one platform, as kind names it: arm64 or amd64')
+      .option('--set <key=value>', 'set a variable of the recipe (repeatable)', collect, []),
+  ).option('--strict', 'an optional component that upstream lacks is an error', false);
 }

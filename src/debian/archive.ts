@@ -52,8 +52,8 @@ export async function defaultBases(env: NodeJS.ProcessEnv = process.env, root = 
 /** Checks a base URL that a person gave; `from` names the flag, variable or key. */
 export function checkedBase(value: string, from: string): string {
   const url = URL.canParse(value) ? new URL(value) : undefined;
-  if (!url || (url.protocol !== 'http:' && url.protocol !== 'https:'))
-    throw new KinaError('usage', `${from} is no http or https URL: ${JSON.stringify(value)}`, {
+  if (!url || !/^(https?|file):$/.test(url.protocol))
+    throw new KinaError('usage', `${from} is no http, https or file URL: ${JSON.stringify(value)}`, {
       hint: 'Give the folder that contains dists/ and pool/, e.g. http://ftp.debian.org/debian.',
     });
   return value.replace(/\/+$/, '');

@@ -16,6 +16,7 @@ export interface ToolboxOptions {
   readonly signal?: AbortSignal | undefined;
   readonly mirrors?: readonly string[] | undefined;
   readonly debianMirror?: string | undefined;
+  readonly debianSecurityMirror?: string | undefined;
   readonly offline?: boolean | undefined;
   readonly version: string;
 }
@@ -53,6 +54,9 @@ export async function openToolbox(options: ToolboxOptions): Promise<Toolbox> {
     ...(await defaultBases()),
     ...configured,
     ...(options.debianMirror ? { debian: checkedBase(options.debianMirror, '--debian-mirror') } : {}),
+    ...(options.debianSecurityMirror
+      ? { 'debian-security': checkedBase(options.debianSecurityMirror, '--debian-security-mirror') }
+      : {}),
   };
   const offline = options.offline ?? false;
   const transport = new Transport({

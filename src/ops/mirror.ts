@@ -1,0 +1,163 @@
+/**
+ * `kina mirror create`: everything that a lock pins, laid out in a folder as `--mirror` and `--debian-mirror` expect it,
+ * for networks without a way out.
+ *
+ *     https://HOST/PATH            DIR/HOST/PATH           (registries too: DIR/registry.k8s.io/v2/pause/blobs/sha256:…)
+ *     debian:ARCHIVE/PATH          DIR/ARCHIVE/PATH        (DIR/debian/pool/…, DIR/debian-security/pool/…)
+ *     the lock                     DIR/kina.lock           (under the name that it has)
+ *
+ * A locked build reads no indexes, markers and checksum files, so there are none: the lock is what vouches. Bytes are
+ * hashed on their way from the store into the folder and appear under their names when they are whole and right. What is
+ * there already is hashed and kept, so the command can be repeated after an interruption, and several locks share a folder.
+ */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { type FileHandle, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import pLimit from 'p-limit';
+import type { Artifact } from '../artifacts/artifact.ts';
+import { type Lock, readLock } from '../build/lock.ts';
+import { KinaError } from '../host/errors.ts';
+import { atomicWrite, explainDiskFull, uniqueSuffix } from '../host/files.ts';
+import { redact } from '../host/http-route.ts';
+import type { Toolbox } from '../layers/toolbox.ts';
+
+export interface MirrorResult {
+  /** Absolute path of the mirror. */
+  readonly directory: string;
+  /** Where the copy of the lock is. */
+  readonly lock: string;
+  /** All files that the lock needs, without the lock itself. */
+  readonly files: number;
+  readonly bytes: number;
+  /** How many of them were missing or damaged before. */
+  readonly written: number;
+  /** Debian archives among them, e.g. `debian`: each needs its own base URL. */
+  readonly archives: readonly string[];
+}
+
+interface MirrorFile {
+  readonly artifact: Artifact;
+  /** Relative to the mirror. */
+  readonly path: string;
+}
+
+/**
+ * Throws `lock` when the lock pins something that no mirror can hold, before anything is fetched; else as the fetcher
+ * does, and `disk-full`.
+ */
+export async function createMirror(lockFile: string, folder: string, tools: Toolbox): Promise<MirrorResult> {
+  const lock = await readLock(lockFile);
+  const files = mirrorFiles(lock, lockFile);
+  const directory = resolve(folder);
+  await mkdir(directory, { recursive: true });
+  const missing: MirrorFile[] = [];
+  const limit = pLimit(8);
+  await Promise.all(
+    files.map((file) =>
+      limit(async () => {
+        if (!(await isRight(join(directory, file.path), file.artifact))) missing.push(file);
+      }),
+    ),
+  );
+  tools.signal?.throwIfAborted();
+  tools.reporter.expect('fetch', missing.length, total(missing));
+  await tools.fetcher.fetchAll(missing.map((f) => f.artifact));
+  for (const file of missing) {
+    tools.signal?.throwIfAborted();
+    await copyOut(file, directory, tools);
+  }
+  // Last: a folder with the lock in it is complete.
+  const copy = join(directory, basename(lockFile));
+  if (resolve(lockFile) !== copy) await atomicWrite(copy, await readFile(lockFile));
+  return {
+    directory,
+    lock: copy,
+    files: files.length,
+    bytes: total(files),
+    written: missing.length,
+    archives: [...new Set(files.flatMap((f) => archiveOf(f.artifact.url) ?? []))].sort(),
+  };
+}
+
+function total(files: readonly MirrorFile[]): number {
+  return files.reduce((sum, f) => sum + f.artifact.size, 0);
+}
+
+/** Every artifact of all platforms once, by the place it takes. */
+function mirrorFiles(lock: Lock, lockFile: string): MirrorFile[] {
+  const places = new Map<string, MirrorFile>();
+  const problems: string[] = [];
+  for (const steps of Object.values(lock.platforms))
+    for (const artifact of Object.values(steps).flatMap((s) => s.artifacts ?? [])) {
+      const path = placeOf(artifact.url);
+      const there = path === undefined ? undefined : places.get(path);
+      if (path === undefined) problems.push(`${artifact.name}: ${redact(artifact.url)}`);
+      else if (there && there.artifact.digest !== artifact.digest)
+        problems.push(`${artifact.name} and ${there.artifact.name}: different files for one place, ${path}`);
+      else places.set(path, { artifact: artifact as Artifact, path });
+    }
+  if (problems.length > 0)
+    throw new KinaError('lock', `${lockFile} pins what a mirror cannot hold`, {
+      details: [...new Set(problems)],
+      hint: 'A mirror stands for https servers and Debian archives. Name local files and http servers by an https URL in the recipe.',
+    });
+  return [...places.values()].sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+function archiveOf(url: string): string | undefined {
+  return /^debian:([a-z0-9][a-z0-9.-]*)\//.exec(url)?.[1];
+}
+
+/**
+ * Where the transport looks for a URL below a mirror's base, as a file name: percent escapes are resolved, as every
+ * server and `file:` URL does. Undefined for what no mirror holds, and for names that would leave the folder.
+ */
+export function placeOf(url: string): string | undefined {
+  const archive = archiveOf(url);
+  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  if (!parsed || (archive === undefined && parsed.protocol !== 'https:')) return undefined;
+  const path = archive === undefined ? `${parsed.host}${parsed.pathname}` : url.slice('debian:'.length);
+  try {
+    const parts = path.split('/').map(decodeURIComponent);
+    return parts.some((p) => p === '' || p.startsWith('.') || /[/\\\0]/.test(p)) ? undefined : parts.join('/');
+  } catch {
+    return undefined;
+  }
+}
+
+async function isRight(path: string, { size, digest }: Artifact): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined);
+  if (!found?.isFile() || found.size !== size) return false;
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
+  return `sha256:${hash.digest('hex')}` === digest;
+}
+
+/** `verified` throws after the last byte when the store's copy is not what its name says; then nothing is renamed. */
+async function copyOut({ artifact, path }: MirrorFile, directory: string, { store, reporter }: Toolbox): Promise<void> {
+  const destination = join(directory, path);
+  const temporary = join(dirname(destination), `.${uniqueSuffix()}.tmp`);
+  const task = reporter.task('output', path);
+  let handle: FileHandle | undefined;
+  try {
+    await mkdir(dirname(destination), { recursive: true });
+    handle = await open(temporary, 'wx', 0o644);
+    let done = 0;
+    for await (const chunk of store.verified(artifact.digest, artifact.size)) {
+      await handle.appendFile(chunk);
+      done += chunk.length;
+      task.progress(done, artifact.size);
+    }
+    await handle.sync();
+    await handle.close();
+    handle = undefined;
+    await rename(temporary, destination);
+    task.done();
+  } catch (error) {
+    task.fail();
+    await handle?.close().catch(() => {});
+    await rm(temporary, { force: true });
+    explainDiskFull(error, destination);
+  }
+}
