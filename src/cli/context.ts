@@ -29,6 +29,15 @@ export async function withProgress<T>(
 ): Promise<T> {
   const { createReporter } = await import('./progress.ts');
   const reporter = createReporter({ live: isLive(), quiet: flags.quiet });
+  try {
+    return await withSignal((signal) => work(reporter, signal));
+  } finally {
+    await reporter.finish();
+  }
+}
+
+/** The same without progress. */
+export async function withSignal<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController();
   let asked = false;
   const onSignal = (signal: NodeJS.Signals): void => {
@@ -42,7 +51,7 @@ export async function withProgress<T>(
   };
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
   try {
-    return await work(reporter, controller.signal);
+    return await work(controller.signal);
   } catch (error) {
     // Whatever broke because of the cancellation, the cancellation is the reason.
     if (controller.signal.aborted) throw controller.signal.reason;
@@ -50,7 +59,6 @@ export async function withProgress<T>(
     throw error;
   } finally {
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
-    await reporter.finish();
   }
 }
 

@@ -1,10 +1,11 @@
-/** `kina image ls|inspect|rm`: the images in the store. */
+/** `kina image …`: the images in the store. `ls`, `inspect` and `rm` are here, the others in `image-*.ts`. */
 import { Command } from 'commander';
-import { cacheDirectory } from '../host/files.ts';
 import { type ImageDetails, inspectImage, listImages, removeImage } from '../oci/inspect.ts';
-import { Store } from '../oci/store.ts';
 import { answer, answerJson } from './context.ts';
 import { bytes, table } from './format.ts';
+import { diffCommand, filesCommand, historyCommand } from './image-content.ts';
+import { saveCommand, tagCommand, verifyCommand } from './image-move.ts';
+import { openStore } from './store.ts';
 
 export function imageCommand(): Command {
   const list = new Command('ls')
@@ -52,11 +53,13 @@ export function imageCommand(): Command {
     .description('work with images in the store')
     .addCommand(list)
     .addCommand(inspect)
+    .addCommand(historyCommand())
+    .addCommand(filesCommand())
+    .addCommand(diffCommand())
+    .addCommand(verifyCommand())
+    .addCommand(saveCommand())
+    .addCommand(tagCommand())
     .addCommand(remove);
-}
-
-function openStore(): Promise<Store> {
-  return Store.open(cacheDirectory());
 }
 
 function text({ ref, descriptor, platforms }: ImageDetails): string {

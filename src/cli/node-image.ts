@@ -1,5 +1,4 @@
 /** What `kina build node-image` does: flags to a request, the pipeline, outputs, the answer. */
-import { resolve } from 'node:path';
 import { lockDigest } from '../build/lock.ts';
 import { type BuiltNodeImage, buildNodeImage, imageEpoch } from '../build/node-image.ts';
 import { expandTag } from '../build/plan/plan.ts';
@@ -9,8 +8,8 @@ import { defaultTag } from '../oci/node-image.ts';
 import { writeOutput } from '../oci/output.ts';
 import { answer, answerJson, withProgress } from './context.ts';
 import { bytes, seconds, table } from './format.ts';
-import { compression, imageName, type OutputFlag, output } from './options.ts';
-import { planJson, planText } from './plan.ts';
+import { checkOutputs, compression, imageName, output } from './options.ts';
+import { planJson, planText, storedArtifacts } from './plan.ts';
 import { prepareRequest, toolboxFor } from './request.ts';
 import type { BuildFlags } from './shared.ts';
 
@@ -32,7 +31,7 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
   const result = await withProgress(flags, async (reporter, signal) => {
     const tools = await toolboxFor(flags, reporter, signal);
     const prepared = await prepare(request, tools);
-    if (flags.dryRun) return { prepared, tools };
+    if (flags.dryRun) return { prepared, tools, stored: await storedArtifacts(prepared, tools.store) };
     for (const absent of new Set(prepared.plan.platforms.flatMap((p) => p.absent)))
       reporter.warn(`${absent} is not available upstream and stays out (--strict makes this an error)`);
     for (const a of unverified(prepared))
@@ -49,8 +48,8 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
     return { prepared, tools, built, refs };
   });
 
-  const { prepared, built, refs } = result;
-  if (!built || !refs) return flags.json ? answerJson(planJson(prepared)) : answer(planText(prepared));
+  const { prepared, built, refs, stored } = result;
+  if (stored) return flags.json ? answerJson(planJson(prepared, stored)) : answer(planText(prepared, stored));
   if (flags.json)
     return answerJson(
       resultJson(prepared.plan.recipe, prepared.plan.kubernetes, lockDigest(prepared.lock), refs, built, outputs),
@@ -58,17 +57,6 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
   if (!flags.quiet) process.stderr.write(summary(built, refs, outputs, performance.now() - started));
   // With `dest=-` standard output is the archive, and nothing else may go there.
   if (!outputs.some((o) => o.dest === '-')) answer(refs.map((ref) => `${ref}@${built.index.digest}`).join('\n'));
-}
-
-/** Two outputs in one place would overwrite each other, and standard output has room for one thing. */
-function checkOutputs(outputs: readonly OutputFlag[], json: boolean): void {
-  const places = outputs.map(({ dest }) => (dest === '-' ? dest : resolve(dest)));
-  const twice = outputs.find((_, i) => places.indexOf(places[i]!) < i);
-  if (twice) throw new KinaError('usage', `two outputs have the destination ${twice.dest}`);
-  if (json && places.includes('-'))
-    throw new KinaError('usage', '--json and an archive on standard output exclude each other', {
-      hint: 'Write the archive to a file.',
-    });
 }
 
 function unverified({ plan }: Awaited<ReturnType<typeof prepare>>): string[] {

@@ -1,4 +1,5 @@
 /** Flag values as the rooms want them: parsed, checked, with the flag named in the error. */
+import { resolve } from 'node:path';
 import { KinaError } from '../host/errors.ts';
 import { didYouMean } from '../host/suggest.ts';
 import { type Compression, highestLevel } from '../oci/compress.ts';
@@ -92,4 +93,15 @@ export function output(value: string): OutputFlag {
       hint: 'Use type=oci-archive,dest=-.',
     });
   return { type: type as OutputFlag['type'], dest };
+}
+
+/** Two outputs in one place would overwrite each other, and standard output has room for one thing. */
+export function checkOutputs(outputs: readonly OutputFlag[], json: boolean): void {
+  const places = outputs.map(({ dest }) => (dest === '-' ? dest : resolve(dest)));
+  const twice = outputs.find((_, i) => places.indexOf(places[i]!) < i);
+  if (twice) throw new KinaError('usage', `two outputs have the destination ${twice.dest}`);
+  if (json && places.includes('-'))
+    throw new KinaError('usage', '--json and an archive on standard output exclude each other', {
+      hint: 'Write the archive to a file.',
+    });
 }

@@ -1,7 +1,8 @@
 /** Looking at the images in the store: plain data for lists, details and `--json`. */
 import { KinaError } from '../host/errors.ts';
 import { type PlatformImage, readContents } from './contents.ts';
-import type { Annotations, Descriptor, DescriptorPlatform, Digest, ImageConfig } from './descriptor.ts';
+import type { Annotations, Descriptor, Digest, ImageConfig } from './descriptor.ts';
+import { findImage, nameOf } from './select.ts';
 import type { Store } from './store.ts';
 
 /** One line of a list. */
@@ -54,7 +55,7 @@ export async function listImages(store: Store): Promise<ImageSummary[]> {
       summaries.push({
         ref,
         digest: descriptor.digest,
-        platforms: platforms.map(({ descriptor: d, config }) => platformName(d.platform ?? config)),
+        platforms: platforms.map(nameOf),
         size: [...blobs.values()].reduce((sum, size) => sum + size, 0),
         created: created.at(-1),
         damage: undefined,
@@ -70,21 +71,22 @@ export async function listImages(store: Store): Promise<ImageSummary[]> {
 
 /** Everything about one image. Throws `not-found` for an unknown name. */
 export async function inspectImage(store: Store, ref: string): Promise<ImageDetails> {
-  const descriptor = await store.resolve(ref);
-  if (!descriptor) throw await unknownImage(store, ref);
+  const descriptor = await findImage(store, ref);
   const { index, platforms } = await readContents(store, descriptor);
   return { ref, descriptor, annotations: index?.annotations ?? {}, platforms: platforms.map(details) };
 }
 
 /** Takes a name away; blobs stay until `prune`. Throws `not-found` for an unknown name. */
 export async function removeImage(store: Store, ref: string): Promise<void> {
-  if (!(await store.untag(ref))) throw await unknownImage(store, ref);
+  await findImage(store, ref);
+  await store.untag(ref);
 }
 
-function details({ descriptor, manifest, config }: PlatformImage): PlatformDetails {
+function details(image: PlatformImage): PlatformDetails {
+  const { descriptor, manifest, config } = image;
   const createdBy = layerHistory(config);
   return {
-    platform: platformName(descriptor.platform ?? config),
+    platform: nameOf(image),
     manifest: descriptor,
     config: manifest.config,
     created: config.created,
@@ -106,16 +108,4 @@ function details({ descriptor, manifest, config }: PlatformImage): PlatformDetai
 /** History without the entries that made no layer (OCI image configuration, `history`). */
 function layerHistory(config: ImageConfig): (string | undefined)[] {
   return (config.history ?? []).filter((entry) => !entry.empty_layer).map((entry) => entry.created_by);
-}
-
-function platformName({ os, architecture, variant }: DescriptorPlatform): string {
-  return [os, architecture, ...(variant ? [variant] : [])].join('/');
-}
-
-async function unknownImage(store: Store, ref: string): Promise<KinaError> {
-  const known = (await store.images()).map((image) => image.ref);
-  return new KinaError('not-found', `there is no image ${ref} in the store ${store.root}`, {
-    hint: known.length ? 'Name one of these.' : 'Build one with `kina build node-image`.',
-    details: known,
-  });
 }
