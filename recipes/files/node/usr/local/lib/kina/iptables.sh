@@ -3,11 +3,12 @@
 # command with EINVAL (exit status 4), newer ones may have dropped the legacy tables. Backends must not be mixed, so the
 # choice is made once, before kubelet and CNI plugins write rules; images that bring their own iptables follow those rules.
 
-# $1: nft or legacy. -t nat makes the kernel show that it can really hold the table that Services need.
-backend_works() { timeout 5 "iptables-$1" -t nat -S >/dev/null 2>&1; }
+# $1: nft or legacy. -t nat makes the kernel show that it can really hold the table that Services need. A refusal comes
+# at once; the time is for machines so slow (emulated, overloaded) that loading the module alone takes many seconds.
+backend_works() { timeout 60 "iptables-$1" -t nat -S >/dev/null 2>&1; }
 
 # $1: nft or legacy. Number of rules there.
-count_rules() { timeout 5 "iptables-$1-save" 2>/dev/null | grep -c '^-A'; }
+count_rules() { timeout 60 "iptables-$1-save" 2>/dev/null | grep -c '^-A'; }
 
 use_backend() {
 	for tool in iptables ip6tables; do
