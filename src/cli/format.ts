@@ -16,6 +16,13 @@ export function seconds(ms: number, digits = 1): string {
   return `${Math.floor(whole / 60)} min ${whole % 60} s`;
 }
 
+/** How long ago: `3 min`, `5 h`, `12 d`. */
+export function age(isoTime: string, now = Date.now()): string {
+  const minutes = Math.max(0, Math.round((now - Date.parse(isoTime)) / 60_000));
+  if (minutes < 60) return `${minutes} min`;
+  return minutes < 48 * 60 ? `${Math.round(minutes / 60)} h` : `${Math.round(minutes / 1440)} d`;
+}
+
 /** Columns padded to their widest cell; `right` names the columns that hold numbers. */
 export function table(rows: readonly (readonly string[])[], right: readonly number[] = []): string {
   const widths: number[] = [];

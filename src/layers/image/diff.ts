@@ -15,7 +15,7 @@ import { nameOf } from '../../oci/select.ts';
 import type { Store } from '../../oci/store.ts';
 import type { Entry } from '../../tree/entry.ts';
 import { comparePaths } from '../../tree/tree.ts';
-import { type ImagePackages, isPackageText, packagesOf } from './packages.ts';
+import { type ImagePackages, isPackageText, packageAbout, packagesOf } from './packages.ts';
 import { type ReadImage, type ReadOptions, readImage } from './read.ts';
 
 /** `a` is undefined for what only the second image has, `b` for what only the first one has. */
@@ -168,7 +168,8 @@ function ownerOf(path: string, ...packages: (ImagePackages | undefined)[]): stri
     const [owner] = one?.owners(path) ?? [];
     if (owner !== undefined) return owner;
   }
-  return undefined;
+  const about = packageAbout(path);
+  return packages.some((one) => about !== undefined && one?.packages.has(about)) ? about : undefined;
 }
 
 function versions(packages: ImagePackages | undefined): Map<string, string> {

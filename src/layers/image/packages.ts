@@ -61,6 +61,11 @@ export function packagesOf({ tree, texts }: Pick<ReadImage, 'tree' | 'texts'>): 
   return { packages, owners: (path) => owners.get(path) ?? [] };
 }
 
+/** The package that a path of dpkg's database or a documentation folder is about; no list names those. */
+export function packageAbout(path: string): string | undefined {
+  return /^(?:var\/lib\/dpkg\/info|usr\/share\/doc)\/([a-z0-9][a-z0-9+-]*(?:\.\d[a-z0-9+-]*)*)/.exec(path)?.[1];
+}
+
 /**
  * Short names of licences. The machine-readable form names them (`License: GPL-2+`, Debian's copyright-format 1.0);
  * older files point to `/usr/share/common-licenses/GPL-2`. Anything else is prose, and no guess is made.
