@@ -11,6 +11,7 @@ import { type ArchiveSpec, archivePath, snapshotUrl } from './archive.ts';
 import { decompressIndex } from './decompress.ts';
 import { PackageIndex } from './packages.ts';
 import { type Release, verifyRelease } from './release.ts';
+import { refuseReplay } from './replay.ts';
 import { type ClosureRequest, resolveClosure, type SelectedPackage, type SuiteIndex } from './resolve.ts';
 
 /** Where resolutions are kept between runs; keys are digests. Losing an entry costs time, nothing else. */
@@ -35,12 +36,14 @@ export interface OpenArchive {
   readonly release: Release;
 }
 
-/** Reads and verifies the signed index of every suite. */
+/** Reads and verifies the signed index of every suite; with a cache, also that it is not older than one seen before. */
 export async function openArchives(specs: readonly ArchiveSpec[], context: ArchiveContext): Promise<OpenArchive[]> {
   return await Promise.all(
     specs.map(async (spec) => {
       const document = await context.fetchBytes(archivePath(spec.archive, `dists/${spec.suite}/InRelease`));
-      return { spec, release: await verifyRelease(document, spec, context.now, context.cache) };
+      const release = await verifyRelease(document, spec, context.now, context.cache);
+      if (context.cache) await refuseReplay(spec, release, context.cache);
+      return { spec, release };
     }),
   );
 }
