@@ -51,6 +51,7 @@ const wellKnown: Readonly<Record<string, number>> = {
   sshd: 983,
   _ssh: 982,
   tss: 981,
+  tcpdump: 980,
 };
 const firstFree = 979;
 
@@ -61,6 +62,8 @@ const scripted: Readonly<Record<string, readonly UserWish[]>> = {
   chrony: [{ name: '_chrony', gecos: 'Chrony daemon', home: '/var/lib/chrony' }],
   'openssh-server': [{ name: 'sshd', group: 'nogroup', home: '/run/sshd' }],
   apt: [{ name: '_apt', uid: 42, group: 'nogroup', home: '/nonexistent' }],
+  // The program becomes this user once it has opened the interface.
+  tcpdump: [{ name: 'tcpdump', home: '/nonexistent' }],
   'dbus-system-bus-common': [{ name: 'messagebus', home: '/nonexistent' }],
 };
 

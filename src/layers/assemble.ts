@@ -30,6 +30,9 @@ export interface AssembledLayer {
   readonly entries: readonly Entry[];
 }
 
+/** Derived state that a base image has already and that is made again, because a recipe may add to what it is made from. */
+const remade: ReadonlySet<string> = new Set(['etc/ssl/certs/ca-certificates.crt']);
+
 type SharedContext = Omit<TreeContext, 'owner' | 'recipeFolder'>;
 
 /** The layers in recipe order, each sorted and complete. Throws `conflict`, `platform` and what step kinds throw. */
@@ -47,12 +50,16 @@ export async function assemble(
     layer.steps.map((step) => ({ layer: layer.name, step, kind: stepKinds.get(step.kind) as AnyKind })),
   );
 
+  // Steps that bring a whole image, with its accounts, linker cache and package database.
+  const grounds = new Set(all.filter(({ step }) => step.kind === 'from').map(({ step }) => step.id));
+
   const mergeStep = (layer: string, step: AssembledStep, tree: Tree, derived: boolean): void => {
     for (const entry of tree.sorted()) {
       const path = merged.realPath(entry.path);
       const existing = merged.get(path);
       // What a person's step or a file in the recipe put there is wanted; derived state fills in the rest.
-      if (derived && existing && existing.type !== 'directory' && !existing.owner.startsWith('deb:')) continue;
+      const wanted = existing && existing.type !== 'directory' && !existing.owner.startsWith('deb:');
+      if (derived && wanted && !(grounds.has(existing.owner) && remade.has(path))) continue;
       const replace = step.replace || derived;
       if (replace && existing?.type === 'file') promoteHardlink(merged, existing.path);
       merged.add(entry, { replace });
@@ -82,6 +89,7 @@ export async function assemble(
       if (result.accounts) accounts.push(result.accounts);
       if (prune.length === 0) prune.push(...(result.prune ?? []));
     }
+    checkAccounts(merged, grounds, accounts);
     for (const { layer, step, kind } of all) {
       if (!kind.derived) continue;
       const context: DerivedContext = { ...contextOf(step), merged, packages, accounts, prune };
@@ -97,6 +105,16 @@ export async function assemble(
     task.fail();
     throw error;
   }
+}
+
+/** A base image's passwd stays as it is, so accounts that a recipe asks for in addition would silently be missing. */
+function checkAccounts(merged: Tree, grounds: ReadonlySet<string>, accounts: readonly AccountWishes[]): void {
+  const names = accounts.flatMap((a) => [...a.users, ...a.groups]).map((a) => a.name);
+  const owner = merged.get('etc/passwd')?.owner;
+  if (names.length > 0 && owner !== undefined && grounds.has(owner))
+    throw new KinaError('recipe', `the accounts ${names.join(', ')} cannot be added to the base image of ${owner}`, {
+      hint: 'Make them in the base image: its /etc/passwd is kept.',
+    });
 }
 
 /** The first remaining link of a file that is about to be replaced takes over its bytes. */

@@ -2,7 +2,8 @@
  * Reads a recipe and everything it extends. A name finds a shipped recipe; a path (with `/` or ending in .yaml) a file.
  *
  * Merging: variables and image settings of the extending recipe win key by key; a layer that exists gets the new steps
- * appended; new layers follow after the existing ones, because what people add changes most often.
+ * appended, or with `reset` has them alone; new layers follow after the existing ones, because what people add changes
+ * most often.
  */
 import { readdir, readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
@@ -39,9 +40,13 @@ export async function loadRecipe(nameOrPath: string): Promise<Recipe> {
   return merge(await loadChain(nameOrPath, process.cwd(), []));
 }
 
+interface LoadedLayer extends RecipeLayer {
+  readonly reset: boolean;
+}
 interface Loaded {
+  readonly path: string;
   readonly file: RecipeFile;
-  readonly layers: RecipeLayer[];
+  readonly layers: LoadedLayer[];
 }
 
 async function loadChain(nameOrPath: string, from: string, above: readonly string[]): Promise<Loaded[]> {
@@ -79,13 +84,13 @@ async function loadFile(path: string, asked: string): Promise<Loaded> {
   const raw: unknown = document.toJS();
   const parsed = recipeSchema.safeParse(raw);
   const problems: Problem[] = parsed.success ? [] : problemsOf(parsed.error, recipeSchema);
-  const layers: RecipeLayer[] = [];
+  const layers: LoadedLayer[] = [];
   for (const [l, layer] of layersOf(raw).entries()) {
     const steps = layer.steps.map((step, s) => checkStep(step, ['layers', l, 'steps', s], source, problems));
-    layers.push({ name: layer.name, steps: steps.filter((s) => s !== undefined) });
+    layers.push({ name: layer.name, reset: layer.reset ?? false, steps: steps.filter((s) => s !== undefined) });
   }
   if (problems.length > 0 || !parsed.success) throw invalid(path, source.formatAll(problems));
-  return { file: parsed.data, layers };
+  return { path, file: parsed.data, layers };
 }
 
 async function noRecipe(asked: string, path: string): Promise<never> {
@@ -105,9 +110,15 @@ function invalid(path: string, details: string[]): KinaError {
 }
 
 /** The layers as far as they have the right shape; what has not is reported by the schema. */
-function layersOf(raw: unknown): { name: string; steps: Record<string, unknown>[] }[] {
+function layersOf(raw: unknown): { name: string; reset?: boolean | undefined; steps: Record<string, unknown>[] }[] {
   const shape = z.object({
-    layers: z.array(z.object({ name: z.string(), steps: z.array(z.record(z.string(), z.unknown())) })),
+    layers: z.array(
+      z.object({
+        name: z.string(),
+        reset: z.boolean().optional(),
+        steps: z.array(z.record(z.string(), z.unknown())),
+      }),
+    ),
   });
   return shape.safeParse(raw).data?.layers ?? [];
 }
@@ -178,7 +189,7 @@ function merge(chain: readonly Loaded[]): Recipe {
   let image: Recipe['image'] = {};
   let variables: Recipe['variables'] = {};
   let description = '';
-  for (const { file, layers: own } of chain) {
+  for (const { path, file, layers: own } of chain) {
     const env = { ...image.env, ...file.image?.env };
     const labels = { ...image.labels, ...file.image?.labels };
     image = { ...image, ...file.image, env, labels };
@@ -186,11 +197,21 @@ function merge(chain: readonly Loaded[]): Recipe {
     description = file.description ?? description;
     for (const layer of own) {
       const existing = layers.find((l) => l.name === layer.name);
+      if (layer.reset && !existing) throw nothingToReset(path, layer.name, layers);
+      if (layer.reset) existing?.steps.splice(0);
       if (existing) existing.steps.push(...layer.steps);
       else layers.push({ name: layer.name, steps: [...layer.steps] });
     }
   }
   return { name: chain.at(-1)!.file.name, description, variables, image, layers };
+}
+
+/** A reset that drops nothing is a mistyped name: the steps it was to drop would still be there. */
+function nothingToReset(path: string, name: string, layers: readonly { name: string }[]): KinaError {
+  const known = layers.map((l) => l.name);
+  return new KinaError('recipe', `${path}: reset: no recipe below has a layer ${name}${didYouMean(name, known)}`, {
+    hint: known.length > 0 ? `Layers below: ${known.join(', ')}.` : 'Leave `reset` out: the recipe extends nothing.',
+  });
 }
 
 /** `variables: { suite: { default: bookworm } }` changes the default and keeps what the parent says otherwise. */

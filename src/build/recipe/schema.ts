@@ -11,14 +11,14 @@ const variableName = z.string().regex(/^[A-Za-z][A-Za-z0-9_]*$/, 'expected a var
 const layerName = z.string().regex(/^[a-z][a-z0-9-]{0,40}$/, 'expected a layer name: lower case, digits and "-"');
 
 export const variableSchema = z.strictObject({
-  default: z.string().optional(),
+  default: z.string().optional().describe('without one, --set must give a value'),
   description: z.string().optional(),
-  /** The only values allowed. */
-  values: z.array(z.string()).optional(),
+  values: z.array(z.string()).optional().describe('the only values allowed'),
 });
 
-/** Component name to semver range, variable name to `a|b`, or `platform` to `linux/arm64`; all must hold. */
-export const whenSchema = z.record(z.string(), z.string());
+export const whenSchema = z
+  .record(z.string(), z.string())
+  .describe('component to semver range, variable to `a|b`, or platform to linux/arm64; all must hold');
 
 /** The keys beside the kind's own. */
 export const stepCommonShape = {
@@ -26,16 +26,17 @@ export const stepCommonShape = {
   component: z
     .string()
     .regex(/^[a-z][a-z0-9-]*$/, 'expected a component name: lower case, digits and "-"')
-    .optional(),
-  optional: z.boolean().optional(),
-  unverified: z.boolean().optional(),
-  replace: z.boolean().optional(),
+    .optional()
+    .describe('name in plan, labels and messages; its version is the variable of that name'),
+  optional: z.boolean().optional().describe('may be absent upstream'),
+  unverified: z.boolean().optional().describe('accept a download without a published checksum'),
+  replace: z.boolean().optional().describe("may take the place of other steps' files"),
 } as const;
 
 export const recipeSchema = z.strictObject({
   name: layerName,
   description: z.string().optional(),
-  extends: z.string().optional(),
+  extends: z.string().optional().describe('a shipped recipe, or ./path.yaml'),
   variables: z.record(variableName, variableSchema).optional(),
   image: z
     .strictObject({
@@ -44,11 +45,18 @@ export const recipeSchema = z.strictObject({
       stopSignal: z.string().optional(),
       workingDir: z.string().optional(),
       labels: z.record(z.string(), z.string()).optional(),
-      /** `localhost/kina/node:${kubernetes}` and the like. */
-      tag: z.string().optional(),
+      tag: z.string().optional().describe('name of the image, such as localhost/kina/node:${kubernetes}'),
     })
     .optional(),
-  layers: z.array(z.strictObject({ name: layerName, steps: z.array(z.record(z.string(), z.unknown())) })).optional(),
+  layers: z
+    .array(
+      z.strictObject({
+        name: layerName,
+        reset: z.boolean().optional().describe('drop what the extended recipes say about this layer'),
+        steps: z.array(z.record(z.string(), z.unknown())),
+      }),
+    )
+    .optional(),
 });
 
 export type RecipeFile = z.infer<typeof recipeSchema>;

@@ -2,7 +2,7 @@
  * `debian`: packages and what they depend on, from one or more suites, unpacked without dpkg.
  *
  * A later `debian` step of the same image builds on the earlier ones: their packages count as installed in exactly the
- * versions chosen, its archives are added to theirs, and what they exclude stays excluded.
+ * versions chosen, its archives are added to theirs, and what they exclude stays excluded unless it is named now.
  */
 import { resolve as resolvePath } from 'node:path';
 import { z } from 'zod';
@@ -76,7 +76,9 @@ export const debianKind: PlainKind<DebianStep> = {
   async resolve(step, context) {
     const { archives, dates } = await openStepArchives(step, context);
     const { debian } = context;
-    const exclude = [...new Set([...debian.exclude, ...(step.exclude ?? [])])].sort();
+    const named = new Set(step.packages.map((p) => p.replace(/[=/].*/, '')));
+    const before = debian.exclude.filter((name) => !named.has(name));
+    const exclude = [...new Set([...before, ...(step.exclude ?? [])])].sort();
     const planned = await planPackages(
       archives,
       {

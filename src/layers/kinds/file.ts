@@ -23,7 +23,7 @@ const schema = z
     /** Expand `${variables}` in the source file. */
     template: z.boolean().optional(),
     /** Filled by the pipeline: the variables a template may use. */
-    variables: z.record(z.string(), z.string()).optional(),
+    variables: z.record(z.string(), z.string()).optional().meta({ internal: true }),
     url: z.string().optional(),
     checksum: checksumSchema.optional(),
   })

@@ -113,6 +113,26 @@ describe('extends', () => {
     expect(recipe.image.env).toEqual({ A: '1', B: '2' });
   });
 
+  test("reset drops the parent's steps of a layer and keeps its place", async () => {
+    await write(
+      'ground.yaml',
+      'name: ground\nlayers:\n  - { name: base, steps: [{ directories: { paths: { a: "0755" } } }] }\n  - { name: config, steps: [] }\n',
+    );
+    const reset = (layer: string): Promise<string> =>
+      write(
+        'reset.yaml',
+        `name: reset\nextends: ./ground.yaml\nlayers:\n  - { name: ${layer}, reset: true, steps: [{ symlinks: { links: { b: a } } }] }\n`,
+      );
+    expect((await loadRecipe(await reset('base'))).layers.map((l) => [l.name, l.steps.map((s) => s.kind)])).toEqual([
+      ['base', ['symlinks']],
+      ['config', []],
+    ]);
+    // Silently adding a layer would leave the steps that were to go.
+    await expect(loadRecipe(await reset('bsae'))).rejects.toThrow(
+      'no recipe below has a layer bsae; did you mean "base"?',
+    );
+  });
+
   test('a circle is named, not followed', async () => {
     await write('one.yaml', 'name: one\nextends: ./two.yaml\n');
     const two = await write('two.yaml', 'name: two\nextends: ./one.yaml\n');
