@@ -26,6 +26,7 @@ export function buildCommand(): Command {
     .option('--locked', 'build from kina.lock; fail when it and the recipe disagree', false)
     .option('--no-cache', 'write every layer again')
     .option('--dry-run', 'print the plan and stop', false)
+    .option('--report <file>', 'also write a page about the build: timeline, sizes, versions, licences')
     .option('--json', 'answer as JSON', false)
     .addHelpText(
       'after',

@@ -18,6 +18,11 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
   const outputs = flags.output.map(output);
   checkOutputs(outputs, flags.json);
   const names = [...flags.tag, ...(flags.image ? [flags.image] : [])].map(imageName);
+  if (flags.report !== undefined && flags.dryRun)
+    throw new KinaError(
+      'usage',
+      '--report and --dry-run exclude each other: a report is about an image that was built',
+    );
   const chosen = compression(flags.compression);
   const epoch = imageEpoch();
   const lockFile = flags.lock ?? (flags.locked ? 'kina.lock' : undefined);
@@ -28,7 +33,9 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
     });
   const started = performance.now();
 
-  const result = await withProgress(flags, async (reporter, signal) => {
+  const result = await withProgress(flags, async (shown, signal) => {
+    const recording = flags.report === undefined ? undefined : (await import('../ops/report/record.ts')).record(shown);
+    const reporter = recording?.reporter ?? shown;
     const tools = await toolboxFor(flags, reporter, signal);
     const prepared = await prepare(request, tools);
     if (flags.dryRun) return { prepared, tools, stored: await storedArtifacts(prepared, tools.store) };
@@ -45,6 +52,10 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
     for (const ref of refs) await tools.store.tag(ref, built.index);
     for (const { type, dest } of outputs)
       await writeOutput({ store: tools.store, index: built.index, refs, dest, type, reporter, mtime: epoch, signal });
+    if (flags.report !== undefined && recording) {
+      const { writeReport } = await import('../ops/report/write.ts');
+      await writeReport(flags.report, tools.store, built.index, refs[0]!, recording.tasks());
+    }
     return { prepared, tools, built, refs };
   });
 

@@ -21,6 +21,7 @@ export interface SourceFlags extends MirrorFlags {
 
 export interface BuildFlags extends SourceFlags, GlobalFlags {
   output: string[];
+  report?: string;
   tag: string[];
   image?: string;
   compression?: string;
