@@ -124,7 +124,7 @@ function sumsText(holdings: readonly Holding[]): string {
   return [
     table([['KIND', 'ENTRIES', 'SIZE', 'OLDEST USE', 'LATEST', 'FOR'], ...rows], [1, 2]),
     '',
-    `${bytes(sizeOf(holdings))} in all; ${bytes(free)} that no image needs: \`kina cache prune\` frees what was not used in the last hour`,
+    `${bytes(sizeOf(holdings))} in all; ${bytes(free)} that no image needs: \`kina cache prune\` frees what of it was not used in the last hour`,
   ].join('\n');
 }
 
