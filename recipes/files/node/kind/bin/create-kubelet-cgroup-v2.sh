@@ -1,7 +1,9 @@
 #!/bin/sh
 # Makes /kubelet and /kubelet.slice with every controller, on cgroup v2. kubelet refuses to start when its root or one
 # of the controllers is missing. Runs before kubelet does: by then systemd has moved every process out of the root
-# group, without which the kernel accepts no controller there ("no internal processes").
+# group, without which the kernel accepts no controller there ("no internal processes", cgroup-v2.rst). Only the root of
+# the whole hierarchy, which has no cgroup.type, is free of that rule and always holds the kernel's threads: that is
+# what a virtual machine without a cgroup namespace sees.
 
 root=${KINA_ROOT:-}/sys/fs/cgroup
 
@@ -19,7 +21,7 @@ delegate() {
 }
 
 [ -f "$root/cgroup.controllers" ] || fail 'this node has no cgroup v2'
-[ -z "$(cat "$root/cgroup.procs")" ] || fail 'the root cgroup still has processes'
+[ ! -e "$root/cgroup.type" ] || [ -z "$(cat "$root/cgroup.procs")" ] || fail 'the root cgroup still has processes'
 
 delegate "$root"
 for group in kubelet kubelet.slice; do
