@@ -5,10 +5,10 @@
 import { createHash } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
 import * as openpgp from 'openpgp';
-import { type Headers, pack } from 'tar-stream';
+import { type Header, pack } from 'tar-stream';
 import { startServer, type TestServer } from './server.ts';
 
-export type Member = Headers & { readonly data?: string };
+export type Member = Partial<Header> & { readonly name: string; readonly data?: string };
 
 export interface IndexOptions {
   readonly date: Date;
@@ -54,7 +54,7 @@ export async function tarOf(members: readonly Member[]): Promise<Buffer> {
 
 /** The members of a .deb (deb(5)) in the form of ar(5). */
 function arOf(members: Readonly<Record<string, Buffer>>): Buffer {
-  const parts = [Buffer.from('!<arch>\n')];
+  const parts: Buffer[] = [Buffer.from('!<arch>\n')];
   for (const [name, data] of Object.entries(members)) {
     const head = `${name.padEnd(16)}${'0'.padEnd(12)}${'0'.padEnd(6)}${'0'.padEnd(6)}${'100644'.padEnd(8)}`;
     parts.push(Buffer.from(`${head}${String(data.length).padEnd(10)}\`\n`), data);
