@@ -1,8 +1,8 @@
 /**
  * Replayed indexes. A signature says who made an index, not that it is the newest: whoever sits between kina and a
  * mirror can hand out last year's, signed and all, and with it packages whose holes are known. `Valid-Until` helps
- * where there is one (the archives of stable releases have none). So the store remembers the newest date that it has seen of every
- * suite, and an older index is refused.
+ * where there is one (the archives of stable releases have none). So the store remembers the newest date that it has
+ * seen of every suite, and an older index is refused.
  *
  * Mirrors are updated several times a day and not at once, so that two of them may be hours apart; that much is let
  * pass. Somebody who declared the mirror frozen (`checkValidUntil: false`) wants an old index, and gets it.

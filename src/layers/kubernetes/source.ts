@@ -1,7 +1,7 @@
 /**
  * Where Kubernetes comes from: a release or a CI build (per-file downloads with a digest file beside each), a server
- * tarball (URL or file), or a folder of binaries. A source pins artifacts; which member of which artifact a step needs is decided by
- * `members.ts`, so that a locked build no longer needs the source.
+ * tarball (URL or file), or a folder of binaries. A source pins artifacts; which member of which artifact a step needs
+ * is decided by `members.ts`, so that a locked build no longer needs the source.
  *
  * Layout of releases: `https://dl.k8s.io/VERSION/bin/linux/ARCH/NAME{,.sha256}`, images as `NAME.tar`
  * (docker save format); server tarball: `kubernetes/server/bin/NAME{,.tar,.docker_tag}`, `kubernetes/version`. CI builds
