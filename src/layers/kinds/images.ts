@@ -16,6 +16,7 @@ import { memberContents } from '../kubernetes/members.ts';
 import { importLocal } from '../kubernetes/source.ts';
 import { localPath } from '../local.ts';
 import { noPins, type Pins, type PlainKind, type TreeContext } from '../step.ts';
+import { compressorName, compressPreloads } from './compress-preload.ts';
 import { nonEmptyPath } from './schema.ts';
 
 const schema = z
@@ -31,7 +32,10 @@ const schema = z
       .optional(),
     /** Image archives or OCI layouts beside the recipe; every image in them for the platform, under its own name. */
     archives: z.array(z.string()).min(1).optional(),
+    /** Of uncompressed layers, as release and archives have them; a registry's are compressed. */
+    compression: z.enum(['none', 'zstd']).optional(),
   })
+  .refine((s) => s.images === undefined || s.compression === undefined, 'images of a registry are compressed already')
   .refine(
     (s) => [s.release, s.images, s.archives].filter((v) => v !== undefined).length === 1,
     'give exactly one of release, images, archives',
@@ -44,10 +48,12 @@ export const imagesKind: PlainKind<z.infer<typeof schema>> = {
   summary: 'container images to preload: of the release, of a registry, or from local archives',
 
   async resolve(step, context, common) {
+    const inputs: Record<string, string> = step.compression === 'zstd' ? { compressor: compressorName } : {};
     if (step.release) {
       if (!context.kubernetes) throw new KinaError('usage', 'images: release needs a Kubernetes source');
       return {
         ...noPins,
+        inputs,
         artifacts: await context.kubernetes.pin(
           step.release.map((n) => `${n}.tar`),
           context.platform.architecture,
@@ -57,6 +63,7 @@ export const imagesKind: PlainKind<z.infer<typeof schema>> = {
     if (step.archives)
       return {
         ...noPins,
+        inputs,
         artifacts: await Promise.all(
           step.archives.map((a) => importLocal(localPath(context.recipeFolder, a), a, undefined, context.store)),
         ),
@@ -93,7 +100,9 @@ export const imagesKind: PlainKind<z.infer<typeof schema>> = {
         ? await archiveImages(pins, context)
         : await registryImages(pins, context);
     if (images.length > 0) {
-      const { size, segments, key } = await imageArchive(context.store, images);
+      const carried =
+        step.compression === 'zstd' ? await compressPreloads(images, pins.inputs.compressor, context) : images;
+      const { size, segments, key } = await imageArchive(context.store, carried);
       tree.add({
         type: 'file',
         path: step.path,

@@ -1,0 +1,76 @@
+/** Preloaded images with zstd layers: the same images by id, smaller, and never from another compressor than the lock's. */
+import { createHash } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { zstdDecompressSync } from 'node:zlib';
+import { extract } from 'tar-stream';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { formatLock } from '../../../src/build/lock.ts';
+import { openWorkshop, type Workshop } from '../../support/build.ts';
+import { startUpstream, type Upstream } from '../../support/upstream.ts';
+
+let upstream: Upstream;
+let workshop: Workshop;
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'kina-preload-'));
+  upstream = await startUpstream();
+  workshop = await openWorkshop({ mirrors: [upstream.url] });
+});
+afterAll(async () => {
+  await workshop?.close();
+  await upstream?.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+interface Described {
+  readonly digest: string;
+  readonly mediaType: string;
+}
+
+/** The OCI archive inside the node image, by blob name. */
+async function archive(compression: string): Promise<{ blobs: Map<string, Buffer>; manifests: Described[] }> {
+  const built = await workshop.build({ recipe: await recipe(compression), source: 'v1.34.2' });
+  const file = (await workshop.files(built, 'linux/amd64')).get('kind/images/kubernetes.tar')!;
+  const blobs = new Map<string, Buffer>();
+  for await (const entry of Readable.from([file.data]).pipe(extract())) {
+    const parts: Buffer[] = [];
+    for await (const part of entry) parts.push(part as Buffer);
+    blobs.set(entry.header.name.replace('blobs/sha256/', 'sha256:'), Buffer.concat(parts));
+  }
+  return { blobs, manifests: JSON.parse(blobs.get('index.json')!.toString()).manifests };
+}
+
+async function recipe(compression: string): Promise<string> {
+  const path = join(folder, `${compression}.yaml`);
+  await writeFile(
+    path,
+    `name: preload\nlayers:\n  - name: kubernetes\n    steps:\n      - kubernetes: { binaries: [kubelet], into: usr/bin }\n      - images: { release: [kube-proxy], path: kind/images/kubernetes.tar, compression: ${compression} }\n`,
+  );
+  return path;
+}
+
+test('the image id stays, layers are zstd of exactly what they were', async () => {
+  const plain = await archive('none');
+  const zstd = await archive('zstd');
+  const read = ({ blobs, manifests }: typeof plain) =>
+    JSON.parse(blobs.get(manifests[0]!.digest)!.toString()) as { config: Described; layers: Described[] };
+  expect(read(zstd).config.digest).toBe(read(plain).config.digest);
+  for (const [i, layer] of read(zstd).layers.entries()) {
+    expect(layer.mediaType).toBe('application/vnd.oci.image.layer.v1.tar+zstd');
+    const bytes = zstdDecompressSync(zstd.blobs.get(layer.digest)!);
+    expect(`sha256:${createHash('sha256').update(bytes).digest('hex')}`).toBe(read(plain).layers[i]!.digest);
+  }
+});
+
+test('a lock made with another zstd is refused, not built into another digest', async () => {
+  const path = await recipe('zstd');
+  const { prepared } = await workshop.build({ recipe: path, source: 'v1.34.2' });
+  const lock = join(folder, 'kina.lock');
+  const text = formatLock(prepared.lock);
+  expect(text).toContain(`compressor: "zstd ${process.versions.zstd}"`);
+  await writeFile(lock, text.replace(/compressor: .*/, 'compressor: "zstd 1.4.0"'));
+  await expect(workshop.build({ recipe: path, lock })).rejects.toThrow('locked with zstd 1.4.0');
+});
