@@ -80,10 +80,9 @@ function namedCommand(kina: Command, argv: readonly string[]): Command {
 }
 
 export async function main(argv: string[]): Promise<void> {
-  // A reader that stops early (`kina … | head`) is no failure.
+  // A reader that has seen enough of an answer (`kina … | head`) is no failure; whoever writes an archive looks itself.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0);
-    throw error;
+    if (error.code !== 'EPIPE') throw error;
   });
   const flags = { verbose: argv.includes('--verbose'), json: argv.includes('--json') };
   const kina = program();

@@ -5,7 +5,7 @@ import { expandTag } from '../build/plan/plan.ts';
 import { prepare } from '../build/prepare.ts';
 import { KinaError } from '../host/errors.ts';
 import { defaultTag } from '../oci/node-image.ts';
-import { writeOutput } from '../oci/output.ts';
+import { checkDestination, writeOutput } from '../oci/output.ts';
 import { answer, answerJson, withProgress } from './context.ts';
 import { bytes, seconds, table } from './format.ts';
 import { checkOutputs, compression, imageName, output } from './options.ts';
@@ -31,6 +31,7 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
     throw new KinaError('usage', 'a docker-archive holds one platform', {
       hint: 'Use type=oci-archive, or build one platform at a time.',
     });
+  for (const { type, dest } of outputs) await checkDestination(type, dest);
   const started = performance.now();
 
   const result = await withProgress(flags, async (shown, signal) => {

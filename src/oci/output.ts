@@ -3,9 +3,9 @@
  * what it held before: archives and new layouts are written beside it and renamed, and a layout that exists gets its
  * blobs first and then, in one rename, the index that mentions them. Every blob is hashed as it leaves.
  */
-import { createWriteStream } from 'node:fs';
-import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { constants, createWriteStream } from 'node:fs';
+import { access, mkdir, open, readdir, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { isErrno, KinaError } from '../host/errors.ts';
@@ -56,19 +56,53 @@ export async function writeOutput(request: OutputRequest): Promise<void> {
   task.done();
 }
 
-async function writeArchive(bytes: AsyncIterable<Uint8Array>, dest: string, total: number, task: Task): Promise<void> {
-  const counted = Readable.from(count(bytes, total, task), { objectMode: false });
-  if (dest === '-') {
-    await pipeline(counted, process.stdout, { end: false });
-    return;
-  }
+/**
+ * What can be known before the work: whether this destination can hold this type. Throws `usage`. Nothing is created.
+ */
+export async function checkDestination(type: OutputType, dest: string): Promise<void> {
+  if (dest === '-') return;
   const path = resolve(dest);
+  try {
+    if (type !== 'oci') await refuseOtherThanFile(path, dest);
+    // A layout's folder is made with its parents, an archive's is not.
+    let folder = type === 'oci' ? path : dirname(path);
+    while (type === 'oci' && !(await exists(folder))) folder = dirname(folder);
+    if (!(await stat(folder)).isDirectory()) throw folder === path ? notLayout(dest) : noFolder(dest, folder);
+    if (type === 'oci') await existingLayout(path, dest);
+    await access(folder, constants.W_OK);
+  } catch (error) {
+    explainDestination(error, dest);
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    (error) => {
+      if (isErrno(error, 'ENOENT', 'ENOTDIR')) return false;
+      throw error;
+    },
+  );
+}
+
+async function refuseOtherThanFile(path: string, dest: string): Promise<void> {
   const found = await stat(path).catch(() => undefined);
   if (found && !found.isFile())
     // renaming over /dev/null would be a bad joke on root
     throw new KinaError('usage', `${dest} is ${found.isDirectory() ? 'a folder' : 'not a regular file'}`, {
       hint: 'Name the archive file itself, e.g. dest=node.tar, or dest=- for standard output.',
     });
+}
+
+async function writeArchive(bytes: AsyncIterable<Uint8Array>, dest: string, total: number, task: Task): Promise<void> {
+  const counted = Readable.from(count(bytes, total, task), { objectMode: false });
+  if (dest === '-') {
+    await pipeline(counted, process.stdout, { end: false });
+    return;
+  }
+  await refuseOtherThanFile(resolve(dest), dest);
+  // Through a symbolic link, so that the link stays one.
+  const path = await realpath(dest).catch(() => resolve(dest));
   const temporary = `${path}.${uniqueSuffix()}.tmp`;
   try {
     await pipeline(counted, createWriteStream(temporary, { flags: 'wx', flush: true, highWaterMark: 1 << 20 }));
@@ -170,6 +204,10 @@ async function* count(bytes: AsyncIterable<Uint8Array>, total: number, task: Tas
 
 function totalSize(members: readonly Member[]): number {
   return members.reduce((sum, member) => sum + ('bytes' in member ? member.bytes.length : member.size), 0);
+}
+
+function noFolder(dest: string, folder: string): KinaError {
+  return new KinaError('usage', `cannot write the output ${dest}: ${folder} is not a folder`);
 }
 
 function notLayout(dest: string): KinaError {

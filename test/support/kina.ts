@@ -30,6 +30,10 @@ export interface Bench {
   kina(args: readonly string[], options?: BenchOptions): Promise<CommandResult>;
   /** Runs `kina build node-image` with the small recipe, for linux/amd64 unless `args` say otherwise. */
   build(args?: readonly string[], options?: BenchOptions): Promise<CommandResult>;
+  /** The same, for a source that `args` begin with. */
+  buildFrom(args: readonly string[], options?: BenchOptions): Promise<CommandResult>;
+  /** The same as a command line, for tests that put something around it. */
+  command(args: readonly string[], options?: BenchOptions): { argv: string[]; env: NonNullable<CommandOptions['env']> };
   /** The same, while it runs. */
   start(args?: readonly string[], options?: BenchOptions): RunningKina;
   /** A fresh folder. */
@@ -47,35 +51,47 @@ export interface RunningKina {
 export async function openBench(): Promise<Bench> {
   const folder = await mkdtemp(join(tmpdir(), 'kina-cli-'));
   const upstream = await startUpstream();
-  const environment = ({ store = 'store', env }: BenchOptions): CommandOptions['env'] => ({
+  const environment = ({ store = 'store', env }: BenchOptions): NonNullable<CommandOptions['env']> => ({
     KINA_CACHE_DIR: join(folder, store),
     // Whoever runs the tests may have a config file with mirrors of their own.
     KINA_CONFIG: join(folder, 'no-config.yaml'),
     ...env,
   });
-  const command = (args: readonly string[], umask?: string): string[] => {
+  const argvOf = (args: readonly string[], { umask }: BenchOptions): string[] => {
     const argv = [process.execPath, join(projectRoot, 'bin/kina.js'), ...args];
     return umask ? ['sh', '-c', `umask ${umask}; exec "$@"`, 'sh', ...argv] : argv;
   };
   const buildArgs = (args: readonly string[]): string[] => {
     const platform = args.includes('--platform') ? [] : ['--platform', 'linux/amd64'];
     const recipe = args.includes('--recipe') ? [] : ['--recipe', smallRecipe];
-    const source = args.some((a) => a.startsWith('v1.') || a.includes('/server') || a === '--locked') ? [] : [version];
-    return ['build', 'node-image', ...source, ...recipe, ...platform, '--mirror', upstream.url, ...args];
+    return ['build', 'node-image', ...args, ...recipe, ...platform, '--mirror', upstream.url];
   };
-  const kina: Bench['kina'] = (args, options = {}) =>
-    run(command(args, options.umask), { cwd: folder, timeout: 120, ...options, env: environment(options) ?? {} });
+  const command: Bench['command'] = (args, options = {}) => {
+    const source = args.includes('--locked') ? [] : [version];
+    return { argv: argvOf(buildArgs([...source, ...args]), options), env: environment(options) };
+  };
+  const toTheEnd = (
+    argv: readonly string[],
+    env: CommandOptions['env'],
+    options: BenchOptions,
+  ): Promise<CommandResult> => run(argv, { cwd: folder, timeout: 120, ...options, env: env ?? {} });
   return {
     folder,
     upstream,
-    kina,
-    build: (args = [], options) => kina(buildArgs(args), options),
+    command,
+    kina: (args, options = {}) => toTheEnd(argvOf(args, options), environment(options), options),
+    buildFrom: (args, options = {}) => toTheEnd(argvOf(buildArgs(args), options), environment(options), options),
+    build(args = [], options = {}) {
+      const { argv, env } = command(args, options);
+      return toTheEnd(argv, env, options);
+    },
     start(args = [], options = {}) {
-      const [file = '', ...rest] = command(buildArgs(args), options.umask);
+      const { argv, env } = command(args, options);
+      const [file = '', ...rest] = argv;
       return watch(
         spawn(file, rest, {
           cwd: options.cwd ?? folder,
-          env: cleanEnvironment(environment(options)),
+          env: cleanEnvironment(env),
           stdio: ['ignore', 'pipe', 'pipe'],
         }),
       );

@@ -8,8 +8,8 @@
  * lie below `ci/` in the same layout. Markers are small texts that name a version: `release/stable-1.34.txt`,
  * `release/latest.txt` (pre-releases too), `ci/latest.txt` (kubernetes/community, "Kubernetes Version Markers").
  */
-import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { constants, createReadStream } from 'node:fs';
+import { access, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import semver from 'semver';
 import { type Artifact, LOCAL } from '../../artifacts/artifact.ts';
@@ -89,10 +89,11 @@ export async function openKubernetesSource(
 
 async function detectType(argument: string): Promise<SourceType> {
   if (/^https?:\/\//.test(argument)) return 'url';
-  if (await isKind(argument, 'file')) return 'file';
-  if (await isKind(argument, 'directory')) return 'directory';
+  // Before files: what lies in the working directory must not change what a version means (`./v1.34.2` is a file).
   if (argument.startsWith('ci/')) return 'ci';
   if (releaseMarker.test(argument) || /^v?\d+(\.\d+){1,2}([-+].*)?$/.test(argument)) return 'release';
+  if (await isKind(argument, 'file')) return 'file';
+  if (await isKind(argument, 'directory')) return 'directory';
   throw new KinaError('usage', `${JSON.stringify(argument)} is not a Kubernetes version, a URL, a file or a folder`, {
     hint: 'Examples: v1.34.2, 1.34, stable, latest, ci/latest, https://…/kubernetes-server-linux-arm64.tar.gz, ./bin.',
   });
@@ -211,7 +212,13 @@ async function tarball(type: 'url' | 'file', location: string, context: SourceCo
   const inPath = /(?:^|\/)(v\d+\.\d+\.\d+[^/]*)\//.exec(location)?.[1];
   const pinOne = async (architecture: Architecture): Promise<Artifact> => {
     const place = forArchitecture(location, architecture, context);
-    if (type === 'file') return importLocal(place, SERVER_TARBALL, undefined, context.store);
+    if (type === 'file') {
+      if (place !== location && !(await isKind(place, 'file')))
+        throw new KinaError('platform', `${location} is not for linux/${architecture}, and there is no ${place}`, {
+          hint: 'Put the tarball of the other architecture beside it, or build for one --platform.',
+        });
+      return importLocal(place, SERVER_TARBALL, undefined, context.store);
+    }
     return resolveArtifact(
       { name: SERVER_TARBALL, url: place, checksum: { url: `${place}.sha256` } },
       context.checksums,
@@ -239,7 +246,7 @@ async function tarball(type: 'url' | 'file', location: string, context: SourceCo
 async function versionInside(path: string, artifact: Artifact, context: SourceContext): Promise<string> {
   const wanted = ['kubernetes/version', 'kubernetes/server/bin/kube-apiserver.docker_tag'];
   const entries = await context.unpacker.unpack(digestOf([artifact.digest, wanted]).slice(7), {
-    owner: SERVER_TARBALL,
+    owner: path,
     file: context.store.blobPath(artifact.digest),
     select: (p) => wanted.includes(p),
   });
@@ -306,6 +313,9 @@ export async function importLocal(
   version: string | undefined,
   store: Store,
 ): Promise<Artifact> {
+  await access(path, constants.R_OK).catch((error) => {
+    throw new KinaError('usage', `${path} cannot be read: ${(error as Error).message}`, { cause: error });
+  });
   const { digest, size } = await store.write(createReadStream(path, { highWaterMark: 1 << 20 }));
   return {
     name,

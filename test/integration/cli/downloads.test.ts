@@ -143,7 +143,7 @@ test('a server tarball of another architecture under a name that says nothing', 
     return true;
   };
   const url = `https://files.example/${version}/server.tar.gz`;
-  const result = await bench.build([url, '--platform', 'linux/arm64']);
+  const result = await bench.buildFrom([url, '--platform', 'linux/arm64']);
   expect(result.code).toBe(1);
   expect(result.stderr).toMatch(/is for (x86-64|linux\/amd64)/);
   expect(result.stderr).toContain('linux/arm64');

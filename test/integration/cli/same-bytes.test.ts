@@ -151,7 +151,7 @@ describe('locks', () => {
   });
 
   test.each([
-    ['another version', ['--locked', 'v1.33.1'], 'the lock is for Kubernetes v1.34.2, asked for is v1.33.1'],
+    ['another version', ['v1.33.1', '--locked'], 'the lock is for Kubernetes v1.34.2, asked for is v1.33.1'],
     ['another platform', ['--locked', '--platform', 'linux/arm64'], 'linux/arm64: not in the lock'],
     [
       'another variable',
