@@ -24,7 +24,7 @@ describeUnless(noShell, 'preload', () => {
   test('imports each archive once, and again when its content is another', async () => {
     using root = node();
     expect(imports((await root.exec(preload)).calls)).toEqual(
-      ['a', 'b'].map((n) => `ctr --namespace=k8s.io images import --no-unpack --digests /kind/images/${n}.tar`),
+      ['a', 'b'].map((n) => `ctr --namespace=k8s.io images import --no-unpack /kind/images/${n}.tar`),
     );
     expect(imports((await root.exec(preload)).calls)).toEqual([]);
     archive(root, 'b.tar', '{"b":2}');
