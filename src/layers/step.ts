@@ -104,6 +104,8 @@ interface KindBase<S> {
   /** One line for `kina recipe schema` and the reference. */
   readonly summary: string;
   resolve?(step: S, context: ResolveContext, common: StepCommon): Promise<Pins>;
+  /** Throws `lock` when a file of this machine is not the one that the pins of a lock are about. */
+  checkLocal?(step: S, pins: Pins, recipeFolder: string): Promise<void>;
 }
 export interface PlainKind<S> extends KindBase<S> {
   readonly derived?: false;

@@ -150,12 +150,13 @@ async function planPlatform(
         optional: step.optional ?? false,
         replace: step.replace ?? false,
       });
-      const pinStep = async (): Promise<Pins> =>
-        inOrder(
-          request.locked?.(formatPlatform(platform), id, digest) ??
-            (await kind.resolve?.(body, { ...base, debian, recipeFolder: step.folder }, step)) ??
-            noPins,
-        );
+      const pinStep = async (): Promise<Pins> => {
+        const locked = request.locked?.(formatPlatform(platform), id, digest);
+        // An image that is remembered for these pins must not hide that the person's file is another one now.
+        if (locked && locked !== noPins) await kind.checkLocal?.(body, locked, step.folder);
+        const resolved = locked ?? (await kind.resolve?.(body, { ...base, debian, recipeFolder: step.folder }, step));
+        return inOrder(resolved ?? noPins);
+      };
       const planned = pinStep().then((pins): PlannedStep => {
         Object.assign(components, pins.components);
         Object.assign(vars, pins.components);

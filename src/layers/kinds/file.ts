@@ -6,7 +6,7 @@ import { bytesContent, sliceContent } from '../../tree/entry.ts';
 import { Tree } from '../../tree/tree.ts';
 import { pinDownload } from '../download.ts';
 import { readLocalFile } from '../local.ts';
-import { noPins, type PlainKind } from '../step.ts';
+import { noPins, type Pins, type PlainKind } from '../step.ts';
 import { expandTemplate } from '../template.ts';
 import { checksumSchema, idSchema, modeSchema, nonEmptyPath, parseMode } from './schema.ts';
 
@@ -42,10 +42,14 @@ export const fileKind: PlainKind<z.infer<typeof schema>> = {
     if (step.source !== undefined)
       return {
         ...noPins,
-        inputs: { [step.source]: sha256((await readLocalFile(context.recipeFolder, step.source)).data) },
+        inputs: { [step.source]: fileDigest(await readLocalFile(context.recipeFolder, step.source)) },
       };
     if (step.url === undefined) return noPins;
     return pinDownload({ url: step.url, checksum: step.checksum, name: step.path }, context, common);
+  },
+
+  async checkLocal(step, pins, recipeFolder) {
+    if (step.source !== undefined) await readPinned(step.source, pins, recipeFolder);
   },
 
   async tree(step, pins, context) {
@@ -62,11 +66,7 @@ export const fileKind: PlainKind<z.infer<typeof schema>> = {
       });
     if (step.content !== undefined) put(bytesContent(step.content), 0o644);
     else if (step.source !== undefined) {
-      const { data, executable } = await readLocalFile(context.recipeFolder, step.source);
-      if (sha256(data) !== pins.inputs[step.source])
-        throw new KinaError('lock', `${step.source} is not the file that was locked`, {
-          hint: 'Run `kina lock` again, or restore the file.',
-        });
+      const { data, executable } = await readPinned(step.source, pins, context.recipeFolder);
       const bytes = step.template
         ? Buffer.from(expandTemplate(data.toString('utf8'), step.variables ?? {}, step.source))
         : data;
@@ -79,3 +79,18 @@ export const fileKind: PlainKind<z.infer<typeof schema>> = {
     return { tree };
   },
 };
+
+type LocalFile = Awaited<ReturnType<typeof readLocalFile>>;
+
+/** Of what reaches the image: the bytes, and whether it can be executed. */
+function fileDigest({ data, executable }: LocalFile): string {
+  return executable ? `${sha256(data)} executable` : sha256(data);
+}
+
+async function readPinned(source: string, pins: Pins, recipeFolder: string): Promise<LocalFile> {
+  const file = await readLocalFile(recipeFolder, source);
+  if (fileDigest(file) === pins.inputs[source]) return file;
+  throw new KinaError('lock', `${source} is not the file that was locked`, {
+    hint: 'Run `kina lock` again, or restore the file.',
+  });
+}

@@ -3,8 +3,8 @@ import { z } from 'zod';
 import { KinaError } from '../../host/errors.ts';
 import { bytesContent } from '../../tree/entry.ts';
 import { directory, file, symlink, Tree } from '../../tree/tree.ts';
-import { folderDigest, readLocalFolder } from '../local.ts';
-import { noPins, type PlainKind } from '../step.ts';
+import { folderDigest, type LocalEntry, readLocalFolder } from '../local.ts';
+import { noPins, type Pins, type PlainKind } from '../step.ts';
 import { imagePath } from './schema.ts';
 
 const schema = z.strictObject({
@@ -25,12 +25,12 @@ export const filesKind: PlainKind<z.infer<typeof schema>> = {
     };
   },
 
+  async checkLocal(step, pins, recipeFolder) {
+    await readPinned(step.source, pins, recipeFolder);
+  },
+
   async tree(step, pins, context) {
-    const entries = await readLocalFolder(context.recipeFolder, step.source);
-    if (folderDigest(entries) !== pins.inputs[step.source])
-      throw new KinaError('lock', `the folder ${step.source} is not the one that was locked`, {
-        hint: 'Run `kina lock` again, or restore the folder.',
-      });
+    const entries = await readPinned(step.source, pins, context.recipeFolder);
     const tree = new Tree();
     for (const entry of entries) {
       const path = step.into ? `${step.into}/${entry.path}` : entry.path;
@@ -43,3 +43,11 @@ export const filesKind: PlainKind<z.infer<typeof schema>> = {
     return { tree };
   },
 };
+
+async function readPinned(source: string, pins: Pins, recipeFolder: string): Promise<LocalEntry[]> {
+  const entries = await readLocalFolder(recipeFolder, source);
+  if (folderDigest(entries) === pins.inputs[source]) return entries;
+  throw new KinaError('lock', `the folder ${source} is not the one that was locked`, {
+    hint: 'Run `kina lock` again, or restore the folder.',
+  });
+}
