@@ -138,14 +138,15 @@ const podNetwork = {
   ],
 };
 
-function kubeadmConfig({ version, cgroupDriver, apiServerNames = [] }: ClusterOptions): string {
+function kubeadmConfig({ version, cgroupDriver, timeout, apiServerNames = [] }: ClusterOptions): string {
   return [
     {
       apiVersion: 'kubeadm.k8s.io/v1beta2',
       kind: 'ClusterConfiguration',
       kubernetesVersion: version,
       networking: { podSubnet: '10.244.0.0/16' },
-      apiServer: { certSANs: ['localhost', '127.0.0.1', ...apiServerNames] },
+      // kubeadm's own four minutes are too short for an emulated machine with two processors.
+      apiServer: { certSANs: ['localhost', '127.0.0.1', ...apiServerNames], timeoutForControlPlane: `${timeout}s` },
     },
     {
       apiVersion: 'kubeadm.k8s.io/v1beta2',
