@@ -12,6 +12,7 @@ export default defineConfig({
           name: 'integration',
           env,
           include: ['test/integration/**/*.test.ts'],
+          globalSetup: ['test/support/compile.ts'],
           testTimeout: 240_000,
           hookTimeout: 240_000,
         },

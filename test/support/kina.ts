@@ -34,7 +34,9 @@ export interface Bench {
   buildFrom(args: readonly string[], options?: BenchOptions): Promise<CommandResult>;
   /** The same as a command line, for tests that put something around it. */
   command(args: readonly string[], options?: BenchOptions): { argv: string[]; env: NonNullable<CommandOptions['env']> };
-  /** The same, while it runs. */
+  /** `kina ARGS`, while it runs. */
+  run(args: readonly string[], options?: BenchOptions): RunningKina;
+  /** `build`, while it runs. */
   start(args?: readonly string[], options?: BenchOptions): RunningKina;
   /** A fresh folder. */
   place(name: string): Promise<string>;
@@ -75,6 +77,8 @@ export async function openBench(): Promise<Bench> {
     env: CommandOptions['env'],
     options: BenchOptions,
   ): Promise<CommandResult> => run(argv, { cwd: folder, timeout: 120, ...options, env: env ?? {} });
+  const begin = ([file = '', ...rest]: readonly string[], env: CommandOptions['env'], { cwd }: BenchOptions) =>
+    watch(spawn(file, rest, { cwd: cwd ?? folder, env: cleanEnvironment(env), stdio: ['ignore', 'pipe', 'pipe'] }));
   return {
     folder,
     upstream,
@@ -85,16 +89,10 @@ export async function openBench(): Promise<Bench> {
       const { argv, env } = command(args, options);
       return toTheEnd(argv, env, options);
     },
+    run: (args, options = {}) => begin(argvOf(args, options), environment(options), options),
     start(args = [], options = {}) {
       const { argv, env } = command(args, options);
-      const [file = '', ...rest] = argv;
-      return watch(
-        spawn(file, rest, {
-          cwd: options.cwd ?? folder,
-          env: cleanEnvironment(env),
-          stdio: ['ignore', 'pipe', 'pipe'],
-        }),
-      );
+      return begin(argv, env, options);
     },
     async place(name) {
       const path = join(folder, name);

@@ -1,0 +1,52 @@
+/** Every command that README and docs show is one that kina takes: names, flags, number of arguments. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { expect, test } from 'vitest';
+import { program } from '../../../src/cli/main.ts';
+import { projectRoot } from '../../support/command.ts';
+
+const documents = ['README.md', ...readdirSync(join(projectRoot, 'docs')).map((name) => `docs/${name}`)];
+
+/** Lines of code blocks that begin with kina, and commands in running text. */
+function commandsOf(document: string): string[] {
+  const text = readFileSync(join(projectRoot, document), 'utf8');
+  const blocks = [...text.matchAll(/^```(?:sh|console)\n(.*?)^```/gms)].flatMap((m) => m[1]!.split('\n'));
+  const running = [...text.replace(/^```.*?^```/gms, '').matchAll(/`([^`\n]+)`/g)].map((m) => m[1]!);
+  return [...blocks, ...running].flatMap((line) => {
+    const command = /^(?:\$ )?(?:.* && )?(?:npm run -s )?(kina .*)$/.exec(line)?.[1];
+    if (command === undefined || /…|\.\.\.|[A-Z]\|/.test(command)) return [];
+    return [
+      command
+        .replace(/^kina -- /, 'kina ')
+        .replace(/\s+(#|>|\|).*$/, '')
+        .trim(),
+    ];
+  });
+}
+
+function withoutActions(command: Command): Command {
+  command.action(() => {});
+  for (const child of command.commands) withoutActions(child);
+  return command;
+}
+
+const shown = documents.flatMap((document) => commandsOf(document).map((command) => [document, command] as const));
+
+test('there are such commands', () => expect(shown.length).toBeGreaterThan(15));
+
+test.each(shown)('%s: %s', async (_document, command) => {
+  const args = command.split(/\s+/).slice(1);
+  const kina = program();
+  // Groups stay as they are: their subcommands must exist.
+  for (const group of kina.commands)
+    for (const leaf of group.commands.length ? group.commands : [group]) withoutActions(leaf);
+  // A mention of a group (`kina cache`) is no command line.
+  if (args.length === 1 && kina.commands.some((c) => c.name() === args[0])) return;
+  if (
+    args.length === 2 &&
+    kina.commands.some((c) => c.commands.some((s) => s.name() === args[1] && c.name() === args[0]))
+  )
+    return;
+  await kina.parseAsync(args, { from: 'user' });
+});
