@@ -145,7 +145,7 @@ export async function readLock(path: string): Promise<Lock> {
         hint: 'Make one with `kina lock`, or name it with --lock FILE.',
         cause: error,
       });
-    throw error;
+    throw new KinaError('lock', `the lock ${path} cannot be read: ${(error as Error).message}`, { cause: error });
   });
   const document = parseDocument(text);
   const parsed = document.errors.length === 0 ? lockSchema.safeParse(document.toJS()) : undefined;

@@ -70,13 +70,7 @@ function isLive(): boolean {
 /** Prints an error for people (stderr), or as JSON where the command was asked for it, and sets the exit code. */
 export function reportError(error: unknown, options: { verbose: boolean; json: boolean }): void {
   process.exitCode = exitCodeOf(error);
-  const known =
-    error instanceof KinaError
-      ? error
-      : new KinaError('internal', error instanceof Error ? error.message : String(error), {
-          cause: error,
-          hint: 'This is a defect of kina; please report it with the output of the same command and --verbose.',
-        });
+  const known = error instanceof KinaError ? error : unforeseen(error);
   if (options.json)
     process.stdout.write(
       `${JSON.stringify({ error: { code: known.code, message: known.message, details: known.details, hint: known.hint } })}\n`,
@@ -86,4 +80,15 @@ export function reportError(error: unknown, options: { verbose: boolean; json: b
   process.stderr.write(`${lines.join('\n')}\n`);
   if (options.verbose)
     for (let e: unknown = error; e instanceof Error; e = e.cause) process.stderr.write(`\n${e.stack ?? e.message}\n`);
+}
+
+/** What no room explained: the machine said no (a system call failed), or kina is wrong. */
+function unforeseen(error: unknown): KinaError {
+  const system = error instanceof Error && 'syscall' in error && 'code' in error;
+  return new KinaError('internal', error instanceof Error ? error.message : String(error), {
+    cause: error,
+    hint: system
+      ? 'The system refused this. If file, folder and rights are as they should be, please report it with --verbose.'
+      : 'This is a defect of kina; please report it with the output of the same command and --verbose.',
+  });
 }

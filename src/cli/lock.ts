@@ -1,5 +1,6 @@
 /** `kina lock [SOURCE]` */
 import { Command } from 'commander';
+import { checkFileDestination } from '../host/files.ts';
 import { answer, answerJson, type GlobalFlags, withProgress } from './context.ts';
 import { addSourceOptions, type SourceFlags } from './shared.ts';
 
@@ -27,6 +28,7 @@ async function run(source: string | undefined, flags: LockFlags): Promise<void> 
   const { prepare } = await import('../build/prepare.ts');
   const { prepareRequest, toolboxFor } = await import('./request.ts');
   const request = prepareRequest(source, flags, undefined);
+  if (flags.output !== '-') await checkFileDestination(flags.output, 'lock');
   const { lock } = await withProgress(flags, async (reporter, signal) =>
     prepare(request, await toolboxFor(flags, reporter, signal)),
   );

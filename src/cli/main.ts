@@ -81,9 +81,10 @@ function namedCommand(kina: Command, argv: readonly string[]): Command {
 
 export async function main(argv: string[]): Promise<void> {
   // A reader that has seen enough of an answer (`kina … | head`) is no failure; whoever writes an archive looks itself.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
-  });
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error;
+    });
   const flags = { verbose: argv.includes('--verbose'), json: argv.includes('--json') };
   const kina = program();
   if (argv.length === 0) return kina.outputHelp();

@@ -4,6 +4,7 @@ import { type BuiltNodeImage, buildNodeImage, imageEpoch } from '../build/node-i
 import { expandTag } from '../build/plan/plan.ts';
 import { prepare } from '../build/prepare.ts';
 import { KinaError } from '../host/errors.ts';
+import { checkFileDestination } from '../host/files.ts';
 import { defaultTag } from '../oci/node-image.ts';
 import { checkDestination, writeOutput } from '../oci/output.ts';
 import { answer, answerJson, withProgress } from './context.ts';
@@ -17,7 +18,7 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
   // Everything a person can get wrong on the command line, before the first side effect.
   const outputs = flags.output.map(output);
   checkOutputs(outputs, flags.json);
-  const names = [...flags.tag, ...(flags.image ? [flags.image] : [])].map(imageName);
+  const names = [...new Set([...flags.tag, ...(flags.image ? [flags.image] : [])].map(imageName))];
   if (flags.report !== undefined && flags.dryRun)
     throw new KinaError(
       'usage',
@@ -32,6 +33,7 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
       hint: 'Use type=oci-archive, or build one platform at a time.',
     });
   for (const { type, dest } of outputs) await checkDestination(type, dest);
+  if (flags.report !== undefined) await checkFileDestination(flags.report, 'report');
   const started = performance.now();
 
   const result = await withProgress(flags, async (shown, signal) => {

@@ -1,8 +1,9 @@
 /** Atomic files and the folders of this machine that kina uses. No domain words. */
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { isErrno, KinaError } from './errors.ts';
 
 /** A name that no other process picks, for temporary files beside their destination. */
@@ -36,6 +37,28 @@ export async function atomicWrite(path: string, data: string | Uint8Array, mode 
     await handle?.close().catch(() => {});
     await rm(temporary, { force: true });
     explainDiskFull(error, path);
+  }
+}
+
+/**
+ * Throws `usage` when `atomicWrite` could not put a file there: better known before the work than after it. `what` is the
+ * file's part in the story, e.g. `lock`.
+ */
+export async function checkFileDestination(path: string, what: string): Promise<void> {
+  const refuse = (reason: string, cause?: unknown) =>
+    new KinaError('usage', `cannot write the ${what} ${path}: ${reason}`, { cause, hint: 'Name another file.' });
+  const found = await stat(path).catch(() => undefined);
+  if (found && !found.isFile()) throw refuse(found.isDirectory() ? 'it is a folder' : 'it is not a regular file');
+  for (let folder = dirname(resolve(path)); ; folder = dirname(folder)) {
+    try {
+      if (!(await stat(folder)).isDirectory()) throw refuse(`${folder} is not a folder`);
+      return await access(folder, constants.W_OK);
+    } catch (error) {
+      if (error instanceof KinaError) throw error;
+      // Folders that are not there are made.
+      if (!isErrno(error, 'ENOENT', 'ENOTDIR') || folder === dirname(folder))
+        throw refuse((error as Error).message, error);
+    }
   }
 }
 

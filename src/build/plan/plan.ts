@@ -103,7 +103,9 @@ async function chooseVariables({ recipe, kubernetes, set }: PlanRequest): Promis
         `the variable ${name} has no value; give --set ${name}=…${variable.description ? ` (${variable.description})` : ''}`,
       );
     else if (variable.values && !variable.values.includes(value))
-      problems.push(`${name} is ${JSON.stringify(value)}, but must be one of: ${variable.values.join(', ')}`);
+      problems.push(
+        `${name} is ${JSON.stringify(value)}, but must be one of: ${variable.values.join(', ')}${didYouMean(value, variable.values)}`,
+      );
     else own[name] = value;
   }
   if (problems.length > 0)

@@ -44,8 +44,16 @@ describe('standard output', () => {
     expect(result.stderr).toBe('code 0\n');
   });
 
+  test('a reader of the progress that goes away does not end the build', async () => {
+    const { argv, env } = bench.command(['--no-cache'], {});
+    const script = '{ "$0" "$@" 2>&1 >answer; echo "code $?" >code; } | head -n 1 >/dev/null';
+    await run(['sh', '-c', script, ...argv], { cwd: bench.folder, env });
+    expect(await readFile(at('code'), 'utf8')).toBe('code 0\n');
+    expect(await readFile(at('answer'), 'utf8')).toContain(usual);
+  });
+
   test('--quiet: only the answer', async () => {
-    const result = await bench.build(['--quiet', '--no-cache', '--tag', 'q:1', '--tag', 'q:2']);
+    const result = await bench.build(['--quiet', '--no-cache', '--tag', 'q:1', '--tag', 'q:2', '--tag', 'q:1']);
     expect(result).toMatchObject({ code: 0, stderr: '', stdout: `q:1@${usual}\nq:2@${usual}\n` });
   });
 

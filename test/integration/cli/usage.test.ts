@@ -54,6 +54,12 @@ describe('arguments', () => {
     [['build', 'node-image', '--recipe', 'nod'], 'no recipe "nod"; did you mean "node"?'],
     [['build', 'node-image', '--recipe', 'versions'], 'no recipe "versions"'],
     [['build', 'node-image', '--locked'], 'no lock file kina.lock'],
+    [['build', 'node-image', '--lock', '.'], 'the lock . cannot be read'],
+    [['build', 'node-image', '--recipe', 'debian', '--set', 'suite=bookwrm'], '; did you mean "bookworm"?'],
+    [['build', 'node-image', 'v1.34.2', '--report', '.'], 'cannot write the report .: it is a folder'],
+    [['lock', 'v1.34.2', '--output', '.'], 'cannot write the lock .: it is a folder'],
+    [['lock', 'v1.34.2', '--output', '/dev/null'], 'cannot write the lock /dev/null: it is not a regular file'],
+    [['lock', 'v1.34.2', '--output', '/dev/null/x'], 'cannot write the lock /dev/null/x: /dev/null is not a folder'],
     [['cache', 'prune', '--keep-storage', 'lots'], '--keep-storage lots: expected a size such as 10GB'],
   ])('kina %j', async (args, words) => {
     const result = await bench.kina(args);
