@@ -215,7 +215,7 @@ class Download {
       accept: [416],
     });
     const { size } = this.#artifact;
-    this.#task ??= this.#reporter.task('fetch', title(this.#artifact));
+    this.#task ??= this.#reporter.task('fetch', taskTitle(this.#artifact));
     try {
       await this.#position(url, answer);
       for await (const chunk of answer.body as AsyncIterable<Buffer>) {
@@ -273,6 +273,12 @@ class Download {
 
 function title(artifact: Artifact): string {
   return artifact.version ? `${artifact.name} ${artifact.version}` : artifact.name;
+}
+
+/** With the architecture, where the address tells: an image of two platforms fetches most things twice. */
+function taskTitle(artifact: Artifact): string {
+  const architecture = /(?<![a-z0-9])(amd64|arm64)(?![a-z0-9])/.exec(artifact.url)?.[1];
+  return architecture === undefined ? title(artifact) : `${title(artifact)} (${architecture})`;
 }
 
 /** If-Range takes strong validators only (RFC 9110, 13.1.5): no `W/"…"`; a date serves when there is no ETag. */
