@@ -19,6 +19,8 @@ export type ErrorCode =
   | 'conflict' // two owners claim one path
   | 'platform' // wrong architecture
   | 'store' // the store is damaged or busy
+  | 'provider' // a container runtime refused or failed
+  | 'cluster' // a cluster or node is not in the state that the work needs
   | 'disk-full'
   | 'interrupted'
   | 'internal';

@@ -1,0 +1,38 @@
+/** What is different about docker and about podman: one table each. */
+import type { EngineDifferences } from './engine.ts';
+import type { NodePort, NodeSpec } from './provider.ts';
+
+const address = (port: NodePort): string => (port.address.includes(':') ? `[${port.address}]` : port.address);
+
+export const docker: EngineDifferences = {
+  name: 'docker',
+  program: ['docker'],
+  hint: 'Start the docker daemon, or point DOCKER_HOST to one; `docker version` must answer.',
+  privileged: ['--security-opt', 'seccomp=unconfined', '--security-opt', 'apparmor=unconfined', '--init=false'],
+  // the nearest to "after a reboot, but not when somebody stopped it"
+  restart: ['--restart', 'on-failure:1'],
+  networkOptions: ['--opt', 'com.docker.network.bridge.enable_ip_masquerade=true'],
+  varVolume: () => ['--volume', '/var'],
+  publish: (port) => `${address(port)}:${port.hostPort || '0'}:${port.containerPort}/${port.protocol.toLowerCase()}`,
+  stopTimeout: '--time',
+  reference: (name) => name,
+};
+
+/** The volume that is a node's /var: a name, because podman mounts anonymous ones without suid, dev and exec. */
+const varOf = (node: string): string => `${node}-var`;
+
+export const podman: EngineDifferences = {
+  name: 'podman',
+  program: ['podman'],
+  hint: 'See `podman info`; without root it needs cgroup v2 with the cpu, memory and pids controllers delegated.',
+  // podman prepares a container for systemd only when told, or when the command is exactly /sbin/init
+  privileged: ['--systemd=always', '--env', 'container=podman'],
+  restart: [],
+  networkOptions: [],
+  varVolume: (spec: NodeSpec) => ['--volume', `${varOf(spec.name)}:/var:suid,exec,dev`],
+  removeVolumes: (names) => [['volume', 'rm', '--force', ...names.map(varOf)]],
+  publish: (port) => `${address(port)}:${port.hostPort || ''}:${port.containerPort}/${port.protocol.toLowerCase()}`,
+  stopTimeout: '--time',
+  // podman keeps docker.io names in full, and finds an image by digest only without its tag
+  reference: (name) => name.replace(/:[^/:@]+(?=@sha256:)/, ''),
+};

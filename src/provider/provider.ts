@@ -1,0 +1,141 @@
+/**
+ * What a container runtime has to offer so that Kubernetes nodes can live on it: the only interface between clusters and
+ * podman, docker or Apple's container. It takes and returns data and streams; it never prints, and it knows no kubeadm.
+ *
+ * The interface is as narrow as the least of them: addresses may change at every start, names need not resolve between
+ * nodes, nothing is restarted after a reboot, and files reach a node only through `exec`. State lives in the runtime
+ * alone, in labels: kina keeps no file about a cluster.
+ */
+import type { Readable } from 'node:stream';
+
+export const providerNames = ['podman', 'docker'] as const;
+export type ProviderName = (typeof providerNames)[number];
+
+/** Labels of what kina makes; the only state there is. */
+export const nodeLabels = {
+  cluster: 'dev.kina.cluster',
+  role: 'dev.kina.role',
+} as const;
+
+export interface NodeMount {
+  /** Absolute path on the host. */
+  readonly source: string;
+  readonly target: string;
+  readonly readOnly?: boolean;
+  /** Give it the node's SELinux label. */
+  readonly relabel?: boolean;
+  readonly propagation?: 'None' | 'HostToContainer' | 'Bidirectional';
+}
+
+export interface NodePort {
+  /** Address on the host, e.g. 127.0.0.1 or ::1. */
+  readonly address: string;
+  /** 0: the runtime picks one, and may pick another at every start. */
+  readonly hostPort: number;
+  readonly containerPort: number;
+  readonly protocol: 'TCP' | 'UDP' | 'SCTP';
+}
+
+export interface NodeSpec {
+  /** Container name, host name and Kubernetes node name in one. */
+  readonly name: string;
+  readonly cluster: string;
+  readonly role: string;
+  readonly image: string;
+  readonly network: string;
+  /** A Kubernetes node may do everything; a load balancer nothing. */
+  readonly privileged: boolean;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly mounts?: readonly NodeMount[];
+  readonly ports?: readonly NodePort[];
+  readonly ipv6?: boolean;
+  readonly cpus?: number | undefined;
+  /** MiB. */
+  readonly memory?: number | undefined;
+}
+
+export interface NodeStatus {
+  readonly name: string;
+  readonly cluster: string;
+  readonly role: string;
+  readonly state: 'running' | 'stopped';
+  readonly image: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Absent while it is stopped. */
+  readonly ipv4?: string | undefined;
+  readonly ipv6?: string | undefined;
+  /** As published now. */
+  readonly ports: readonly NodePort[];
+}
+
+export interface ExecOptions {
+  readonly input?: string | Uint8Array | Readable;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly signal?: AbortSignal | undefined;
+  /** Milliseconds. */
+  readonly timeout?: number;
+  readonly onOutput?: (text: string) => void;
+}
+
+export interface ExecResult {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly timedOut: boolean;
+}
+
+export interface NetworkSpec {
+  readonly name: string;
+  /** IPv6 as well; where the host has none, the network is made without and `ensureNetwork` says so. */
+  readonly ipv6: boolean;
+}
+
+/** An image as the runtime has it. */
+export interface EngineImage {
+  /** Digest of the image's config: the same for every copy of one image and platform. */
+  readonly config: string;
+  readonly architecture: string;
+  readonly names: readonly string[];
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export interface Provider {
+  readonly name: ProviderName;
+  /** The runtime's own version; throws `provider` with what to do when it does not work. */
+  version(): Promise<string>;
+
+  /** Nodes of one cluster, or of all, stopped ones too; ordered by name. */
+  nodes(cluster?: string): Promise<NodeStatus[]>;
+  /** Creates and starts. Throws `provider`; whatever half of the node exists then, `remove` removes. */
+  create(spec: NodeSpec, signal?: AbortSignal): Promise<void>;
+  start(names: readonly string[]): Promise<void>;
+  /** Shuts down, and insists after `seconds`. */
+  stop(names: readonly string[], seconds: number): Promise<void>;
+  /** With their volumes; absent ones are fine. */
+  remove(names: readonly string[]): Promise<void>;
+  /** Runs a program as root in a node. Never through a shell. */
+  exec(node: string, argv: readonly string[], options?: ExecOptions): Promise<ExecResult>;
+  /** The node's standard output as a stream of bytes. */
+  stream(node: string, argv: readonly string[], signal?: AbortSignal): { stdout: Readable; finished: Promise<void> };
+  /** For people: their terminal, the program's exit code. */
+  attach(node: string, argv: readonly string[]): Promise<number>;
+  /** What the node's first process wrote. */
+  logs(node: string): Promise<string>;
+  /** The runtime's own view of a node, as it gives it: for bug reports. */
+  inspect(node: string): Promise<unknown>;
+  /** The runtime's own description, as it gives it. */
+  info(): Promise<unknown>;
+
+  /** Makes the network if it is not there. Answers with its subnets. */
+  ensureNetwork(spec: NetworkSpec): Promise<readonly string[]>;
+  /** Removes a network that kina made and nobody uses any more; true when it is gone. */
+  removeNetwork(name: string): Promise<boolean>;
+
+  image(reference: string): Promise<EngineImage | undefined>;
+  pull(reference: string, platform: string, signal?: AbortSignal): Promise<void>;
+  /** Loads a docker-archive of one image. */
+  load(archive: Readable, signal?: AbortSignal): Promise<void>;
+  /** A docker-archive of these images. */
+  save(references: readonly string[], signal?: AbortSignal): { stdout: Readable; finished: Promise<void> };
+}
