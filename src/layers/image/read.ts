@@ -8,6 +8,7 @@
 import { createHash } from 'node:crypto';
 import { KinaError } from '../../host/errors.ts';
 import type { PlatformImage } from '../../oci/contents.ts';
+import type { Digest } from '../../oci/descriptor.ts';
 import { type ImageLayer, imageLayers } from '../../oci/history.ts';
 import type { Store } from '../../oci/store.ts';
 import { decompressFile } from '../../tree/decompress.ts';
@@ -56,14 +57,20 @@ export async function readImage(store: Store, image: PlatformImage, options: Rea
   return { layers, tree, texts };
 }
 
-/** One layer's entries. The uncompressed copy is read where the store has it. */
+/** The blob to read a layer from: the uncompressed copy where the store has it. Throws `store` when there is neither. */
+export async function layerDigest(store: Store, { diffId, descriptor, name }: ImageLayer): Promise<Digest> {
+  if (await store.has(diffId)) return diffId;
+  const { digest, size } = descriptor;
+  if (await store.has(digest, size)) return digest;
+  throw new KinaError('store', `the layer ${name}, ${digest}, is not in the store ${store.root}, or damaged`, {
+    hint: 'Build the image again.',
+  });
+}
+
+/** One layer's entries. */
 export async function readLayer(store: Store, layer: ImageLayer, options: ReadOptions = {}): Promise<ReadLayer> {
-  const { diffId, descriptor, name } = layer;
-  const digest = (await store.has(diffId)) ? diffId : descriptor.digest;
-  if (digest === descriptor.digest && !(await store.has(digest, descriptor.size)))
-    throw new KinaError('store', `the layer ${name}, ${digest}, is not in the store ${store.root}, or damaged`, {
-      hint: 'Build the image again.',
-    });
+  const { name } = layer;
+  const digest = await layerDigest(store, layer);
   const from = `the layer ${name}`;
   const entries: Entry[] = [];
   const texts = new Map<string, string>();

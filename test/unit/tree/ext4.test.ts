@@ -1,0 +1,100 @@
+/** The ext4 writer against those who know the format best: e2fsck and debugfs. */
+import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { bytesContent, type Entry, readAll, sliceContent } from '../../../src/tree/entry.ts';
+import { layoutExt4 } from '../../../src/tree/ext4.ts';
+import { directory, file, symlink } from '../../../src/tree/tree.ts';
+import { pathOf } from '../../support/requirements.ts';
+import { randomBytes, randomness, run, scratch } from './support.ts';
+
+const folder = scratch();
+const e2fsck = pathOf('e2fsck');
+const debugfs = pathOf('debugfs');
+if (!e2fsck || !debugfs) process.stderr.write('SKIPPED: ext4 against e2fsck and debugfs, which are not installed\n');
+
+const options = { time: 1_600_000_000, uuid: Buffer.alloc(16, 7), label: 'test' };
+
+/** Writes the disk, the files' bytes too unless they are only promised. */
+async function disk(name: string, entries: readonly Entry[], size: number): Promise<string> {
+  const path = join(folder, name);
+  const { metadata, offsets } = layoutExt4(entries, { ...options, size });
+  const fd = openSync(path, 'w');
+  ftruncateSync(fd, size);
+  for (const { offset, bytes } of metadata) writeSync(fd, bytes, 0, bytes.length, offset);
+  for (const entry of entries)
+    if (entry.type === 'file' && !entry.content.segments.some((s) => 'file' in s)) {
+      const bytes = await readAll(entry.content);
+      if (bytes.length) writeSync(fd, bytes, 0, bytes.length, offsets.get(entry.path)!);
+    }
+  closeSync(fd);
+  return path;
+}
+
+const promised = (path: string, size: number): Entry => file(path, sliceContent('nowhere', 0, size, 'zeros'), 'test');
+
+describe.skipIf(!e2fsck || !debugfs)('ext4', () => {
+  const clean = (path: string) => expect(run(e2fsck!, ['-fn', path]).toString()).toMatch(/test: \d+\/\d+ files/);
+  const ask = (path: string, command: string) => run(debugfs!, ['-R', command, path]).toString();
+
+  test('everything that a tree can hold is what e2fsck expects and debugfs reads', async () => {
+    const random = randomness(1);
+    const content = randomBytes(random, 9000);
+    const entries: Entry[] = [
+      directory('etc', 'test', 0o755),
+      directory('root', 'test', 0o700),
+      directory('tmp', 'test', 0o1777, 3, 70_000),
+      file('etc/empty', bytesContent(''), 'test', 0o600),
+      file('etc/data', bytesContent(content), 'test', 0o4755, 3_000_000, 42),
+      {
+        ...file('etc/capable', bytesContent('x'), 'test'),
+        xattrs: new Map([
+          ['security.capability', Buffer.from('0100000200200000000000000000000000000000', 'hex')],
+          ['user.z', Buffer.from('odd')],
+          ['user.a', Buffer.alloc(0)],
+        ]),
+      },
+      { ...file('etc/second', bytesContent(''), 'test'), type: 'hardlink', target: 'etc/data' },
+      symlink('short', 'a'.repeat(59), 'test'),
+      symlink('long', 'b'.repeat(60), 'test'),
+      symlink('longest', 'c'.repeat(4000), 'test'),
+      file(`etc/${'ü'.repeat(127)}`, bytesContent('name of 254 bytes'), 'test'),
+    ];
+    // a directory of several blocks, and of every length of name
+    entries.push(directory('many', 'test'));
+    for (let i = 0; i < 600; i++) entries.push(file(`many/${'n'.repeat(i % 50)}${i}`, bytesContent(`${i}`), 'test'));
+    const path = await disk('all', entries, 300 << 20);
+    clean(path);
+    const copy = join(folder, 'copy');
+    ask(path, `dump /etc/second ${copy}`);
+    expect(readFileSync(copy).equals(content)).toBe(true);
+    expect(ask(path, 'stat /etc/data')).toMatch(/Mode: {2}04755[\s\S]*User: 3000000 {3}Group: +42[\s\S]*Links: 2/);
+    expect(ask(path, 'stat /tmp')).toMatch(/Mode: {2}01777[\s\S]*User: +3 {3}Group: 70000/);
+    expect(ask(path, 'stat /short')).toContain('Fast link dest: "aaa');
+    expect(ask(path, 'cat /long')).toBe('b'.repeat(60));
+    expect(ask(path, 'ea_list /etc/capable')).toMatch(/security\.capability \(20\) = 01 00 00 02/);
+    expect(ask(path, 'ls -p /many').match(/\/100644\/0\/0\/n*\d+\//g)).toHaveLength(600);
+  });
+
+  test('a file of more extents than fit its inode, and a disk that ends inside a group', async () => {
+    const path = await disk('large', [promised('big', 700 << 20), promised('next', 5)], (900 << 20) + 12 * 4096);
+    clean(path);
+    expect(ask(path, 'ex /big').trim().split('\n')).toHaveLength(1 + 1 + 6);
+  });
+
+  test('an empty tree', async () => clean(await disk('empty', [], 64 << 20)));
+});
+
+describe('what cannot be', () => {
+  const lay =
+    (entries: Entry[], size = 64 << 20) =>
+    () =>
+      layoutExt4(entries, { ...options, size });
+
+  test('more than the disk holds', () => expect(lay([promised('a', 65 << 20)])).toThrow(/the disk has 67108864/));
+  test('a file in no directory', () => expect(lay([promised('a/b', 1)])).toThrow(/is in no directory/));
+  test('a link to nothing', () =>
+    expect(lay([{ ...symlink('a', 'x', 'test'), type: 'hardlink', target: 'gone' }])).toThrow(/is no file/));
+  test('attributes of an unknown name space', () =>
+    expect(lay([{ ...promised('a', 1), xattrs: new Map([['odd.x', Buffer.alloc(1)]]) }])).toThrow(/unknown kind/));
+});
