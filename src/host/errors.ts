@@ -9,6 +9,7 @@
 export type ErrorCode =
   | 'usage' // a flag or argument is wrong
   | 'recipe' // a recipe or variable is wrong
+  | 'config' // a cluster configuration is wrong, or its patches do not fit
   | 'lock' // recipe and lock disagree, or the lock is unreadable
   | 'network' // a server could not be reached or answered with an error
   | 'not-found' // a definite "no such thing" (HTTP 404, absent image, absent file)
@@ -21,6 +22,7 @@ export type ErrorCode =
   | 'store' // the store is damaged or busy
   | 'provider' // a container runtime refused or failed
   | 'cluster' // a cluster or node is not in the state that the work needs
+  | 'kubeconfig' // a kubeconfig cannot be read, understood, locked or written
   | 'disk-full'
   | 'interrupted'
   | 'internal';
@@ -47,11 +49,11 @@ export class KinaError extends Error {
   }
 }
 
-/** The documented exit codes: 1 failure, 2 wrong input (flags, recipe, lock), 130 interrupted. */
+/** The documented exit codes: 1 failure, 2 wrong input (flags, recipe, lock, cluster configuration), 130 interrupted. */
 export function exitCodeOf(error: unknown): number {
   if (!(error instanceof KinaError)) return 1;
   if (error.code === 'interrupted') return 130;
-  return error.code === 'usage' || error.code === 'recipe' || error.code === 'lock' ? 2 : 1;
+  return ['usage', 'recipe', 'lock', 'config'].includes(error.code) ? 2 : 1;
 }
 
 /** True for a Node system error with one of these codes, e.g. `isErrno(e, 'ENOENT')`. */

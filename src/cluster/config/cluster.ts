@@ -1,0 +1,193 @@
+/**
+ * Reads a cluster file into a `Cluster`. Everything that can be wrong with it is found here, before anything is made, and
+ * is reported in one error with a line for each problem; only what depends on the Kubernetes version waits for
+ * `checkPatches` (kubeadm/documents.ts).
+ */
+import { readFileSync, statSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { type Problem, problemsOf } from '../../host/diagnose.ts';
+import { isErrno, KinaError } from '../../host/errors.ts';
+import { didYouMean } from '../../host/suggest.ts';
+import type { Cluster } from './model.ts';
+import { checkToml, parseJsonPatch, parseMergePatches, parseOperations } from './parse-patches.ts';
+import { clusterName, type NodePatches, nodeNames, resolveCluster } from './resolve.ts';
+import { type ClusterFile, formats } from './schema.ts';
+import { ClusterText } from './text.ts';
+import {
+  controlPlaneProblems,
+  labelProblems,
+  mountProblems,
+  nameProblem,
+  nameWarning,
+  portProblems,
+  subnetProblems,
+} from './validate.ts';
+
+export type {
+  Cluster,
+  Cni,
+  IpFamily,
+  KubeProxyMode,
+  Mount,
+  Networking,
+  NodeConfig,
+  Patch,
+  Patch6902,
+  PortMapping,
+  Propagation,
+  Protocol,
+  Role,
+} from './model.ts';
+
+export interface LoadOptions {
+  /** The file's text where the caller has it (standard input); `file` then only names it in messages. */
+  readonly text?: string | undefined;
+  /** Neither: all defaults. */
+  readonly file?: string | undefined;
+  readonly overrides: {
+    readonly name?: string | undefined;
+    /** For every node, also for those that name one. */
+    readonly image?: string | undefined;
+    readonly allowEvenControlPlanes?: boolean | undefined;
+  };
+  /** What relative paths in the file are relative to, as in kind. */
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/** Throws `config` with every problem as a detail `FILE:LINE:COLUMN: what`, or `not-found` without the file. */
+export function loadCluster(options: LoadOptions): Cluster {
+  const given = options.text ?? (options.file === undefined ? undefined : read(resolve(options.cwd, options.file)));
+  const label = options.file ?? 'config';
+  const text = new ClusterText(given ?? 'kind: Cluster\napiVersion: kina.dev/v1alpha1\n', label);
+  if (text.syntaxErrors.length > 0) throw invalid(label, text.syntaxErrors);
+  const { content } = text;
+  const version = (content as { apiVersion?: unknown } | undefined)?.apiVersion;
+  const schema = formats[version as keyof typeof formats];
+  if (!schema) throw invalid(label, [`${text.locate(['apiVersion'])}: ${unknownFormat(version)}`]);
+
+  const parsed = schema.safeParse(content);
+  const problems: Problem[] = parsed.success ? [] : problemsOf(parsed.error, schema).map(otherFormat);
+  // The rest is checked without the values that are wrong already, so that all is said in one go.
+  const file = (parsed.success ? parsed : schema.safeParse(without(content, problems))).data as ClusterFile | undefined;
+  const lines: string[] = [];
+  const patches = parsePatches(file, text, (line) => lines.push(line));
+  const cluster = file && resolveCluster(file, patches, options);
+  if (file && cluster) problems.push(...check(file, cluster, problems, options));
+  lines.push(...text.source.formatAll(problems.filter(({ path }) => path[0] !== outside)));
+  lines.push(...problems.filter(({ path }) => path[0] === outside).map(({ message }) => message));
+  if (lines.length > 0 || !cluster) throw invalid(label, lines.sort(byPlace));
+  const warning = nameWarning(cluster.name, nodeNames(cluster));
+  return warning ? { ...cluster, warnings: [...cluster.warnings, warning] } : cluster;
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    const absent = isErrno(error, 'ENOENT', 'ENOTDIR');
+    throw new KinaError(
+      absent ? 'not-found' : 'config',
+      absent ? `no cluster configuration ${path}` : `${path} cannot be read: ${(error as Error).message}`,
+      { hint: 'Give the path of a YAML file, or - for standard input.', cause: error },
+    );
+  }
+}
+
+/** The first element of a path that is no place in the file. */
+const outside = Symbol('outside the file');
+
+/** Everything about the whole cluster. `found` is what the schema says already. */
+function check(file: ClusterFile, cluster: Cluster, found: readonly Problem[], options: LoadOptions): Problem[] {
+  const wrong = (...keys: string[]) => found.some(({ path, key }) => keys.includes(String(key ?? path.at(-1))));
+  const nodes = file.nodes ?? [{}];
+  const { name, from } = clusterName(file, options);
+  const bad = nameProblem(name, nodeNames(cluster));
+  return [
+    ...(bad ? [{ path: [from === 'name' ? 'name' : outside], message: `${from}: ${bad}` }] : []),
+    // A role that is misspelt could be either.
+    ...(wrong('role') ? [] : controlPlaneProblems(nodes, options.overrides.allowEvenControlPlanes ?? false)),
+    ...(wrong('ipFamily', 'podSubnet', 'serviceSubnet') ? [] : subnetProblems(cluster.networking)),
+    ...nodes.flatMap((node, i) => [...mountProblems(node, ['nodes', i]), ...labelProblems(node, ['nodes', i])]),
+    ...portProblems(cluster.nodes, cluster.networking),
+    ...fileProblems(file, cluster),
+  ];
+}
+
+/** Files that are needed later, and the two ways to say that there is no CNI. */
+function fileProblems(file: ClusterFile, { networking, nodes }: Cluster): Problem[] {
+  const problems: Problem[] = [];
+  const { cni, disableDefaultCNI } = file.networking ?? {};
+  if (disableDefaultCNI && cni !== undefined && cni !== 'none')
+    problems.push({ path: ['networking', 'cni'], message: `cni: ${cni} contradicts disableDefaultCNI: true` });
+  if (typeof networking.cni === 'object' && !isFile(networking.cni.file))
+    problems.push({ path: ['networking', 'cni'], message: `cni: no file ${networking.cni.file}` });
+  for (const [i, { kernel }] of nodes.entries())
+    if (kernel !== undefined && !isFile(kernel))
+      problems.push({ path: ['nodes', i, 'kernel'], message: `kernel: no file ${kernel}` });
+  return problems;
+}
+
+function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+}
+
+/** The patches of the cluster and of each node, and whether the containerd ones parse. */
+function parsePatches(file: ClusterFile | undefined, text: ClusterText, report: (line: string) => void): NodePatches[] {
+  for (const [i, patch] of (file?.containerdConfigPatches ?? []).entries())
+    checkToml(patch, ['containerdConfigPatches', i], text, report);
+  for (const [i, patch] of (file?.containerdConfigPatchesJSON6902 ?? []).entries())
+    parseOperations(patch, (what, at) => report(`${text.locate(['containerdConfigPatchesJSON6902', i], at)}: ${what}`));
+  const places = [
+    { owner: file, path: [] as PropertyKey[] },
+    ...(file?.nodes ?? []).map((owner, i) => ({ owner, path: ['nodes', i] })),
+  ];
+  return places.map(({ owner, path }) => ({
+    kubeadmPatches: (owner?.kubeadmConfigPatches ?? []).flatMap((patch, i) =>
+      parseMergePatches(patch, [...path, 'kubeadmConfigPatches', i], text, report),
+    ),
+    kubeadmPatches6902: (owner?.kubeadmConfigPatchesJSON6902 ?? []).flatMap((entry, i) =>
+      parseJsonPatch(entry, [...path, 'kubeadmConfigPatchesJSON6902', i], text, report),
+    ),
+  }));
+}
+
+function unknownFormat(version: unknown): string {
+  const known = Object.keys(formats);
+  if (version === undefined) return `no apiVersion: expected ${known.join(' or ')}, with kind: Cluster`;
+  return `apiVersion ${JSON.stringify(version)} is not known${didYouMean(String(version), known)} (known: ${known.join(', ')})`;
+}
+
+const kinaOnly = new Set(['provider', 'cni', 'mtu', 'cpus', 'memory', 'disk', 'kernel', 'kernelArguments']);
+
+/** A key of kina's own format in a file of kind's: say where it belongs. */
+function otherFormat(problem: Problem): Problem {
+  if (!problem.key || !kinaOnly.has(problem.key) || !problem.message.startsWith('unknown key')) return problem;
+  return {
+    ...problem,
+    message: `${problem.key} needs apiVersion: kina.dev/v1alpha1, which has all of kind's keys too`,
+  };
+}
+
+/** The content without the values that problems are about. */
+function without(content: unknown, problems: readonly Problem[]): unknown {
+  const copy = structuredClone(content);
+  for (const { path, key } of problems) {
+    const full = key === undefined ? path : [...path, key];
+    let parent = copy as Record<PropertyKey, unknown> | undefined;
+    for (const segment of full.slice(0, -1)) parent = parent?.[segment] as Record<PropertyKey, unknown> | undefined;
+    if (parent && !Array.isArray(parent) && typeof parent === 'object') delete parent[full.at(-1)!];
+  }
+  return copy;
+}
+
+/** By line and column; what has none comes first. */
+function byPlace(a: string, b: string): number {
+  const [one, two] = [a, b].map((line) => /:(\d+):(\d+): /.exec(line)?.slice(1).map(Number) ?? [0, 0]);
+  return one![0]! - two![0]! || one![1]! - two![1]!;
+}
+
+function invalid(label: string, details: readonly string[]): KinaError {
+  const count = `${details.length} problem${details.length === 1 ? '' : 's'}`;
+  return new KinaError('config', `${label} is not a valid cluster configuration (${count})`, { details });
+}

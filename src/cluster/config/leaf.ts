@@ -1,0 +1,30 @@
+/** Single values as kind's YAML library reads them into Go types: YAML 1.1 booleans, an empty text for no choice. */
+import { z } from 'zod';
+
+const booleans: Readonly<Record<string, boolean>> = { yes: true, y: true, on: true, no: false, n: false, off: false };
+
+export const flag = z.preprocess(
+  (value) => (typeof value === 'string' ? (booleans[value.toLowerCase()] ?? value) : value),
+  z.boolean('expected true or false'),
+);
+
+export const number = z.number('expected a number');
+
+export const text = z.string('expected a text');
+
+/** One of some words, or nothing. */
+export function choice<const T extends readonly [string, ...string[]]>(...words: T) {
+  return z.preprocess((value) => (value === '' ? undefined : value), z.enum(words).optional());
+}
+
+const units: Readonly<Record<string, number>> = { m: 1, mi: 1, mib: 1, g: 1024, gi: 1024, gib: 1024 };
+const sizePattern = /^(\d+(?:\.\d+)?) ?([a-z]+)$/i;
+
+/** `4Gi`, `4GiB`, `4096Mi`: MiB. A bare number is refused: in Kubernetes it would be bytes. */
+export const size = text
+  .refine((value) => units[sizePattern.exec(value)?.[2]?.toLowerCase() ?? ''], 'expected a size such as 4Gi or 2048Mi')
+  .transform((value) => {
+    const [, count, unit] = sizePattern.exec(value)!;
+    return Math.round(Number(count) * units[unit!.toLowerCase()]!);
+  })
+  .refine((mebibytes) => mebibytes > 0, 'expected a size above 0');

@@ -1,0 +1,103 @@
+/**
+ * A cluster as everything after the configuration file sees it: defaults filled in, paths absolute, nodes named, patches
+ * parsed. Two file formats lead here, and nothing here remembers which it was.
+ */
+import type { Operation } from 'rfc6902';
+import type { JsonObject } from './merge.ts';
+
+export type Role = 'control-plane' | 'worker';
+export type IpFamily = 'ipv4' | 'ipv6' | 'dual';
+export type KubeProxyMode = 'iptables' | 'ipvs' | 'nftables' | 'none';
+export type Protocol = 'TCP' | 'UDP' | 'SCTP';
+export type Propagation = 'None' | 'HostToContainer' | 'Bidirectional';
+/** What makes the pod network; a file is a manifest with an absolute path. */
+export type Cni = 'default' | 'kindnet' | 'none' | { readonly file: string };
+
+export interface Mount {
+  /** Absolute. */
+  readonly hostPath: string;
+  readonly containerPath: string;
+  readonly readOnly: boolean;
+  readonly selinuxRelabel: boolean;
+  readonly propagation: Propagation;
+}
+
+export interface PortMapping {
+  readonly containerPort: number;
+  /** 0: kina picks a free one and keeps it; -1: the runtime picks. */
+  readonly hostPort: number;
+  readonly listenAddress: string;
+  readonly protocol: Protocol;
+}
+
+/** One document of a `kubeadmConfigPatches` string. */
+export interface Patch {
+  readonly kind: string;
+  /** Only as far as the patch says: then it is for this version alone. */
+  readonly apiVersion?: string;
+  /** Without `kind` and `apiVersion`. */
+  readonly value: JsonObject;
+  /** `FILE:LINE:COLUMN`. */
+  readonly where: string;
+}
+
+export interface Patch6902 {
+  readonly kind: string;
+  /** `GROUP/VERSION`; absent: any. */
+  readonly apiVersion?: string;
+  readonly operations: readonly Operation[];
+  readonly where: string;
+}
+
+export interface NodeConfig {
+  /** `CLUSTER-control-plane`, `CLUSTER-control-plane2`, …, `CLUSTER-worker`, …; host name and Kubernetes name too. */
+  readonly name: string;
+  readonly role: Role;
+  /** Absent: the cluster's default image. */
+  readonly image?: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly mounts: readonly Mount[];
+  readonly ports: readonly PortMapping[];
+  readonly kubeadmPatches: readonly Patch[];
+  readonly kubeadmPatches6902: readonly Patch6902[];
+  readonly cpus?: number;
+  /** MiB. */
+  readonly memory?: number;
+  /** MiB. */
+  readonly disk?: number;
+  /** Absolute path of a kernel for VM nodes. */
+  readonly kernel?: string;
+  readonly kernelArguments: readonly string[];
+}
+
+export interface Networking {
+  readonly ipFamily: IpFamily;
+  readonly apiServerAddress: string;
+  /** 0: kina picks a free one and keeps it; -1: the runtime picks. */
+  readonly apiServerPort: number;
+  readonly podSubnets: readonly string[];
+  readonly serviceSubnets: readonly string[];
+  readonly cni: Cni;
+  readonly kubeProxyMode: KubeProxyMode;
+  /** Absent: what the node inherits; empty: no search line. */
+  readonly dnsSearch?: readonly string[];
+  readonly mtu?: number;
+}
+
+export interface Cluster {
+  readonly name: string;
+  /** In the order of the file. */
+  readonly nodes: readonly NodeConfig[];
+  readonly networking: Networking;
+  readonly featureGates: Readonly<Record<string, boolean>>;
+  readonly runtimeConfig: Readonly<Record<string, string>>;
+  readonly kubeadmPatches: readonly Patch[];
+  readonly kubeadmPatches6902: readonly Patch6902[];
+  /** TOML merge patches; they parse. */
+  readonly containerdPatches: readonly string[];
+  /** JSON patches in YAML or JSON; they parse. */
+  readonly containerdPatches6902: readonly string[];
+  readonly provider?: string;
+  /** One sentence each, for people: what is allowed and yet likely a mistake. */
+  readonly warnings: readonly string[];
+}

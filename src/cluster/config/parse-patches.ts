@@ -1,0 +1,139 @@
+/**
+ * Patches as they stand in a cluster file, read as far as they can be without the documents that they change: what does
+ * not parse, has no kind or an unknown one, or is no list of operations is found before anything is made.
+ */
+import type { Operation } from 'rfc6902';
+import { parse as parseToml, TomlError } from 'smol-toml';
+import { type Document, parseAllDocuments, parseDocument } from 'yaml';
+import { didYouMean } from '../../host/suggest.ts';
+import { isObject, type JsonObject } from './merge.ts';
+import type { Patch, Patch6902 } from './model.ts';
+import { type ClusterText, isMapping, type Position, positionOf } from './text.ts';
+
+/** The documents that kubeadm reads and kina writes. */
+export const kubeadmKinds = [
+  'ClusterConfiguration',
+  'InitConfiguration',
+  'JoinConfiguration',
+  'KubeletConfiguration',
+  'KubeProxyConfiguration',
+] as const;
+
+const operations: Readonly<Record<string, readonly string[]>> = {
+  add: ['value'],
+  replace: ['value'],
+  test: ['value'],
+  remove: [],
+  move: ['from'],
+  copy: ['from'],
+};
+
+/** Takes `FILE:LINE:COLUMN: what` lines. */
+type Report = (line: string) => void;
+
+/** One `kubeadmConfigPatches` string: one or more YAML documents. */
+export function parseMergePatches(
+  patch: string,
+  path: readonly PropertyKey[],
+  text: ClusterText,
+  report: Report,
+): Patch[] {
+  const at = (position?: Position) => text.locate(path, position);
+  const parsed = parseAllDocuments(patch, { uniqueKeys: true, merge: true });
+  const documents: Document.Parsed[] = 'empty' in parsed ? [] : parsed.filter((d) => d.contents !== null);
+  if (documents.length === 0) report(`${at()}: the patch is empty`);
+  return documents.flatMap((document): Patch[] => {
+    const start = positionOf(patch, document.contents?.range[0] ?? 0);
+    for (const error of document.errors)
+      report(`${at(positionOf(patch, error.pos[0]))}: the patch does not parse: ${yamlReason(error)}`);
+    if (document.errors.length > 0) return [];
+    if (!isMapping(document)) {
+      report(`${at(start)}: a patch is a mapping such as "kind: ClusterConfiguration"`);
+      return [];
+    }
+    const { kind, apiVersion, ...value } = document.toJS() as JsonObject;
+    if (!isKind(kind, at(start), report)) return [];
+    if (apiVersion !== undefined && typeof apiVersion !== 'string') {
+      report(`${at(start)}: apiVersion: expected a text such as kubeadm.k8s.io/v1beta3`);
+      return [];
+    }
+    return [{ kind, ...(apiVersion === undefined ? {} : { apiVersion }), value, where: at(start) }];
+  });
+}
+
+/** One entry of `kubeadmConfigPatchesJSON6902`. */
+export function parseJsonPatch(
+  entry: { group?: string | undefined; version?: string | undefined; kind: string; patch: string },
+  path: readonly PropertyKey[],
+  text: ClusterText,
+  report: Report,
+): Patch6902[] {
+  const known = isKind(entry.kind, text.locate([...path, 'kind']), report);
+  const list = parseOperations(entry.patch, (line, position) =>
+    report(`${text.locate([...path, 'patch'], position)}: ${line}`),
+  );
+  if (!known || !list) return [];
+  const apiVersion = [entry.group, entry.version].filter(Boolean).join('/');
+  const where = text.locate([...path, 'patch']);
+  return [{ kind: entry.kind, ...(apiVersion ? { apiVersion } : {}), operations: list, where }];
+}
+
+/** RFC 6902 in YAML or JSON (which is YAML). `undefined` when something was reported. */
+export function parseOperations(
+  patch: string,
+  report: (what: string, position?: Position) => void,
+): Operation[] | undefined {
+  const document = parseDocument(patch, { uniqueKeys: true });
+  for (const error of document.errors)
+    report(`the patch does not parse: ${yamlReason(error)}`, positionOf(patch, error.pos[0]));
+  if (document.errors.length > 0) return undefined;
+  const list: unknown = document.toJS();
+  if (!Array.isArray(list) || list.length === 0) {
+    report('a JSON patch is a list of operations such as {op: add, path: /x, value: 1}');
+    return undefined;
+  }
+  const problems = list.flatMap((operation, i) => {
+    const problem = operationProblem(operation);
+    const offset = (document.getIn([i], true) as { range?: [number] } | undefined)?.range?.[0] ?? 0;
+    return problem ? [{ what: `operation ${i + 1}: ${problem}`, position: positionOf(patch, offset) }] : [];
+  });
+  for (const { what, position } of problems) report(what, position);
+  return problems.length > 0 ? undefined : list;
+}
+
+function operationProblem(operation: unknown): string | undefined {
+  if (!isObject(operation)) return 'expected a mapping with op and path';
+  const { op, path } = operation;
+  const needs = typeof op === 'string' ? operations[op] : undefined;
+  if (!needs) {
+    const known = Object.keys(operations);
+    return `op: expected one of ${known.join(', ')}${typeof op === 'string' ? didYouMean(op, known) : ''}`;
+  }
+  for (const key of ['path', ...needs]) if (!(key in operation)) return `${String(op)} needs ${JSON.stringify(key)}`;
+  for (const pointer of [path, ...(needs.includes('from') ? [operation.from] : [])])
+    if (typeof pointer !== 'string' || !/^(\/([^~]|~[01])*)?$/.test(pointer))
+      return `${JSON.stringify(pointer)} is no JSON pointer such as /apiServer/certSANs/-`;
+  return undefined;
+}
+
+/** The `yaml` package's message without the place in the patch: the line has that in the file already. */
+const yamlReason = (error: Error): string => error.message.split('\n')[0]!.replace(/ at line \d+, column \d+:?$/, '');
+
+/** TOML of one `containerdConfigPatches` string. */
+export function checkToml(patch: string, path: readonly PropertyKey[], text: ClusterText, report: Report): void {
+  try {
+    parseToml(patch);
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error;
+    const why = error.message.split('\n')[0]!.replace(/^Invalid TOML document: /, '');
+    report(`${text.locate(path, { line: error.line, column: error.column })}: the patch does not parse: ${why}`);
+  }
+}
+
+function isKind(kind: unknown, where: string, report: Report): kind is string {
+  if (typeof kind === 'string' && (kubeadmKinds as readonly string[]).includes(kind)) return true;
+  const what = kind === undefined ? 'the patch has no kind' : `kind ${JSON.stringify(kind)} is none that kubeadm reads`;
+  const near = typeof kind === 'string' ? didYouMean(kind, kubeadmKinds) : '';
+  report(`${where}: ${what}${near} (known: ${kubeadmKinds.join(', ')})`);
+  return false;
+}
