@@ -10,7 +10,7 @@ import { atomicWrite } from '../host/files.ts';
 import { digestOf } from '../host/json.ts';
 import { noPins, type Pins } from '../layers/step.ts';
 import { formatPlatform } from '../oci/platform.ts';
-import type { Locked, Plan } from './plan/plan.ts';
+import type { Locked, Plan, PlannedLayer } from './plan/plan.ts';
 
 const digest = z
   .string()
@@ -47,17 +47,7 @@ export function lockOf(plan: Plan, set: Readonly<Record<string, string>>): Lock 
   const platforms: Lock['platforms'] = {};
   for (const { platform, layers } of plan.platforms) {
     const steps: Lock['platforms'][string] = {};
-    for (const step of layers.flatMap((l) => l.steps)) {
-      const { artifacts, components, inputs, notes, absent } = step.pins;
-      steps[step.id] = {
-        step: step.digest as `sha256:${string}`,
-        ...(Object.keys(components).length ? { components: { ...components } } : {}),
-        ...(Object.keys(inputs).length ? { inputs: { ...inputs } } : {}),
-        ...(Object.keys(notes).length ? { notes: { ...notes } } : {}),
-        ...(absent.length ? { absent: [...absent] } : {}),
-        ...(artifacts.length ? { artifacts: artifacts.map((a) => artifactSchema.parse(a)) } : {}),
-      };
-    }
+    addSteps(layers, '', steps);
     platforms[formatPlatform(platform)] = steps;
   }
   return {
@@ -67,6 +57,23 @@ export function lockOf(plan: Plan, set: Readonly<Record<string, string>>): Lock 
     variables: { ...set },
     platforms,
   };
+}
+
+/** A step that carries an image is followed by the steps of that image, which have its artifacts. */
+function addSteps(layers: readonly PlannedLayer[], prefix: string, steps: Lock['platforms'][string]): void {
+  for (const step of layers.flatMap((l) => l.steps)) {
+    const { components, inputs, notes, absent } = step.pins;
+    const artifacts = step.inner ? [] : step.pins.artifacts;
+    steps[`${prefix}${step.id}`] = {
+      step: step.digest as `sha256:${string}`,
+      ...(Object.keys(components).length ? { components: { ...components } } : {}),
+      ...(Object.keys(inputs).length ? { inputs: { ...inputs } } : {}),
+      ...(Object.keys(notes).length ? { notes: { ...notes } } : {}),
+      ...(absent.length ? { absent: [...absent] } : {}),
+      ...(artifacts.length ? { artifacts: artifacts.map((a) => artifactSchema.parse(a)) } : {}),
+    };
+    for (const platform of step.inner?.platforms ?? []) addSteps(platform.layers, `${prefix}${step.id}/`, steps);
+  }
 }
 
 /** What of a lock decides an image: everything but remarks and second addresses. */

@@ -4,7 +4,7 @@
  *
  * Three things are remembered, from coarse to fine: the image of a platform by everything that was pinned; a layer by
  * its entries (`layers/layer.ts`); an unpacked archive by its digest. So nothing changed costs the resolution, and one
- * changed step costs its layer.
+ * changed step costs its layer. An image that a step carries is built, and remembered, like any other.
  */
 
 import { availableParallelism } from 'node:os';
@@ -16,14 +16,15 @@ import { releaseMemory } from '../host/memory.ts';
 import { assemble } from '../layers/assemble.ts';
 import { stepKinds } from '../layers/kinds.ts';
 import { buildLayer, type Layer } from '../layers/layer.ts';
+import type { InnerImage } from '../layers/step.ts';
 import type { Toolbox } from '../layers/toolbox.ts';
 import { type Compression, compressLayer } from '../oci/compress.ts';
-import { type Descriptor, mediaType } from '../oci/descriptor.ts';
+import { type Descriptor, maxManifestBytes, mediaType, parseManifest } from '../oci/descriptor.ts';
 import { buildImage, buildIndex } from '../oci/image.ts';
 import { labels } from '../oci/node-image.ts';
 import { formatPlatform } from '../oci/platform.ts';
-import { type Lock, lockDigest } from './lock.ts';
-import type { PlannedStep, PlatformPlan } from './plan/plan.ts';
+import { type Lock, lockDigest, lockOf } from './lock.ts';
+import type { Plan, PlannedStep, PlatformPlan } from './plan/plan.ts';
 import type { Prepared } from './prepare.ts';
 
 /** Raised when the same pins would give another image than before. */
@@ -75,7 +76,7 @@ export async function buildNodeImage(
 ): Promise<BuiltNodeImage> {
   const work = await Promise.all(
     plan.platforms.map(async (platform) => {
-      const key = imageKey(platform, lock, plan.image, options, tools.version);
+      const key = imageKey(platform, lock, plan, options, tools.version);
       const known = options.noCache ? undefined : await knownImage(key, tools);
       return { platform, key, known };
     }),
@@ -102,14 +103,16 @@ export async function buildNodeImage(
   const index = await buildIndex(
     tools.store,
     platforms.map((p) => p.manifest),
-    imageAnnotations(plan.description, plan.kubernetes),
+    imageAnnotations(plan),
   );
   return { index, platforms };
 }
 
-function imageAnnotations(description: string, kubernetes: string | undefined): Record<string, string> {
+/** A recipe for something else than a node says so in the label of the same name. */
+function imageAnnotations({ image, description, kubernetes }: Plan): Record<string, string> {
+  const title = 'org.opencontainers.image.title';
   return {
-    'org.opencontainers.image.title': 'kina node image',
+    [title]: image.labels?.[title] ?? 'kina node image',
     'org.opencontainers.image.description': description,
     ...(kubernetes ? { 'org.opencontainers.image.version': kubernetes } : {}),
   };
@@ -133,25 +136,33 @@ async function announce(needed: readonly Artifact[], { store, reporter, offline 
     );
 }
 
-function imageKey(
-  platform: PlatformPlan,
-  lock: Lock,
-  image: Prepared['plan']['image'],
-  options: ImageOptions,
-  version: string,
-): string {
+function imageKey(platform: PlatformPlan, lock: Lock, plan: Plan, options: ImageOptions, version: string): string {
+  const carried = platform.layers.flatMap((l) =>
+    l.steps.flatMap(({ inner }) => (inner ? innerKeys(inner, options, version) : [])),
+  );
   return digestOf({
     pipeline: PIPELINE_VERSION,
     kina: version,
     platform: formatPlatform(platform.platform),
     lock: lockDigest(platformLock(lock, platform)),
     kinds: platform.layers.flatMap((l) => l.steps.map((s) => [s.kind, stepKinds.get(s.kind)?.version ?? 0])),
-    image,
+    image: plan.image,
+    ...(carried.length > 0 ? { carried } : {}),
     epoch: options.epoch,
     compression: options.compression
       ? { ...options.compression, node: [process.versions.zlib, process.versions.zstd] }
       : null,
   }).slice(7);
+}
+
+function innerKeys(inner: Plan, options: ImageOptions, version: string): string[] {
+  const lock = lockOf(inner, {});
+  return inner.platforms.map((p) => imageKey(p, lock, inner, innerOptions(options), version));
+}
+
+/** The image that a step carries is not compressed like the one around it: the step decides about that. */
+function innerOptions(options: ImageOptions): ImageOptions {
+  return { ...options, compression: undefined };
 }
 
 /** The part of the lock that decides one platform's image, so that building two platforms changes neither. */
@@ -168,16 +179,38 @@ async function knownImage(key: string, tools: Toolbox): Promise<BuiltPlatform | 
   return { ...record, cached: true, layers: record.layers.map((l) => ({ ...l, cached: true, elapsed: 0 })) };
 }
 
+/** Remembered, or built: the image of the recipe that one step of an image carries. */
+async function buildInner(inner: Plan, options: ImageOptions, tools: Toolbox): Promise<InnerImage> {
+  const [platform] = inner.platforms;
+  if (!platform) throw new KinaError('internal', `the recipe ${inner.recipe} was planned for no platform`);
+  const lock = lockOf(inner, {});
+  const key = imageKey(platform, lock, inner, options, tools.version);
+  let built = options.noCache ? undefined : await knownImage(key, tools);
+  if (!built) {
+    built = await buildPlatform(platform, lock, inner, options, tools, `${inner.recipe}: `);
+    await tools.store.putRecord('image', key, built);
+  }
+  const { manifest } = built;
+  const { config, layers } = parseManifest(
+    await tools.store.readBytes(manifest.digest, maxManifestBytes),
+    inner.recipe,
+  );
+  return { manifest, config, layers };
+}
+
+/** `prefix`: what progress says before the names of layers. */
 async function buildPlatform(
   platformPlan: PlatformPlan,
   lock: Lock,
-  plan: Prepared['plan'],
+  plan: Plan,
   options: ImageOptions,
   tools: Toolbox,
+  prefix = '',
 ): Promise<BuiltPlatform> {
   const { platform } = platformPlan;
   const { store, reporter, signal } = tools;
   const name = formatPlatform(platform);
+  const innerPlans = new Map(platformPlan.layers.flatMap((l) => l.steps.map((s) => [s.id, s.inner])));
   const assembled = await assemble(platformPlan.layers, {
     platform,
     store,
@@ -186,6 +219,11 @@ async function buildPlatform(
     signal,
     epoch: options.epoch,
     fetch: (artifact) => tools.fetcher.fetch(artifact),
+    innerImage: async (step) => {
+      const inner = innerPlans.get(step);
+      if (!inner) throw new KinaError('internal', `the step ${step} carries no image`);
+      return buildInner(inner, innerOptions(options), tools);
+    },
   });
   releaseMemory();
   const limit = pLimit(Math.max(2, availableParallelism()));
@@ -199,11 +237,11 @@ async function buildPlatform(
           reporter,
           signal,
           noCache: options.noCache,
-          title: `${layer.name} (${name})`,
+          title: `${prefix}${layer.name} (${name})`,
         });
         const tar: Descriptor = { mediaType: mediaType.layer, digest: built.diffId, size: built.size };
         if (!options.compression) return { ...built, descriptor: tar };
-        const task = reporter.task('compress', `${layer.name} (${name})`);
+        const task = reporter.task('compress', `${prefix}${layer.name} (${name})`);
         try {
           const descriptor = await compressLayer(store, tar, options.compression, (bytes) => {
             signal?.throwIfAborted();
@@ -236,7 +274,7 @@ async function buildPlatform(
         comment: historyOf(platformPlan.layers.find((l) => l.name === layer.name)?.steps ?? []),
       },
     })),
-    annotations: imageAnnotations(plan.description, plan.kubernetes),
+    annotations: imageAnnotations(plan),
   });
   return {
     platform: name,
@@ -252,12 +290,7 @@ function historyOf(steps: readonly PlannedStep[]): string {
   return steps.map((s) => `${s.id.split('/')[1]}${s.pins.absent.length > 0 ? ' (absent)' : ''}`).join(', ');
 }
 
-function imageLabels(
-  platform: PlatformPlan,
-  lock: Lock,
-  plan: Prepared['plan'],
-  version: string,
-): Record<string, string> {
+function imageLabels(platform: PlatformPlan, lock: Lock, plan: Plan, version: string): Record<string, string> {
   return {
     ...plan.image.labels,
     [labels.kina]: version,

@@ -15,7 +15,7 @@ export function recipeCommand(): Command {
     .option('--json', 'answer as JSON', false)
     .action(async ({ json }: JsonFlag) => {
       const { loadRecipe, shippedRecipes } = await import('../build/recipe/load.ts');
-      const recipes = await Promise.all((await shippedRecipes()).map(loadRecipe));
+      const recipes = await Promise.all((await shippedRecipes()).map((name) => loadRecipe(name)));
       if (json) return answerJson(recipes.map(({ name, description }) => ({ name, description })));
       answer(table([['NAME', 'DESCRIPTION'], ...recipes.map((r) => [r.name, r.description])]));
     });

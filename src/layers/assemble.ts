@@ -15,7 +15,7 @@ import { settleHardlinks } from '../tree/tar-write.ts';
 import { comparePaths, Tree } from '../tree/tree.ts';
 import { elfMachines } from './architecture.ts';
 import { type AnyKind, stepKinds } from './kinds.ts';
-import type { DerivedContext, Pins, TreeContext } from './step.ts';
+import type { DerivedContext, InnerImage, Pins, TreeContext } from './step.ts';
 
 export interface AssembledStep {
   readonly id: string;
@@ -33,7 +33,10 @@ export interface AssembledLayer {
 /** Derived state that a base image has already and that is made again, because a recipe may add to what it is made from. */
 const remade: ReadonlySet<string> = new Set(['etc/ssl/certs/ca-certificates.crt']);
 
-type SharedContext = Omit<TreeContext, 'owner' | 'recipeFolder'>;
+/** What is the same for all steps; `innerImage` gets the id of the step that carries the image. */
+interface SharedContext extends Omit<TreeContext, 'owner' | 'recipeFolder' | 'innerImage'> {
+  innerImage(step: string): Promise<InnerImage>;
+}
 
 /** The layers in recipe order, each sorted and complete. Throws `conflict`, `platform` and what step kinds throw. */
 export async function assemble(
@@ -45,7 +48,12 @@ export async function assemble(
   const packages: InstalledPackage[] = [];
   const accounts: AccountWishes[] = [];
   const prune: PruneRule[] = [];
-  const contextOf = (step: AssembledStep): TreeContext => ({ ...shared, owner: step.id, recipeFolder: step.folder });
+  const contextOf = (step: AssembledStep): TreeContext => ({
+    ...shared,
+    owner: step.id,
+    recipeFolder: step.folder,
+    innerImage: () => shared.innerImage(step.id),
+  });
   const all = layers.flatMap((layer) =>
     layer.steps.map((step) => ({ layer: layer.name, step, kind: stepKinds.get(step.kind) as AnyKind })),
   );

@@ -18,6 +18,7 @@ import type { PruneRule } from '../debian/prune.ts';
 import type { AccountWishes } from '../debian/sysusers.ts';
 import type { Transport } from '../host/http.ts';
 import type { Reporter } from '../host/progress.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
 import type { Platform } from '../oci/platform.ts';
 import type { Store } from '../oci/store.ts';
 import type { Tree } from '../tree/tree.ts';
@@ -64,6 +65,21 @@ export interface ResolveContext {
   readonly recipeFolder: string;
 }
 
+/** Another recipe whose image a step carries, planned, locked and built together with the image that has the step. */
+export interface InnerRecipe {
+  /** Name of a shipped recipe, or path of a file relative to the recipe that names it. */
+  readonly recipe: string;
+  /** Values of its variables. */
+  readonly set: Readonly<Record<string, string>>;
+}
+
+/** The image made of it for the same platform; all blobs are in the store. */
+export interface InnerImage {
+  readonly manifest: Descriptor;
+  readonly config: Descriptor;
+  readonly layers: readonly Descriptor[];
+}
+
 /** Everything `tree` may use. */
 export interface TreeContext {
   readonly platform: Platform;
@@ -76,6 +92,8 @@ export interface TreeContext {
   readonly epoch: number;
   /** The pinned artifact's bytes, fetched on first use. */
   fetch(artifact: Artifact): Promise<Fetched>;
+  /** Builds the image of the recipe that the kind's `inner` names, once. */
+  innerImage(): Promise<InnerImage>;
   /** `layer/step`, the owner of files that no package owns. */
   readonly owner: string;
 }
@@ -104,6 +122,8 @@ interface KindBase<S> {
   /** One line for `kina recipe schema` and the reference. */
   readonly summary: string;
   resolve?(step: S, context: ResolveContext, common: StepCommon): Promise<Pins>;
+  /** The recipe whose image the step carries, for steps that carry one; those pin no artifacts of their own. */
+  inner?(step: S): InnerRecipe | undefined;
   /** Throws `lock` when a file of this machine is not the one that the pins of a lock are about. */
   checkLocal?(step: S, pins: Pins, recipeFolder: string): Promise<void>;
 }

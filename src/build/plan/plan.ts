@@ -2,6 +2,9 @@
  * The plan: a recipe with variables, conditions and versions decided and every artifact pinned. Making it reads version
  * markers, indexes and checksum files, never an artifact (but for `unverified` ones, whose digest cannot be had otherwise).
  *
+ * A step may carry the image of another recipe. That recipe gets a plan of its own within this one, with the same
+ * platform and the same lock, where its steps are called `STEP/ITS-STEP`.
+ *
  * Steps resolve in the recipe's order, because a later condition may ask for a version that an earlier step found
  * (Debian's containerd), but they wait for each other only there: everything else is asked for at once.
  */
@@ -11,10 +14,11 @@ import { KinaError } from '../../host/errors.ts';
 import { digestOf } from '../../host/json.ts';
 import { didYouMean } from '../../host/suggest.ts';
 import { stepKinds } from '../../layers/kinds.ts';
-import { noPins, type Pins, type ResolveContext } from '../../layers/step.ts';
+import { type InnerRecipe, noPins, type Pins, type ResolveContext } from '../../layers/step.ts';
 import { expandDeep, expandTemplate } from '../../layers/template.ts';
 import { cgroupDriver } from '../../oci/node-image.ts';
 import { formatPlatform, type Platform } from '../../oci/platform.ts';
+import { loadRecipe } from '../recipe/load.ts';
 import type { Recipe, RecipeStep } from '../recipe/schema.ts';
 import { versionFacts } from '../versions.ts';
 
@@ -26,7 +30,10 @@ export interface PlannedStep {
   readonly component: string | undefined;
   readonly replace: boolean;
   readonly folder: string;
+  /** Its own, and the artifacts of the image that it carries. */
   readonly pins: Pins;
+  /** The plan of that image, for the same platform alone. */
+  readonly inner: Plan | undefined;
   /** Digest of what the recipe says (kind, body, flags), without pins: what a lock is compared with. */
   readonly digest: string;
 }
@@ -61,6 +68,8 @@ export interface PlanRequest {
   readonly kubernetes: string | undefined;
   readonly locked?: Locked | undefined;
   readonly strict: boolean;
+  /** Paths of the recipes whose images carry this one, the outermost first. */
+  readonly carriedBy?: readonly string[];
   context(platform: Platform): Omit<ResolveContext, 'debian' | 'recipeFolder'>;
 }
 
@@ -159,7 +168,11 @@ async function planPlatform(
         const resolved = locked ?? (await kind.resolve?.(body, { ...base, debian, recipeFolder: step.folder }, step));
         return inOrder(resolved ?? noPins);
       };
-      const planned = pinStep().then((pins): PlannedStep => {
+      const innerRecipe = kind.inner?.(body);
+      const planInner = async (): Promise<Plan | undefined> =>
+        innerRecipe && planCarried(request, platform, innerRecipe, { ...step, id });
+      const planned = Promise.all([pinStep(), planInner()]).then(([own, inner]): PlannedStep => {
+        const pins = inner ? withArtifactsOf(own, inner) : own;
         Object.assign(components, pins.components);
         Object.assign(vars, pins.components);
         const version = step.component ? vars[step.component] : undefined;
@@ -173,6 +186,7 @@ async function planPlatform(
           replace: step.replace ?? false,
           folder: step.folder,
           pins,
+          inner,
           digest,
         };
       });
@@ -193,6 +207,50 @@ async function planPlatform(
     components: Object.fromEntries(Object.entries(components).sort(([a], [b]) => (a < b ? -1 : 1))),
     absent: [...new Set(done.flatMap((l) => l.steps.flatMap((s) => s.pins.absent)))].sort(),
   };
+}
+
+/** The plan of an image that a step carries: its own recipe and variables, the step's platform, the one lock. */
+async function planCarried(
+  request: PlanRequest,
+  platform: Platform,
+  { recipe: name, set }: InnerRecipe,
+  step: { readonly id: string; readonly where: string; readonly folder: string },
+): Promise<Plan> {
+  const recipe = await loadRecipe(name, step.folder);
+  const carriedBy = [...(request.carriedBy ?? []), request.recipe.path];
+  if (carriedBy.includes(recipe.path))
+    throw new KinaError(
+      'recipe',
+      `${step.where}: recipes carry each other's images in a circle: ${[...carriedBy, recipe.path].join(' -> ')}`,
+    );
+  const { locked } = request;
+  try {
+    return await makePlan({
+      ...request,
+      recipe,
+      platforms: [platform],
+      set,
+      kubernetes: undefined,
+      locked: locked && ((where, id, digest) => locked(where, `${step.id}/${id}`, digest)),
+      carriedBy,
+      context: (p) => ({ ...request.context(p), kubernetes: undefined }),
+    });
+  } catch (error) {
+    if (!(error instanceof KinaError) || error.code !== 'usage') throw error;
+    // Its values are the step's, not flags.
+    const { hint, details } = error;
+    throw new KinaError('recipe', `${step.where}: ${error.message}`, {
+      ...(hint ? { hint } : {}),
+      details,
+      cause: error,
+    });
+  }
+}
+
+/** Whoever counts, fetches or lists what a plan needs looks at the steps' artifacts. */
+function withArtifactsOf(own: Pins, inner: Plan): Pins {
+  const carried = inner.platforms.flatMap((p) => p.layers.flatMap((l) => l.steps.flatMap((s) => s.pins.artifacts)));
+  return { ...own, artifacts: [...own.artifacts, ...carried] };
 }
 
 /** The order in which a lock lists them: a build from the lock and the one that made it must see the same pins. */

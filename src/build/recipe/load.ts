@@ -35,9 +35,12 @@ export async function shippedRecipes(): Promise<string[]> {
   return names.map((n) => n.slice(0, -5)).sort();
 }
 
-/** Loads by name or path. Throws `recipe` with every problem found in a file, or `not-found`. */
-export async function loadRecipe(nameOrPath: string): Promise<Recipe> {
-  return merge(await loadChain(nameOrPath, process.cwd(), []));
+/**
+ * Loads by name or path, relative to the folder `from`. Throws `recipe` with every problem found in a file, or
+ * `not-found`.
+ */
+export async function loadRecipe(nameOrPath: string, from = process.cwd()): Promise<Recipe> {
+  return merge(await loadChain(nameOrPath, from, []));
 }
 
 interface LoadedLayer extends RecipeLayer {
@@ -203,7 +206,8 @@ function merge(chain: readonly Loaded[]): Recipe {
       else layers.push({ name: layer.name, steps: [...layer.steps] });
     }
   }
-  return { name: chain.at(-1)!.file.name, description, variables, image, layers };
+  const { path, file } = chain.at(-1)!;
+  return { name: file.name, path, description, variables, image, layers };
 }
 
 /** A reset that drops nothing is a mistyped name: the steps it was to drop would still be there. */

@@ -86,6 +86,8 @@ export interface RecipeLayer {
 /** A recipe with everything it extends merged in. */
 export interface Recipe {
   readonly name: string;
+  /** Absolute path of the file that was asked for. */
+  readonly path: string;
   readonly description: string;
   readonly variables: Readonly<Record<string, RecipeVariable>>;
   readonly image: NonNullable<RecipeFile['image']>;

@@ -2,6 +2,9 @@
  * `images`: container images that a node has before it reaches any registry. They go into the node image as one OCI
  * archive per step, outside `/var`, and a unit imports them before kubelet starts: containerd's own database cannot be
  * written without running containerd, and a runtime that mounts an empty `/var` would lose it.
+ *
+ * One of them may be made by a recipe, for the same platform and with the same stores: what a node runs that no
+ * registry has to be asked for.
  */
 import { stat } from 'node:fs/promises';
 import { z } from 'zod';
@@ -32,20 +35,33 @@ const schema = z
       .optional(),
     /** Image archives or OCI layouts beside the recipe; every image in them for the platform, under its own name. */
     archives: z.array(z.string()).min(1).optional(),
-    /** Of uncompressed layers, as release and archives have them; a registry's are compressed. */
+    /** Another recipe whose image is built and preloaded, by name or as a path beside this one; `name` names the image. */
+    recipe: z.string().optional(),
+    /** Values of that recipe's variables. */
+    set: z.record(z.string(), z.string()).optional(),
+    /** The full reference that pods ask for, with a host and a tag. */
+    name: z
+      .string()
+      .regex(/^[^/\s]*([.:]|localhost)[^/\s]*\/[^\s@]+:[\w.-]+$/, 'expected HOST/NAME:TAG')
+      .optional(),
+    /** Of uncompressed layers, as release, archives and recipe have them; a registry's are compressed. */
     compression: z.enum(['none', 'zstd']).optional(),
   })
   .refine((s) => s.images === undefined || s.compression === undefined, 'images of a registry are compressed already')
   .refine(
-    (s) => [s.release, s.images, s.archives].filter((v) => v !== undefined).length === 1,
-    'give exactly one of release, images, archives',
-  );
+    (s) => [s.release, s.images, s.archives, s.recipe].filter((v) => v !== undefined).length === 1,
+    'give exactly one of release, images, archives, recipe',
+  )
+  .refine((s) => (s.recipe === undefined) === (s.name === undefined), 'recipe and name belong together')
+  .refine((s) => s.recipe !== undefined || s.set === undefined, 'set is for the variables of recipe');
 
 export const imagesKind: PlainKind<z.infer<typeof schema>> = {
   name: 'images',
   version: 1,
   schema,
-  summary: 'container images to preload: of the release, of a registry, or from local archives',
+  summary: 'container images to preload: of the release, of a registry, from local archives, or made by a recipe',
+
+  inner: ({ recipe, set }) => (recipe === undefined ? undefined : { recipe, set: set ?? {} }),
 
   async resolve(step, context, common) {
     const inputs: Record<string, string> = step.compression === 'zstd' ? { compressor: compressorName } : {};
@@ -68,6 +84,7 @@ export const imagesKind: PlainKind<z.infer<typeof schema>> = {
           step.archives.map((a) => importLocal(localPath(context.recipeFolder, a), a, undefined, context.store)),
         ),
       };
+    if (step.recipe !== undefined) return { ...noPins, inputs };
     const pins = await Promise.all(
       (step.images ?? []).map(async ({ name, from }): Promise<Pins> => {
         try {
@@ -98,7 +115,9 @@ export const imagesKind: PlainKind<z.infer<typeof schema>> = {
       ? await releaseImages(step.release, pins, context)
       : step.archives
         ? await archiveImages(pins, context)
-        : await registryImages(pins, context);
+        : step.name !== undefined
+          ? [await recipeImage(step.name, context)]
+          : await registryImages(pins, context);
     if (images.length > 0) {
       const carried =
         step.compression === 'zstd' ? await compressPreloads(images, pins.inputs.compressor, context) : images;
@@ -169,6 +188,11 @@ async function archiveImages(pins: Pins, context: TreeContext): Promise<Preload[
   return images;
 }
 
+async function recipeImage(name: string, context: TreeContext): Promise<Preload> {
+  const image = await context.innerImage();
+  return { ...image, name, manifest: withPlatform(image, context) };
+}
+
 async function registryImages(pins: Pins, context: TreeContext): Promise<Preload[]> {
   await Promise.all(pins.artifacts.map((a) => context.fetch(a)));
   return Promise.all(
@@ -195,7 +219,7 @@ async function registryImages(pins: Pins, context: TreeContext): Promise<Preload
   );
 }
 
-function withPlatform(image: ImportedImage, context: TreeContext): Preload['manifest'] {
+function withPlatform(image: Pick<ImportedImage, 'manifest'>, context: TreeContext): Preload['manifest'] {
   const { os, architecture } = context.platform;
   return { ...image.manifest, platform: { os, architecture } };
 }
