@@ -8,7 +8,7 @@ import { type Document, parseAllDocuments, parseDocument } from 'yaml';
 import { didYouMean } from '../../host/suggest.ts';
 import { isObject, type JsonObject } from './merge.ts';
 import type { Patch, Patch6902 } from './model.ts';
-import { type ClusterText, isMapping, type Position, positionOf } from './text.ts';
+import { type ClusterText, isMapping, type Position, positionOf, readBooleansAsGo } from './text.ts';
 
 /** The documents that kubeadm reads and kina writes. */
 export const kubeadmKinds = [
@@ -51,6 +51,7 @@ export function parseMergePatches(
       report(`${at(start)}: a patch is a mapping such as "kind: ClusterConfiguration"`);
       return [];
     }
+    readBooleansAsGo(document);
     const { kind, apiVersion, ...value } = document.toJS() as JsonObject;
     if (!isKind(kind, at(start), report)) return [];
     if (apiVersion !== undefined && typeof apiVersion !== 'string') {
@@ -87,6 +88,7 @@ export function parseOperations(
   for (const error of document.errors)
     report(`the patch does not parse: ${yamlReason(error)}`, positionOf(patch, error.pos[0]));
   if (document.errors.length > 0) return undefined;
+  readBooleansAsGo(document);
   const list: unknown = document.toJS();
   if (!Array.isArray(list) || list.length === 0) {
     report('a JSON patch is a list of operations such as {op: add, path: /x, value: 1}');

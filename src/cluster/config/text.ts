@@ -110,5 +110,19 @@ export function positionOf(text: string, offset: number): Position {
   return { line: before.length, column: before.at(-1)!.length + 1 };
 }
 
+/**
+ * Patches go to programs that read YAML 1.1, where a plain `yes` or `off` is a boolean. Only these: YAML 1.1 as a whole
+ * would also make numbers of `10:30`, which Go does not.
+ */
+export function readBooleansAsGo(document: Document): void {
+  visit(document, {
+    Value(_key, node) {
+      if (!isScalar(node) || node.type !== 'PLAIN' || typeof node.value !== 'string') return;
+      if (/^(yes|Yes|YES|on|On|ON)$/.test(node.value)) node.value = true;
+      else if (/^(no|No|NO|off|Off|OFF)$/.test(node.value)) node.value = false;
+    },
+  });
+}
+
 /** Whether a parsed document is a mapping. */
 export const isMapping = (document: Document): boolean => isMap(document.contents);

@@ -26,7 +26,7 @@ export function kubeadmDocuments(options: KubeadmOptions): string {
   const joins = options.token !== undefined && options.caCertHashes !== undefined;
   return documents
     .filter(({ kind }) => joins || kind !== 'JoinConfiguration')
-    .map((document) => stringify(document, { lineWidth: 0, aliasDuplicateObjects: false }))
+    .map((document) => stringify(document, { version: '1.1', lineWidth: 0, aliasDuplicateObjects: false }))
     .join('---\n');
 }
 
