@@ -263,6 +263,12 @@ export class EngineProvider implements Provider {
     await this.#call(['pull', '--quiet', '--platform', platform, this.#engine.reference(reference)], { signal });
   }
 
+  async removeImage(reference: string): Promise<void> {
+    const removal = ['image', 'rm', this.#engine.reference(reference)];
+    const result = await this.#run(removal);
+    if (result.code !== 0 && !absent.test(result.stderr)) throw this.#failure(removal, result);
+  }
+
   async load(archive: Readable, signal?: AbortSignal): Promise<void> {
     await this.#call(['load'], { input: archive, signal });
   }

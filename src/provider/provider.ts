@@ -134,6 +134,8 @@ export interface Provider {
 
   image(reference: string): Promise<EngineImage | undefined>;
   pull(reference: string, platform: string, signal?: AbortSignal): Promise<void>;
+  /** Takes a name away, and the image with its last name; an absent one is fine. */
+  removeImage(reference: string): Promise<void>;
   /** Loads a docker-archive of one image. */
   load(archive: Readable, signal?: AbortSignal): Promise<void>;
   /** A docker-archive of these images. */
