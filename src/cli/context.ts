@@ -63,7 +63,7 @@ export async function withSignal<T>(work: (signal: AbortSignal) => Promise<T>): 
 }
 
 /** Live drawing needs a capable terminal. */
-function isLive(): boolean {
+export function isLive(): boolean {
   return Boolean(process.stderr.isTTY) && !process.env.CI && process.env.TERM !== 'dumb';
 }
 

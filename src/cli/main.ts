@@ -4,6 +4,16 @@ import { KinaError } from '../host/errors.ts';
 import { didYouMean } from '../host/suggest.ts';
 import { buildCommand } from './build.ts';
 import { cacheCommand } from './cache.ts';
+import {
+  configCommand,
+  createCommand,
+  deleteCommand,
+  execCommand,
+  exportCommand,
+  getCommand,
+  startCommand,
+  stopCommand,
+} from './cluster.ts';
 import { reportError, version } from './context.ts';
 import { imageCommand } from './image.ts';
 import { lockCommand } from './lock.ts';
@@ -17,6 +27,14 @@ export function program(): Command {
     .version(`kina version ${version}`, '--version', 'print the version')
     .option('-q, --quiet', 'print nothing but answers, warnings and errors', false)
     .option('--verbose', 'print stack traces with errors', false);
+  kina.addCommand(createCommand());
+  kina.addCommand(deleteCommand());
+  kina.addCommand(getCommand());
+  kina.addCommand(startCommand());
+  kina.addCommand(stopCommand());
+  kina.addCommand(exportCommand());
+  kina.addCommand(execCommand());
+  kina.addCommand(configCommand());
   kina.addCommand(buildCommand());
   kina.addCommand(lockCommand());
   kina.addCommand(mirrorCommand());

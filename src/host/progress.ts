@@ -25,3 +25,11 @@ export interface Reporter {
 
 const nothing: Task = { progress() {}, done() {}, fail() {} };
 export const silent: Reporter = { task: () => nothing, expect() {}, warn() {}, info() {} };
+
+/** Work as a list of steps that people watch one after the other, e.g. the making of a cluster. */
+export interface Steps {
+  /** Shows a step while its work runs; `say` puts a note behind the title. Steps may overlap. */
+  step<T>(title: string, work: (say: (note: string) => void) => Promise<T>): Promise<T>;
+  warn(message: string): void;
+  info(message: string): void;
+}

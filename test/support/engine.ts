@@ -64,6 +64,18 @@ async function startPodman(): Promise<Engine> {
 }
 
 async function startDocker(): Promise<Engine> {
+  const { socket, stop } = await startDockerDaemon();
+  const argv = ['docker', '-H', socket];
+  const network = `kina-test-${process.pid}`;
+  await check([...argv, 'network', 'create', network]);
+  return engine('docker', argv, ['--network', network], {}, async () => {
+    await run([...argv, 'network', 'rm', network]);
+    await stop();
+  });
+}
+
+/** A docker daemon of the test's own; `socket` is what DOCKER_HOST takes. */
+export async function startDockerDaemon(): Promise<{ socket: string; stop: () => Promise<void> }> {
   const folder = await mkdtemp(join(tmpdir(), 'kina-docker-'));
   const socket = `unix://${join(folder, 'sock')}`;
   const dirs = Object.fromEntries(['data', 'exec'].map((one) => [one, join(folder, one)]));
@@ -93,12 +105,7 @@ async function startDocker(): Promise<Engine> {
       throw new Error(`dockerd does not answer:\n${tail(log)}`);
     }
   }
-  const network = `kina-test-${process.pid}`;
-  await check([...argv, 'network', 'create', network]);
-  return engine('docker', argv, ['--network', network], {}, async () => {
-    await run([...argv, 'network', 'rm', network]);
-    await stop();
-  });
+  return { socket, stop };
 }
 
 /** Asks a daemon to stop; insists after 30 seconds. */

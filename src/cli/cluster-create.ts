@@ -1,0 +1,132 @@
+/** What `kina create cluster` does: everything that can be wrong first, then the image, then the cluster. */
+import { readdir } from 'node:fs/promises';
+import type { Cluster } from '../cluster/config/cluster.ts';
+import { createCluster } from '../cluster/create.ts';
+import { ensureImage } from '../cluster/image.ts';
+import { clusterKubeconfig } from '../cluster/kubeconfig/admin.ts';
+import { mergeKubeconfig } from '../cluster/kubeconfig/kubeconfig.ts';
+import { contextName } from '../cluster/names.ts';
+import { KinaError } from '../host/errors.ts';
+import type { Toolbox } from '../layers/toolbox.ts';
+import { openToolbox } from '../layers/toolbox.ts';
+import { defaultTag } from '../oci/node-image.ts';
+import { hostPlatform } from '../oci/platform.ts';
+import { buildAndTag, newestVersion } from '../ops/node-image.ts';
+import type { Provider } from '../provider/provider.ts';
+import { selectProvider } from '../provider/select.ts';
+import type { CreateFlags } from './cluster.ts';
+import { duration, readCluster, withSteps } from './cluster-shared.ts';
+import { answer, answerJson, version, withProgress } from './context.ts';
+
+export async function create(flags: CreateFlags): Promise<void> {
+  const wait = duration(flags.wait, '--wait');
+  if (flags.image !== undefined && flags.build !== undefined)
+    throw new KinaError('usage', '--image and --build exclude each other');
+  const cluster = await readCluster(flags.config, {
+    ...(flags.name ? { name: flags.name } : {}),
+    ...(flags.image ? { image: flags.image } : {}),
+    allowEvenControlPlanes: flags.allowEvenControlPlanes,
+  });
+  for (const warning of cluster.warnings) process.stderr.write(`WARNING: ${warning}\n`);
+  const provider = await selectProvider(flags.provider ?? cluster.provider);
+  if (flags.dryRun) return showPlan(cluster, provider, flags);
+  const image = await nodeImage(cluster, flags);
+
+  const created = await withSteps(flags, async (steps, signal) => {
+    steps.info(`Creating cluster ${JSON.stringify(cluster.name)} on ${provider.name} ...`);
+    const tools = await toolbox(flags, steps, signal);
+    return createCluster({
+      cluster,
+      provider,
+      image,
+      wait,
+      retain: flags.retain,
+      steps,
+      signal,
+      loadBalancerImage: () =>
+        buildAndTag({ recipe: 'load-balancer', source: undefined, platform: hostPlatform() }, tools),
+      ensureImage: (reference, say) =>
+        ensureImage(reference, { provider, store: tools.store, platform: hostPlatform(), signal, say }),
+      writeKubeconfig: async (adminConf, server) => {
+        const text = clusterKubeconfig(adminConf, { name: contextName(cluster.name), server });
+        try {
+          await mergeKubeconfig(text, { explicit: flags.kubeconfig });
+        } catch (error) {
+          throw new KinaError('cluster', 'the kubeconfig could not be written', {
+            details: [error instanceof Error ? error.message : String(error)],
+            hint: error instanceof KinaError ? (error.hint ?? '') : '',
+            cause: error,
+          });
+        }
+      },
+    });
+  });
+  const context = contextName(cluster.name);
+  if (flags.json)
+    return answerJson({
+      name: cluster.name,
+      provider: provider.name,
+      kubernetes: created.kubernetes,
+      context,
+      server: created.server,
+      nodes: created.nodes.map(({ name, role, ipv4, ipv6 }) => ({ name, role, ipv4, ipv6 })),
+    });
+  if (flags.quiet) return;
+  const kubeconfig = flags.kubeconfig ? ` --kubeconfig ${flags.kubeconfig}` : '';
+  process.stderr.write(
+    `Set kubectl context to "${context}"\nYou can now use your cluster with:\n\nkubectl cluster-info --context ${context}${kubeconfig}\n`,
+  );
+}
+
+/** The image of nodes that name none; built here when it has to be, so that its progress is shown as a build's. */
+async function nodeImage(cluster: Cluster, flags: CreateFlags): Promise<string> {
+  const everyNodeHasOne = cluster.nodes.every((node) => node.image !== undefined);
+  if (flags.image !== undefined || everyNodeHasOne) return flags.image ?? cluster.nodes[0]!.image!;
+  return withProgress(flags, async (reporter, signal) => {
+    const tools = await toolbox(flags, reporter, signal);
+    const source = flags.build ?? (await newestVersion());
+    // What is in the store under the default name is what is meant; --build looks again.
+    const known = defaultTag('node', source);
+    if (flags.build === undefined && (await tools.store.resolve(known))) return known;
+    reporter.info(`Building the node image for ${source}`);
+    const request = (await isRecipe(source)) ? { recipe: source, source: undefined } : { recipe: 'node', source };
+    return buildAndTag({ ...request, platform: hostPlatform() }, tools);
+  });
+}
+
+/** `--build` takes a version or a recipe; a recipe is a file, or one of the shipped names. */
+async function isRecipe(source: string): Promise<boolean> {
+  if (/\.ya?ml$/.test(source) || source.includes('/')) return !/^(https?:|ci\/)/.test(source);
+  const { recipesFolder } = await import('../build/recipe/load.ts');
+  return (await readdir(recipesFolder)).includes(`${source}.yaml`);
+}
+
+async function toolbox(
+  flags: CreateFlags,
+  reporter: { warn(message: string): void; info(message: string): void },
+  signal: AbortSignal,
+): Promise<Toolbox> {
+  const { silent } = await import('../host/progress.ts');
+  return openToolbox({
+    reporter: { ...silent, ...reporter },
+    signal,
+    mirrors: flags.mirror,
+    debianMirror: flags.debianMirror,
+    debianSecurityMirror: flags.debianSecurityMirror,
+    offline: flags.offline,
+    version,
+  });
+}
+
+async function showPlan(cluster: Cluster, provider: Provider, flags: CreateFlags): Promise<void> {
+  const image = flags.image ?? (flags.build ? `(build ${flags.build})` : defaultTag('node', await newestVersion()));
+  const { warnings: _warnings, ...resolved } = cluster;
+  const plan = {
+    ...resolved,
+    provider: provider.name,
+    nodes: cluster.nodes.map((node) => ({ ...node, image: node.image ?? image })),
+  };
+  if (flags.json) return answerJson(plan);
+  const { stringify } = await import('yaml');
+  answer(stringify(plan));
+}

@@ -1,0 +1,72 @@
+/**
+ * Sees to it that a runtime has the image that nodes are to be made of. kina's store is asked first: what was built a
+ * moment ago is meant, not an older copy of the same name in the engine. Copies are compared by the digest of the image's
+ * config, which is the same in every format, and only a different one is sent.
+ */
+import { Readable } from 'node:stream';
+import { KinaError } from '../host/errors.ts';
+import { dockerMembers } from '../oci/archive.ts';
+import { type ImageContents, readContents } from '../oci/contents.ts';
+import { formatPlatform, type Platform } from '../oci/platform.ts';
+import { choosePlatforms, narrowImage } from '../oci/select.ts';
+import type { Store } from '../oci/store.ts';
+import { tarStream } from '../oci/tar.ts';
+import type { EngineImage, Provider } from '../provider/provider.ts';
+
+export interface ImageRequest {
+  readonly provider: Provider;
+  readonly store: Store;
+  readonly platform: Platform;
+  readonly signal: AbortSignal;
+  readonly say: (note: string) => void;
+}
+
+/** Throws `platform` for an image of another architecture, `not-found` when nobody has it. */
+export async function ensureImage(reference: string, request: ImageRequest): Promise<EngineImage> {
+  const { provider, store, platform, signal, say } = request;
+  const descriptor = await store.resolve(reference);
+  const held = await provider.image(reference);
+  if (descriptor) {
+    const contents = await readContents(store, descriptor);
+    const [image] = choosePlatforms(reference, contents, [platform]);
+    const config = image!.manifest.config.digest;
+    if (held?.config === config) return held;
+    say(`loading into ${provider.name}`);
+    await sendImage(reference, contents, request);
+    return provided(reference, config, await provider.image(reference), provider);
+  }
+  if (!held) {
+    if (reference.startsWith('localhost/'))
+      throw new KinaError('not-found', `there is no image ${reference}, in kina's store or in ${provider.name}`, {
+        hint: 'Build it with `kina build node-image`; `kina image ls` lists what there is.',
+      });
+    say('pulling');
+    await provider.pull(reference, formatPlatform(platform), signal);
+  }
+  const image = held ?? (await provider.image(reference));
+  if (!image) throw new KinaError('provider', `${provider.name} pulled ${reference}, and does not have it`);
+  if (image.architecture !== platform.architecture)
+    throw new KinaError(
+      'platform',
+      `${reference} is for ${image.architecture}; this machine is ${platform.architecture}`,
+      {
+        hint: `Remove it from ${provider.name}, or name an image for ${formatPlatform(platform)}.`,
+      },
+    );
+  return image;
+}
+
+/** One platform of an image of the store, as a docker-archive: the form that every engine reads. */
+async function sendImage(reference: string, contents: ImageContents, request: ImageRequest): Promise<void> {
+  const { provider, store, platform, signal } = request;
+  const one = await narrowImage(store, contents, choosePlatforms(reference, contents, [platform]));
+  const members = await dockerMembers(store, await readContents(store, one), [reference]);
+  await provider.load(Readable.from(tarStream(store, members), { objectMode: false }), signal);
+}
+
+function provided(reference: string, config: string, image: EngineImage | undefined, provider: Provider): EngineImage {
+  if (image?.config === config) return image;
+  throw new KinaError('integrity', `${provider.name} loaded another image than it was sent for ${reference}`, {
+    details: [`sent ${config}`, `it has ${image?.config ?? 'none'}`],
+  });
+}

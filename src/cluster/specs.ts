@@ -1,0 +1,134 @@
+/** From a configuration to what the provider is to make: one specification per node. */
+import { existsSync } from 'node:fs';
+import { freePorts } from '../host/ports.ts';
+import type { NodePort, NodeSpec, NodeStatus } from '../provider/provider.ts';
+import type { Cluster, NodeConfig } from './config/cluster.ts';
+import { apiServerPort, loadBalancerName, roles } from './names.ts';
+
+export interface Surroundings {
+  readonly network: string;
+  readonly subnets: readonly string[];
+  /** For nodes that name none. */
+  readonly image: string;
+  /** A load balancer stands before the control planes and has the configured address and port. */
+  readonly balanced: boolean;
+}
+
+export async function nodeSpecs(cluster: Cluster, around: Surroundings): Promise<NodeSpec[]> {
+  const ports = await chosenPorts(cluster, around.balanced);
+  const env = { ...proxies(cluster, around.subnets, process.env), ...nodeEnvironment(cluster, process.env) };
+  return cluster.nodes.map((node, i) => ({
+    name: node.name,
+    cluster: cluster.name,
+    role: node.role,
+    image: node.image ?? around.image,
+    network: around.network,
+    privileged: true,
+    env: node.role === roles.controlPlane ? { ...env, KUBECONFIG: '/etc/kubernetes/admin.conf' } : env,
+    mounts: [
+      ...moduleMount(),
+      ...node.mounts.map((m) => ({ ...m, source: m.hostPath, target: m.containerPath, relabel: m.selinuxRelabel })),
+    ],
+    ports: ports[i]!,
+    ipv6: cluster.networking.ipFamily !== 'ipv4',
+    cpus: node.cpus,
+    memory: node.memory,
+  }));
+}
+
+export async function loadBalancerSpec(cluster: Cluster, network: string, image: string): Promise<NodeSpec> {
+  const { apiServerAddress } = cluster.networking;
+  const hostPort = await apiPort(cluster);
+  return {
+    name: loadBalancerName(cluster.name),
+    cluster: cluster.name,
+    role: roles.loadBalancer,
+    image,
+    network,
+    privileged: false,
+    ipv6: cluster.networking.ipFamily !== 'ipv4',
+    ports: [{ address: apiServerAddress, hostPort, containerPort: apiServerPort, protocol: 'TCP' }],
+  };
+}
+
+/** The kernel's modules for modprobe, where the host has them: VMs and small hosts do not. */
+function moduleMount() {
+  return existsSync('/lib/modules') ? [{ source: '/lib/modules', target: '/lib/modules', readOnly: true }] : [];
+}
+
+/** 0 in a configuration means a port that kina picks and that stays; -1 one that the runtime picks at every start. */
+async function apiPort(cluster: Cluster): Promise<number> {
+  const { apiServerPort: port, apiServerAddress } = cluster.networking;
+  if (port > 0) return port;
+  return port === -1 ? 0 : (await freePorts([apiServerAddress]))[0]!;
+}
+
+async function chosenPorts(cluster: Cluster, balanced: boolean): Promise<NodePort[][]> {
+  const wanted = cluster.nodes.map((node) => [
+    ...node.ports,
+    ...(node.role === roles.controlPlane ? [apiMapping(cluster, balanced)] : []),
+  ]);
+  const open = wanted.flat().filter((port) => port.hostPort === 0);
+  const free = await freePorts(open.map((port) => port.listenAddress));
+  return wanted.map((ports) =>
+    ports.map((port) => ({
+      address: port.listenAddress,
+      hostPort: port.hostPort === 0 ? free.shift()! : Math.max(port.hostPort, 0),
+      containerPort: port.containerPort,
+      protocol: port.protocol,
+    })),
+  );
+}
+
+/** Behind a load balancer each control plane has a port of its own, for looking; only the balancer has the configured one. */
+function apiMapping({ networking }: Cluster, balanced: boolean): NodeConfig['ports'][number] {
+  const loopback = networking.apiServerAddress.includes(':') ? '::1' : '127.0.0.1';
+  return {
+    containerPort: apiServerPort,
+    hostPort: balanced ? 0 : networking.apiServerPort,
+    listenAddress: balanced ? loopback : networking.apiServerAddress,
+    protocol: 'TCP',
+  };
+}
+
+/** Where the API server answers on this machine, from the ports as published now. */
+export function apiServerOf(cluster: { readonly name: string }, statuses: readonly NodeStatus[]): string {
+  const balancer = statuses.find((status) => status.role === roles.loadBalancer);
+  const node = balancer ?? statuses.find((status) => status.role === roles.controlPlane);
+  const port = node?.ports.find((one) => one.containerPort === apiServerPort);
+  if (!node || !port) return `https://${balancer?.name ?? `${cluster.name}-control-plane`}:${apiServerPort}`;
+  const everywhere: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '::1' };
+  const address = everywhere[port.address] ?? port.address;
+  return `https://${address.includes(':') ? `[${address}]` : address}:${port.hostPort}`;
+}
+
+/** The host's proxies for the node, and everything inside the cluster kept away from them. */
+export function proxies(cluster: Cluster, subnets: readonly string[], host: NodeJS.ProcessEnv): Record<string, string> {
+  const value = (name: string) => host[name] ?? host[name.toLowerCase()];
+  const env: Record<string, string> = {};
+  for (const name of ['HTTP_PROXY', 'HTTPS_PROXY']) {
+    const proxy = value(name);
+    if (proxy) env[name] = env[name.toLowerCase()] = proxy;
+  }
+  if (Object.keys(env).length === 0) return env;
+  const { podSubnets, serviceSubnets } = cluster.networking;
+  const direct = [
+    ...subnets,
+    ...(value('NO_PROXY')?.split(',') ?? []),
+    ...serviceSubnets,
+    ...podSubnets,
+    ...cluster.nodes.map((node) => node.name),
+    loadBalancerName(cluster.name),
+    ...['.svc', '.svc.cluster', '.svc.cluster.local'],
+  ];
+  env.NO_PROXY = env.no_proxy = [...new Set(direct.filter(Boolean))].join(',');
+  return env;
+}
+
+function nodeEnvironment({ networking }: Cluster, host: NodeJS.ProcessEnv): Record<string, string> {
+  const snapshotter = host.KINA_SNAPSHOTTER ?? host.KIND_EXPERIMENTAL_CONTAINERD_SNAPSHOTTER;
+  return {
+    ...(snapshotter ? { KIND_EXPERIMENTAL_CONTAINERD_SNAPSHOTTER: snapshotter } : {}),
+    ...(networking.dnsSearch ? { KIND_DNS_SEARCH: networking.dnsSearch.join(' ') } : {}),
+  };
+}

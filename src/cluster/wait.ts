@@ -1,0 +1,113 @@
+/**
+ * Waits until a cluster is worth using: all nodes Ready, and what runs in kube-system available. kubectl waits, on the
+ * control plane and in one call, with the API server's own watches. When time is up, the answer is what is not ready and
+ * why, not that time is up.
+ *
+ * After a stop the API server still has the conditions of before: a node whose kubelet has not reported since its start,
+ * and a pod whose containers are older than its node, are not ready, whatever their status says. That is looked at last,
+ * once a second.
+ */
+import { KinaError } from '../host/errors.ts';
+import { kubectl, type Node } from './node.ts';
+
+const script = String.raw`
+export KUBECONFIG=/etc/kubernetes/admin.conf
+end=$(($(date +%s) + $1))
+started=$2
+shift 2
+left() { l=$((end - $(date +%s))); [ "$l" -gt 0 ] && echo "$l"; }
+# what does not exist yet is no reason to stop waiting: look again
+again() { until "$@" --timeout="$(left)s"; do left >/dev/null || exit 3; sleep 1; done; }
+fresh() {
+  kubectl get nodes,pods --all-namespaces --output json | jq --exit-status --argjson started "$started" '
+    def ready: any(.status.conditions[]?; .type == "Ready" and .status == "True");
+    all(.items[];
+      if .kind == "Node" then
+        ($started[.metadata.name] // "") as $start
+        | ready and all(.status.conditions[]; .type != "Ready" or .lastHeartbeatTime >= $start)
+      elif .metadata.namespace != "kube-system" or .status.phase == "Succeeded" then true
+      else
+        ($started[.spec.nodeName // ""] // "") as $start
+        | ready and all(.status.containerStatuses[]?; (.state.running.startedAt // "") >= $start)
+      end)'
+}
+{
+  again kubectl wait --for=condition=Ready "$@"
+  for workload in $(kubectl --namespace kube-system get deployments,daemonsets --output name); do
+    again kubectl --namespace kube-system rollout status "$workload"
+  done
+  until fresh; do left || exit 3; sleep 1; done
+} >&2
+`;
+
+/** A node that must be Ready, and when it started. */
+export interface AwaitedNode {
+  readonly name: string;
+  readonly since: Date;
+}
+
+/** Throws `cluster` with the reasons when `seconds` are over. */
+export async function waitForCluster(
+  controlPlane: Node,
+  awaited: readonly AwaitedNode[],
+  seconds: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  const names = awaited.map(({ name }) => name);
+  // as the API server writes times: no fractions of a second
+  const started = awaited.map(({ name, since }) => [name, since.toISOString().replace(/\.\d+Z/, 'Z')]);
+  const nodes = names.map((name) => `node/${name}`);
+  const settings = [String(Math.ceil(seconds)), JSON.stringify(Object.fromEntries(started))];
+  const argv = ['sh', '-c', script, 'sh', ...settings, ...nodes];
+  const result = await controlPlane.exec(argv, { signal, timeout: (seconds + 30) * 1000 });
+  if (result.code === 0) return;
+  throw new KinaError('cluster', `the cluster is not ready after ${seconds} s`, {
+    details: await reasons(controlPlane, names),
+    hint: 'It may only be slow: wait longer with --wait, look with kubectl, or see `kina export logs`.',
+  });
+}
+
+interface Condition {
+  readonly type: string;
+  readonly status: string;
+  readonly reason?: string;
+  readonly message?: string;
+}
+interface Item {
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace?: string };
+  readonly spec?: { readonly nodeName?: string };
+  readonly status?: {
+    readonly phase?: string;
+    readonly conditions?: readonly Condition[];
+    readonly containerStatuses?: readonly {
+      readonly name: string;
+      readonly state?: { readonly waiting?: { readonly reason?: string; readonly message?: string } };
+    }[];
+  };
+}
+
+/** One line for each node, and each pod of kube-system, that is not ready. */
+async function reasons(controlPlane: Node, names: readonly string[]): Promise<string[]> {
+  const argv = kubectl(['get', 'nodes,pods', '--all-namespaces', '--output=json', '--request-timeout=15s']);
+  const answer = await controlPlane.exec(argv, { timeout: 30_000 });
+  if (answer.code !== 0) return [`the API server does not answer: ${answer.stderr.trim()}`];
+  const items = (JSON.parse(answer.stdout) as { items: Item[] }).items;
+  const missing = names.filter((name) => !items.some((item) => item.kind === 'Node' && item.metadata.name === name));
+  return [...missing.map((name) => `node ${name} has not joined`), ...items.flatMap(reason)].slice(0, 30);
+}
+
+function reason(item: Item): string[] {
+  const condition = (type: string) => item.status?.conditions?.find((one) => one.type === type);
+  const said = (one: Condition | undefined) => [one?.reason, one?.message].filter(Boolean).join(': ');
+  const ready = condition('Ready');
+  if (ready?.status === 'True' || item.status?.phase === 'Succeeded') return [];
+  if (item.kind === 'Node') return [`node ${item.metadata.name} is not Ready: ${said(ready)}`];
+  if (item.metadata.namespace !== 'kube-system') return [];
+  const waiting = item.status?.containerStatuses?.flatMap(({ name, state }) =>
+    state?.waiting ? [`${name} waits: ${state.waiting.reason} ${state.waiting.message ?? ''}`.trim()] : [],
+  );
+  const scheduled = condition('PodScheduled');
+  const why = waiting?.length ? waiting.join('; ') : said(scheduled?.status === 'False' ? scheduled : ready);
+  return [`pod ${item.metadata.name} (${item.spec?.nodeName ?? 'no node'}) is not ready: ${why}`];
+}

@@ -1,0 +1,34 @@
+/** Free TCP ports of this machine. */
+import { createServer, type Server } from 'node:net';
+import { KinaError } from './errors.ts';
+
+/**
+ * One free port per address. All are held until all are found, so that they differ; between the answer and its use
+ * somebody else can take one, which the runtime then reports.
+ */
+export async function freePorts(addresses: readonly string[]): Promise<number[]> {
+  const servers: Server[] = [];
+  try {
+    const ports: number[] = [];
+    for (const address of addresses) {
+      const server = createServer();
+      servers.push(server);
+      ports.push(await listen(server, address));
+    }
+    return ports;
+  } finally {
+    await Promise.all(servers.map((server) => new Promise((done) => server.close(done))));
+  }
+}
+
+function listen(server: Server, host: string): Promise<number> {
+  return new Promise((done, failed) => {
+    server.once('error', (error) =>
+      failed(new KinaError('usage', `no port of ${host} can be used`, { details: [error.message], cause: error })),
+    );
+    server.listen(0, host, () => {
+      const address = server.address();
+      done(typeof address === 'object' && address ? address.port : 0);
+    });
+  });
+}
