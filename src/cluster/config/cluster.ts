@@ -169,14 +169,19 @@ function otherFormat(problem: Problem): Problem {
   };
 }
 
+/** Keys with lists of small things: one wrong in it, and the list is left out, for what is required may be missing. */
+const lists = /^(extraMounts|extraPortMappings|.*Patches(JSON6902)?)$/;
+
 /** The content without the values that problems are about. */
 function without(content: unknown, problems: readonly Problem[]): unknown {
   const copy = structuredClone(content);
   for (const { path, key } of problems) {
     const full = key === undefined ? path : [...path, key];
+    const list = full.findIndex((segment) => lists.test(String(segment)));
+    const place = list < 0 ? full : full.slice(0, list + 1);
     let parent = copy as Record<PropertyKey, unknown> | undefined;
-    for (const segment of full.slice(0, -1)) parent = parent?.[segment] as Record<PropertyKey, unknown> | undefined;
-    if (parent && !Array.isArray(parent) && typeof parent === 'object') delete parent[full.at(-1)!];
+    for (const segment of place.slice(0, -1)) parent = parent?.[segment] as Record<PropertyKey, unknown> | undefined;
+    if (parent && !Array.isArray(parent) && typeof parent === 'object') delete parent[place.at(-1)!];
   }
   return copy;
 }

@@ -48,7 +48,7 @@ export class ClusterText {
     });
     const documents = 'empty' in parsed ? [] : parsed;
     // An empty document after `---` at the end of a file says nothing.
-    const meant = documents.filter((document) => document.contents !== null || document.errors.length > 0);
+    const meant = documents.filter((document) => !isEmpty(document) || document.errors.length > 0);
     this.#document = meant[0] ?? (parseAllDocuments('{}')[0] as Document.Parsed);
     this.source = new Source(file, this.#document, this.#lines);
     this.syntaxErrors = [
@@ -79,6 +79,10 @@ export class ClusterText {
     const { line, col } = this.#lines.linePos(offset);
     return `${this.#file}:${line}:${col}`;
   }
+}
+
+function isEmpty({ contents }: Document.Parsed): boolean {
+  return contents === null || (isScalar(contents) && contents.value === null);
 }
 
 function startOf(document: Document.Parsed): number {
