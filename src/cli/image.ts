@@ -5,6 +5,7 @@ import { answer, answerJson } from './context.ts';
 import { bytes, table } from './format.ts';
 import { diffCommand, filesCommand, historyCommand } from './image-content.ts';
 import { saveCommand, tagCommand, verifyCommand } from './image-move.ts';
+import { testCommand } from './image-test.ts';
 import { openStore } from './store.ts';
 
 export function imageCommand(): Command {
@@ -57,6 +58,7 @@ export function imageCommand(): Command {
     .addCommand(filesCommand())
     .addCommand(diffCommand())
     .addCommand(verifyCommand())
+    .addCommand(testCommand())
     .addCommand(saveCommand())
     .addCommand(tagCommand())
     .addCommand(remove);

@@ -136,7 +136,10 @@ export const debianKind: PlainKind<DebianStep> = {
   },
 };
 
-function archiveContext(context: ResolveContext): Parameters<typeof planPackages>[2] {
+/** How the archives are reached with a build's tools. */
+export function archiveContext(
+  context: Pick<ResolveContext, 'store' | 'transport' | 'reporter' | 'signal'>,
+): Parameters<typeof planPackages>[2] {
   const fetcher = new Fetcher({
     store: context.store,
     transport: context.transport,

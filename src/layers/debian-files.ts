@@ -1,0 +1,75 @@
+/**
+ * Files of Debian packages for kina's own use, e.g. a kernel for a machine that tries an image out: found, verified and
+ * fetched as the packages of an image are, but without what they depend on, because nothing is installed.
+ */
+import type { Artifact } from '../artifacts/artifact.ts';
+import { unpackPackage } from '../debian/deb.ts';
+import { openArchives, planPackages } from '../debian/index.ts';
+import { debianKeyring } from '../debian/keyring.ts';
+import type { Architecture } from '../oci/platform.ts';
+import { decompressFile } from '../tree/decompress.ts';
+import { type FileEntry, readAll } from '../tree/entry.ts';
+import { archiveContext } from './kinds/debian.ts';
+import type { Toolbox } from './toolbox.ts';
+
+export interface DebianFilesRequest {
+  readonly suite: string;
+  readonly architecture: Architecture;
+  /** Packages to resolve; a package that only names others may be one of them. */
+  readonly packages: readonly string[];
+  /** Which packages of the closure are wanted. */
+  readonly wanted: (name: string) => boolean;
+}
+
+/** The wanted packages as artifacts. Throws as planning an image does. */
+export async function planDebianFiles(
+  tools: Toolbox,
+  { suite, architecture, packages, wanted }: DebianFilesRequest,
+): Promise<Artifact[]> {
+  const context = archiveContext(tools);
+  const archives = await openArchives(
+    [
+      {
+        archive: 'debian',
+        suite,
+        components: ['main'],
+        keyring: debianKeyring,
+        checkValidUntil: tools.debianCheckValidUntil,
+      },
+    ],
+    context,
+  );
+  const planned = await planPackages(archives, { architecture, packages, exclude: [], essential: false }, context);
+  return planned.map(({ artifact }) => artifact).filter(({ name }) => wanted(name));
+}
+
+export interface DebianFile {
+  /** Without leading slash, usr-merged. */
+  readonly path: string;
+  /** The bytes, decompressed where the name ends in `.xz`. */
+  read(): Promise<Buffer>;
+}
+
+/** Larger than any kernel. */
+const maxBytes = 256 << 20;
+
+/** Fetches packages and lists their regular files. */
+export async function debianFiles(tools: Toolbox, artifacts: readonly Artifact[]): Promise<DebianFile[]> {
+  const fetched = await tools.fetcher.fetchAll(artifacts);
+  const files: DebianFile[] = [];
+  for (const one of fetched) {
+    const { entries } = await unpackPackage(one, { unpacker: tools.unpacker, keep: () => true });
+    for (const entry of entries)
+      if (entry.type === 'file') files.push({ path: entry.path, read: () => contentOf(entry) });
+  }
+  return files;
+}
+
+async function contentOf({ path, content }: FileEntry): Promise<Buffer> {
+  const [slice] = content.segments;
+  if (!path.endsWith('.xz') || !slice || !('file' in slice)) return readAll(content, maxBytes);
+  const { file, offset, size } = slice;
+  const parts: Buffer[] = [];
+  for await (const chunk of decompressFile(file, { offset, size, limit: maxBytes, from: path })) parts.push(chunk);
+  return Buffer.concat(parts);
+}

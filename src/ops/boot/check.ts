@@ -1,0 +1,42 @@
+/** What a check is, and how it says what it found. */
+import { lastLines } from '../../host/process.ts';
+import type { BootTarget, ShellResult } from './target.ts';
+
+export type Outcome =
+  | { readonly status: 'passed' /** What was found, in a few words. */; readonly detail: string }
+  | {
+      readonly status: 'failed';
+      /** One sentence. */
+      readonly reason: string;
+      /** What the node said about it. */
+      readonly output: string;
+    }
+  | { readonly status: 'skipped'; readonly reason: string };
+
+export interface Check {
+  /** Stable, for scripts. */
+  readonly id: string;
+  readonly title: string;
+  /** Checks without which this one means nothing. */
+  readonly needs: readonly string[];
+  /** Only when `--init` asks for a cluster. */
+  readonly init?: true;
+  run(node: BootTarget): Promise<Outcome>;
+}
+
+export const passed = (detail: string): Outcome => ({ status: 'passed', detail });
+export const skipped = (reason: string): Outcome => ({ status: 'skipped', reason });
+export function failed(reason: string, output: string | ShellResult = ''): Outcome {
+  const text = typeof output === 'string' ? output : `${output.stdout}${output.stderr}`;
+  return { status: 'failed', reason, output: lastLines(text, 60).join('\n') };
+}
+
+/** Seconds that something may take which takes `usual` where nothing is emulated. */
+export function within(node: BootTarget, usual: number): { timeout: number } {
+  return { timeout: usual * node.patience };
+}
+
+/** A shell command that writes `text` to a file, whatever is in the text. */
+export function writing(path: string, text: string): string {
+  return `mkdir -p "$(dirname ${path})" && echo ${Buffer.from(text).toString('base64')} | base64 -d >${path}`;
+}

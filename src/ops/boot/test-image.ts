@@ -1,0 +1,182 @@
+/**
+ * `kina image test`: does this image boot, and is it a node then? In an engine where the architecture is the host's, else
+ * in an emulated machine; either way everything that was made for it is gone afterwards.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { KinaError } from '../../host/errors.ts';
+import { lastLines } from '../../host/process.ts';
+import type { Toolbox } from '../../layers/toolbox.ts';
+import type { PlatformImage } from '../../oci/contents.ts';
+import { type Architecture, hostPlatform } from '../../oci/platform.ts';
+import { nameOf } from '../../oci/select.ts';
+import type { Provider } from '../../provider/provider.ts';
+import { selectProvider } from '../../provider/select.ts';
+import { type Check, failed, type Outcome, skipped } from './check.ts';
+import { checks } from './checks.ts';
+import { bootContainer } from './engine.ts';
+import { type BootTarget, NodeEnded } from './target.ts';
+import { bootMachine, emulatorHint, emulatorOf } from './vm/machine.ts';
+
+export interface TestOptions {
+  /** `podman`, `docker`, or `vm` for a machine also where an engine would do. */
+  readonly provider?: string | undefined;
+  /** Also make a cluster. */
+  readonly init: boolean;
+  /** For everything from the start of the node; by default 10 minutes in an engine and 60 in a machine. */
+  readonly seconds?: number | undefined;
+  readonly signal: AbortSignal;
+  /** Hears of each result as it comes. */
+  readonly onResult?: (result: CheckResult) => void;
+}
+
+export type CheckResult = Outcome & {
+  readonly id: string;
+  readonly title: string;
+  /** Milliseconds. */
+  readonly ms: number;
+};
+
+export interface TestReport {
+  readonly platform: string;
+  /** Of the platform's manifest. */
+  readonly digest: string;
+  /** What it ran in. */
+  readonly target: string;
+  readonly passed: boolean;
+  readonly results: readonly CheckResult[];
+  /** The end of what the node's first process or the console wrote, when it did not boot. */
+  readonly log: readonly string[];
+}
+
+/** Boots the image and runs every check. Throws for what is not the image's fault: no engine, no emulator, Ctrl-C. */
+export async function testImage(tools: Toolbox, image: PlatformImage, options: TestOptions): Promise<TestReport> {
+  const start = await place(tools, image, options);
+  const results: CheckResult[] = [];
+  const report = (check: Check, outcome: Outcome, since: number): void => {
+    const { id, title } = check;
+    const result = { id, title, ms: Math.round(performance.now() - since), ...outcome };
+    results.push(result);
+    options.onResult?.(result);
+  };
+  const asked = checks.filter((check) => options.init || !check.init);
+  const since = performance.now();
+  let node: BootTarget | undefined;
+  let log = '';
+  let target = start.title;
+  try {
+    node = await start.boot();
+    target = node.title;
+    const limit = sleep<'late'>((options.seconds ?? start.seconds) * 1000, 'late', { ref: false });
+    const over = new Promise<never>((_, gone) =>
+      options.signal.addEventListener('abort', () => gone(options.signal.reason), { once: true }),
+    );
+    over.catch(() => {});
+    for (const [i, check] of asked.entries()) {
+      const began = i === 0 ? since : performance.now();
+      const before = blockedBy(check, results);
+      if (before) report(check, skipped(before), began);
+      else report(check, await outcomeOf(check, node, limit, over), began);
+    }
+    // Later failures have an output of their own.
+    if (results[0]?.status === 'failed') log = await node.logs().catch(() => '');
+  } catch (error) {
+    options.signal.throwIfAborted();
+    if (!(error instanceof NodeEnded)) throw error;
+    // It never took a command: that is an answer too.
+    log = error.output;
+    for (const check of asked.slice(results.length))
+      report(check, results.length ? skipped(gone) : failed(error.message), since);
+  } finally {
+    await node?.stop();
+  }
+  const passed = results.every(({ status }) => status !== 'failed');
+  return {
+    platform: nameOf(image),
+    digest: image.descriptor.digest,
+    target,
+    passed,
+    results,
+    log: lastLines(plain(log), 40),
+  };
+}
+
+const gone = 'the node has ended';
+const late = 'the time is up';
+
+/** Why a check would say nothing: the node is gone, the time is up, or what it needs did not pass. */
+function blockedBy(check: Check, results: readonly CheckResult[]): string | undefined {
+  for (const result of results) {
+    if (result.status === 'failed' && (result.reason === gone || result.reason.startsWith(late))) return result.reason;
+    if (check.needs.includes(result.id) && result.status !== 'passed') return `it needs: ${result.title}`;
+  }
+  return undefined;
+}
+
+async function outcomeOf(
+  check: Check,
+  node: BootTarget,
+  limit: Promise<'late'>,
+  over: Promise<never>,
+): Promise<Outcome> {
+  try {
+    const outcome = await Promise.race([check.run(node), limit, over]);
+    return outcome === 'late' ? failed(`${late}; --timeout gives it more`) : outcome;
+  } catch (error) {
+    if (error instanceof NodeEnded) return failed(gone, error.output);
+    throw error;
+  }
+}
+
+interface Place {
+  readonly title: string;
+  /** Default of the time limit. */
+  readonly seconds: number;
+  boot(): Promise<BootTarget>;
+}
+
+/** Where it can run here. Throws `provider` that says what to install. */
+async function place(tools: Toolbox, image: PlatformImage, options: TestOptions): Promise<Place> {
+  const architecture = image.config.architecture as Architecture;
+  const native = hostPlatform().architecture === architecture && process.platform === 'linux';
+  const wanted = options.provider;
+  if (wanted !== undefined && wanted !== 'vm' && !native)
+    throw new KinaError('platform', `${wanted} on this host runs no ${architecture} image`, {
+      hint: 'Leave --provider out, or say --provider vm: it is emulated then.',
+    });
+  const machine: Place = {
+    title: 'a virtual machine',
+    seconds: 3600,
+    boot: () => bootMachine(tools, image, { memory: options.init ? 6144 : 4096, signal: options.signal }),
+  };
+  if (wanted === 'vm' || !native) return machine;
+  let provider: Provider;
+  try {
+    provider = await selectProvider(wanted);
+  } catch (error) {
+    if (wanted !== undefined || !(error instanceof KinaError) || error.code !== 'provider') throw error;
+    if (await emulatorOf(architecture)) return machine;
+    throw new KinaError('provider', `nothing here can boot a ${architecture} image`, {
+      details: error.details,
+      hint: `Install podman or docker, or start its service. Or, for a virtual machine: ${emulatorHint(architecture)}`,
+      cause: error,
+    });
+  }
+  return {
+    title: provider.name,
+    seconds: 600,
+    boot: () => bootContainer(provider, tools.store, image, options.signal),
+  };
+}
+
+/** What was written for a terminal, without what only a terminal understands: escape sequences, lines drawn over again. */
+function plain(text: string): string {
+  return (
+    text
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences begin with one
+      .replace(/\x1b(\[[0-9;?]*[A-Za-z]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z_])/g, '')
+      .split('\n')
+      .map((line) => line.split('\r').findLast((part) => part !== '') ?? '')
+      .filter((line) => !/^\[[ *]{6}\] /.test(line))
+      .join('\n')
+  );
+}

@@ -1,0 +1,100 @@
+/**
+ * What runs in the machine beside the image: the first process of the initramfs, and an agent that takes commands. Shell
+ * for busybox, kept here because it travels inside an initramfs and is no file of any image.
+ */
+
+/**
+ * Does what a runtime does before it starts a node: kernel modules, network, file systems, host name; then it hands over
+ * to the image's own first process, with the image's environment. The image on the disk stays as it was built: modules
+ * stay behind in the initramfs, and the agent lives in /run, which is a tmpfs.
+ */
+export const initScript = String.raw`#!/bin/sh
+export PATH=/bin
+/bin/busybox --install -s /bin
+
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+
+while read -r module; do
+    insmod "/modules/$module.ko" || echo "vm: cannot load $module"
+done </modules/order
+
+name=$(cat /agent/name)
+hostname "$name"
+ip link set lo up
+ip link set eth0 up
+ip address add 10.0.2.15/24 dev eth0
+ip route add default via 10.0.2.2
+
+until [ -b /dev/vda ]; do sleep 0.1; done
+mount -t ext4 /dev/vda /root || { echo "vm: no root file system"; poweroff -f; }
+
+mount -t tmpfs -o mode=755,nosuid,nodev tmpfs /run
+mkdir -p /run/vm-agent /run/systemd/system/sysinit.target.wants
+cp /agent/* /bin/busybox /run/vm-agent/
+cp /agent/vm-agent.service /run/systemd/system/
+ln -s ../vm-agent.service /run/systemd/system/sysinit.target.wants/
+
+# As every container runtime does: these three belong to the machine, not to the image.
+echo "$name" >/run/vm-agent/hostname
+printf '127.0.0.1 localhost\n::1 localhost\n10.0.2.15 %s\n' "$name" >/run/vm-agent/hosts
+echo 'nameserver 10.0.2.3' >/run/vm-agent/resolv.conf
+for file in hostname hosts resolv.conf; do
+    [ -e "/root/etc/$file" ] || : >"/root/etc/$file"
+    mount --bind "/run/vm-agent/$file" "/root/etc/$file"
+done
+
+# An entrypoint expects what a container has; systemd would mount this by itself.
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+for mount in dev proc sys run; do mount --move "/$mount" "/root/$mount"; done
+. /start
+`;
+
+/**
+ * One request per line on a virtio-serial port: ID SECONDS BASE64-COMMAND; one answer per line: ID CODE BASE64-STDOUT
+ * BASE64-STDERR. The first line says that the machine listens. Output goes through files, so that a command which leaves
+ * a process behind does not hold up the answer.
+ */
+export const agentScript = String.raw`#!/run/vm-agent/busybox sh
+busybox=/run/vm-agent/busybox
+for port in /sys/class/virtio-ports/*; do
+    [ "$(cat "$port/name")" = vm.agent ] && device=/dev/${'$'}{port##*/}
+done
+exec 3<>"$device"
+echo ready >&3
+cd /
+while read -r id seconds command <&3; do
+    echo "$command" | $busybox base64 -d >/run/vm-agent/command
+    $busybox timeout -k 5 "$seconds" /bin/sh /run/vm-agent/command \
+        >/run/vm-agent/stdout 2>/run/vm-agent/stderr </dev/null 3>&-
+    code=$?
+    printf '%s %s %s %s\n' "$id" "$code" \
+        "$($busybox base64 -w 0 /run/vm-agent/stdout)" "$($busybox base64 -w 0 /run/vm-agent/stderr)" >&3
+done
+`;
+
+/** Part of sysinit.target, so that it runs before anything of the image can fail. */
+export const agentUnit = `[Unit]
+Description=Commands from outside the machine
+DefaultDependencies=no
+
+[Service]
+Environment=HOME=/root
+ExecStart=/run/vm-agent/busybox sh /run/vm-agent/agent.sh
+Restart=no
+KillMode=process
+`;
+
+/** Becomes the image's first process, as its config says. */
+export function startScript(argv: readonly string[], env: readonly string[]): string {
+  const exports = env.filter((line) => /^[A-Za-z_]\w*=/.test(line)).map((line) => `export ${assigned(line)}`);
+  return `${[...exports, `exec /bin/switch_root /root ${argv.map(quoted).join(' ')}`].join('\n')}\n`;
+}
+
+function assigned(line: string): string {
+  const at = line.indexOf('=');
+  return `${line.slice(0, at)}=${quoted(line.slice(at + 1))}`;
+}
+
+const quoted = (word: string): string => `'${word.replaceAll("'", String.raw`'\''`)}'`;

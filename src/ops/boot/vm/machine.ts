@@ -1,0 +1,146 @@
+/**
+ * A node image as a virtual machine with a kernel of its own, emulated: the nearest thing to Apple's runtime that any
+ * other host has, and the only way to boot an image of another architecture. The image is unchanged; `guest.ts` says what
+ * the machine does around it. Nothing is needed but qemu: no root, no KVM, no other program.
+ */
+import { access, constants, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { KinaError } from '../../../host/errors.ts';
+import { writeDisk } from '../../../layers/image/disk.ts';
+import type { Toolbox } from '../../../layers/toolbox.ts';
+import type { PlatformImage } from '../../../oci/contents.ts';
+import type { Architecture } from '../../../oci/platform.ts';
+import type { BootTarget } from '../target.ts';
+import { prepareKernel } from './kernel.ts';
+import { type Session, startSession } from './session.ts';
+
+export interface MachineOptions {
+  /** MiB; 4096. */
+  readonly memory?: number;
+  readonly cpus?: number;
+  /** GiB of the root disk, which takes no more room than its files; 12. */
+  readonly disk?: number;
+  readonly hostname?: string;
+  /** The first process instead of the one that the image names. */
+  readonly init?: readonly string[];
+  /** Seconds until systemd has to be there; 240. */
+  readonly timeout?: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface Machine extends BootTarget {
+  /** Milliseconds from power-on until it took commands. */
+  readonly bootMs: number;
+  console(): string;
+  /** Shuts the machine down as its owner would and starts it again with the same disk. */
+  restart(): Promise<void>;
+}
+
+const machines: Readonly<
+  Record<Architecture, { qemu: string; flags: readonly string[]; console: string; package: string }>
+> = {
+  arm64: {
+    qemu: 'qemu-system-aarch64',
+    // pauth-impdef: pointer authentication with qemu's own cheap hash; the architected one doubles the run time
+    flags: ['-M', 'virt', '-cpu', 'max,pauth-impdef=on'],
+    console: 'ttyAMA0',
+    package: 'qemu-system-arm',
+  },
+  amd64: {
+    qemu: 'qemu-system-x86_64',
+    flags: ['-M', 'q35', '-cpu', 'max'],
+    console: 'ttyS0',
+    package: 'qemu-system-x86',
+  },
+};
+
+/** The emulator for an architecture; undefined when it is not installed. */
+export async function emulatorOf(architecture: Architecture): Promise<string | undefined> {
+  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
+    const path = join(folder, machines[architecture].qemu);
+    const works = await access(path, constants.X_OK).then(
+      () => true,
+      () => false,
+    );
+    if (works) return path;
+  }
+  return undefined;
+}
+
+/** What to install where the emulator is missing. */
+export function emulatorHint(architecture: Architecture): string {
+  const { qemu, package: name } = machines[architecture];
+  return `Install ${qemu} (Debian: ${name}, Homebrew: qemu).`;
+}
+
+/**
+ * Makes the disk, starts the machine and waits until it takes commands; init may still be busy then. Throws `NodeEnded`
+ * when the image does not get that far.
+ */
+export async function bootMachine(
+  tools: Toolbox,
+  image: PlatformImage,
+  options: MachineOptions = {},
+): Promise<Machine> {
+  const architecture = image.config.architecture as Architecture;
+  const { flags, console: port, qemu } = machines[architecture];
+  const emulator = await emulatorOf(architecture);
+  if (!emulator) throw new KinaError('provider', `${qemu} is not installed`, { hint: emulatorHint(architecture) });
+  const { signal } = options;
+  const folder = await mkdtemp(join(tmpdir(), 'kina-vm-'));
+  let session: Session | undefined;
+  try {
+    const { Entrypoint, Cmd, Env } = image.config.config ?? {};
+    const own = [...(Entrypoint ?? []), ...(Cmd ?? [])];
+    const argv = options.init ?? (own.length ? own : ['/sbin/init']);
+    const start = { hostname: options.hostname ?? 'node', argv, env: Env ?? [] };
+    const kernel = await prepareKernel(tools, architecture, start, folder);
+    const disk = join(folder, 'root.ext4');
+    await writeDisk(tools.store, image, disk, { size: (options.disk ?? 12) * 2 ** 30, signal });
+    const commandLine = [
+      `console=${port} root=/dev/vda rw net.ifnames=0 panic=-1`,
+      // the device wait of a serial getty costs 90 s when nothing reports the device
+      `systemd.mask=serial-getty@${port}.service`,
+    ];
+    const socket = join(folder, 'agent');
+    const command = [
+      emulator,
+      ...flags,
+      ...['-smp', String(options.cpus ?? 2), '-m', String(options.memory ?? 4096)],
+      ...['-nographic', '-no-reboot', '-monitor', 'none', '-serial', 'stdio'],
+      ...['-netdev', 'user,id=n0,restrict=on', '-device', 'virtio-net-pci,netdev=n0,romfile='],
+      ...['-kernel', kernel.kernel, '-initrd', kernel.initramfs, '-append', commandLine.join(' ')],
+      ...['-drive', `file=${disk},if=none,id=d0,format=raw,cache=unsafe`, '-device', 'virtio-blk-pci,drive=d0'],
+      ...['-device', 'virtio-serial-pci', '-chardev', `socket,id=agent,path=${socket}`],
+      ...['-device', 'virtserialport,chardev=agent,name=vm.agent'],
+    ];
+    const seconds = options.timeout ?? 240;
+    const powerOn = (): Promise<Session> => startSession(command, { socket, seconds, signal });
+    session = await powerOn();
+    let before = '';
+    const text = (): string => before + session!.console();
+    return {
+      title: `a virtual machine (${qemu}, Linux ${kernel.release})`,
+      patience: 5,
+      exec: (line, { timeout = 60 } = {}) => session!.exec(line, timeout),
+      console: text,
+      logs: async () => text(),
+      bootMs: session.bootMs,
+      stop: async () => {
+        await session?.stop();
+        await rm(folder, { recursive: true, force: true });
+      },
+      restart: async () => {
+        await session!.exec('systemctl --no-block poweroff', 60);
+        await session!.exited(180);
+        before = text();
+        session = await powerOn();
+      },
+    };
+  } catch (error) {
+    await session?.stop();
+    await rm(folder, { recursive: true, force: true });
+    throw error;
+  }
+}
