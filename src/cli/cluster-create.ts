@@ -14,9 +14,9 @@ import { hostPlatform } from '../oci/platform.ts';
 import { buildAndTag, newestVersion } from '../ops/node-image.ts';
 import type { Provider } from '../provider/provider.ts';
 import { selectProvider } from '../provider/select.ts';
-import type { CreateFlags } from './cluster.ts';
 import { duration, readCluster, withSteps } from './cluster-shared.ts';
 import { answer, answerJson, version, withProgress } from './context.ts';
+import type { CreateFlags } from './shared.ts';
 
 export async function create(flags: CreateFlags): Promise<void> {
   const wait = duration(flags.wait, '--wait');

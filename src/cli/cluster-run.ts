@@ -13,9 +13,9 @@ import { type ExistingCluster, listClusters, openCluster, runningControlPlane } 
 import { KinaError } from '../host/errors.ts';
 import { didYouMean } from '../host/suggest.ts';
 import { providersToSearch } from '../provider/select.ts';
-import type { ClusterFlags } from './cluster.ts';
 import { duration, nameOf, readCluster, withSteps } from './cluster-shared.ts';
 import { answer, answerJson, version } from './context.ts';
+import type { ClusterFlags } from './shared.ts';
 
 type Args = readonly string[];
 

@@ -3,29 +3,7 @@
  * wanted. Names, flags and defaults are kind's wherever kind has them; docs/kind.md lists every difference.
  */
 import { Command } from 'commander';
-import type { GlobalFlags } from './context.ts';
-import { addMirrorOptions, type MirrorFlags } from './shared.ts';
-
-export interface ClusterFlags extends GlobalFlags {
-  name?: string;
-  provider?: string;
-  kubeconfig?: string;
-  json?: boolean;
-  all?: boolean;
-  allClusters?: boolean;
-  internal?: boolean;
-  nodes?: string;
-  wait: string;
-}
-
-export interface CreateFlags extends ClusterFlags, MirrorFlags {
-  config?: string;
-  image?: string;
-  build?: string;
-  retain: boolean;
-  dryRun: boolean;
-  allowEvenControlPlanes: boolean;
-}
+import { addMirrorOptions, type ClusterFlags, type CreateFlags } from './shared.ts';
 
 const nameOption = ['-n, --name <name>', 'cluster name (default: KINA_CLUSTER_NAME, else kina)'] as const;
 const providerOption = ['--provider <name>', 'podman or docker (also KINA_PROVIDER; default: one that works)'] as const;

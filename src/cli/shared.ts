@@ -32,6 +32,27 @@ export interface BuildFlags extends SourceFlags, GlobalFlags {
   json: boolean;
 }
 
+export interface ClusterFlags extends GlobalFlags {
+  name?: string;
+  provider?: string;
+  kubeconfig?: string;
+  json?: boolean;
+  all?: boolean;
+  allClusters?: boolean;
+  internal?: boolean;
+  nodes?: string;
+  wait: string;
+}
+
+export interface CreateFlags extends ClusterFlags, MirrorFlags {
+  config?: string;
+  image?: string;
+  build?: string;
+  retain: boolean;
+  dryRun: boolean;
+  allowEvenControlPlanes: boolean;
+}
+
 /** Where things are fetched from. */
 export function addMirrorOptions(command: Command): Command {
   return command
