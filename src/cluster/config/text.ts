@@ -92,11 +92,10 @@ function startOf(document: Document.Parsed): number {
 /** `labels: {release: 1.20}` means "1.20", not 1.2. */
 function keepWrittenTexts(document: Document): void {
   visit(document, {
-    Scalar(_key, node: Scalar, path) {
+    Scalar(place, node: Scalar, path) {
       const parents = path.filter(isPair).map((pair) => (isScalar(pair.key) ? String(pair.key.value) : ''));
       const wanted = textKeys.has(parents.at(-1) ?? '') || textMappings.has(parents.at(-2) ?? '');
-      const isKey = path.at(-1) !== undefined && isPair(path.at(-1)) && (path.at(-1) as { key: unknown }).key === node;
-      if (wanted && !isKey && ['number', 'boolean'].includes(typeof node.value)) node.value = node.source;
+      if (wanted && place !== 'key' && ['number', 'boolean'].includes(typeof node.value)) node.value = node.source;
     },
   });
 }
@@ -120,8 +119,8 @@ export function positionOf(text: string, offset: number): Position {
  */
 export function readBooleansAsGo(document: Document): void {
   visit(document, {
-    Value(_key, node) {
-      if (!isScalar(node) || node.type !== 'PLAIN' || typeof node.value !== 'string') return;
+    Scalar(place, node) {
+      if (place === 'key' || node.type !== 'PLAIN' || typeof node.value !== 'string') return;
       if (/^(yes|Yes|YES|on|On|ON)$/.test(node.value)) node.value = true;
       else if (/^(no|No|NO|off|Off|OFF)$/.test(node.value)) node.value = false;
     },
