@@ -36,7 +36,7 @@ const text = `${[
   '|---|---|',
   '| 0 | done |',
   '| 1 | failed |',
-  '| 2 | wrong input: flags, recipe or lock |',
+  '| 2 | wrong input: flags, recipe, lock or cluster configuration |',
   '| 130 | interrupted |',
   '',
   '| variable | means |',

@@ -23,21 +23,7 @@ import {
   subnetProblems,
 } from './validate.ts';
 
-export type {
-  Cluster,
-  Cni,
-  IpFamily,
-  KubeProxyMode,
-  Mount,
-  Networking,
-  NodeConfig,
-  Patch,
-  Patch6902,
-  PortMapping,
-  Propagation,
-  Protocol,
-  Role,
-} from './model.ts';
+export type { Cluster, IpFamily, NodeConfig } from './model.ts';
 
 export interface LoadOptions {
   /** The file's text where the caller has it (standard input); `file` then only names it in messages. */

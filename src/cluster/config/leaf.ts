@@ -12,9 +12,14 @@ export const number = z.number('expected a number');
 
 export const text = z.string('expected a text');
 
+/** An empty text is no wish, as in Go. */
+export function orNothing<T extends z.ZodType>(schema: T) {
+  return z.preprocess((value) => (value === '' ? undefined : value), schema.optional());
+}
+
 /** One of some words, or nothing. */
 export function choice<const T extends readonly [string, ...string[]]>(...words: T) {
-  return z.preprocess((value) => (value === '' ? undefined : value), z.enum(words).optional());
+  return orNothing(z.enum(words));
 }
 
 const units: Readonly<Record<string, number>> = { m: 1, mi: 1, mib: 1, g: 1024, gi: 1024, gib: 1024 };

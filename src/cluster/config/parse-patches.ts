@@ -4,11 +4,11 @@
  */
 import type { Operation } from 'rfc6902';
 import { parse as parseToml, TomlError } from 'smol-toml';
-import { type Document, parseAllDocuments, parseDocument } from 'yaml';
 import { didYouMean } from '../../host/suggest.ts';
-import { isObject, type JsonObject } from './merge.ts';
+import { isObject } from './merge.ts';
 import type { Patch, Patch6902 } from './model.ts';
-import { type ClusterText, isMapping, type Position, positionOf, readBooleansAsGo } from './text.ts';
+import type { ClusterText } from './text.ts';
+import { type Position, positionOf, readBooleansAsGo, readYaml } from './yaml.ts';
 
 /** The documents that kubeadm reads and kina writes. */
 export const kubeadmKinds = [
@@ -39,20 +39,18 @@ export function parseMergePatches(
   report: Report,
 ): Patch[] {
   const at = (position?: Position) => text.locate(path, position);
-  const parsed = parseAllDocuments(patch, { uniqueKeys: true, merge: true });
-  const documents: Document.Parsed[] = 'empty' in parsed ? [] : parsed.filter((d) => d.contents !== null);
+  const documents = readYaml(patch, { change: readBooleansAsGo });
   if (documents.length === 0) report(`${at()}: the patch is empty`);
-  return documents.flatMap((document): Patch[] => {
-    const start = positionOf(patch, document.contents?.range[0] ?? 0);
-    for (const error of document.errors)
-      report(`${at(positionOf(patch, error.pos[0]))}: the patch does not parse: ${yamlReason(error)}`);
-    if (document.errors.length > 0) return [];
-    if (!isMapping(document)) {
+  return documents.flatMap(({ value: content, errors, start: offset }): Patch[] => {
+    const start = positionOf(patch, offset);
+    for (const error of errors)
+      report(`${at(positionOf(patch, error.offset))}: the patch does not parse: ${error.message}`);
+    if (errors.length > 0) return [];
+    if (!isObject(content)) {
       report(`${at(start)}: a patch is a mapping such as "kind: ClusterConfiguration"`);
       return [];
     }
-    readBooleansAsGo(document);
-    const { kind, apiVersion, ...value } = document.toJS() as JsonObject;
+    const { kind, apiVersion, ...value } = content;
     if (!isKind(kind, at(start), report)) return [];
     if (apiVersion !== undefined && typeof apiVersion !== 'string') {
       report(`${at(start)}: apiVersion: expected a text such as kubeadm.k8s.io/v1beta3`);
@@ -84,19 +82,19 @@ export function parseOperations(
   patch: string,
   report: (what: string, position?: Position) => void,
 ): Operation[] | undefined {
-  const document = parseDocument(patch, { uniqueKeys: true });
-  for (const error of document.errors)
-    report(`the patch does not parse: ${yamlReason(error)}`, positionOf(patch, error.pos[0]));
-  if (document.errors.length > 0) return undefined;
-  readBooleansAsGo(document);
-  const list: unknown = document.toJS();
+  const [only, ...others] = readYaml(patch, { change: readBooleansAsGo });
+  for (const error of only?.errors ?? [])
+    report(`the patch does not parse: ${error.message}`, positionOf(patch, error.offset));
+  for (const { start } of others) report('a JSON patch is one document', positionOf(patch, start));
+  if ((only?.errors.length ?? 0) + others.length > 0) return undefined;
+  const list = only?.value;
   if (!Array.isArray(list) || list.length === 0) {
     report('a JSON patch is a list of operations such as {op: add, path: /x, value: 1}');
     return undefined;
   }
   const problems = list.flatMap((operation, i) => {
     const problem = operationProblem(operation);
-    const offset = (document.getIn([i], true) as { range?: [number] } | undefined)?.range?.[0] ?? 0;
+    const offset = (only?.document.getIn([i], true) as { range?: [number] } | undefined)?.range?.[0] ?? 0;
     return problem ? [{ what: `operation ${i + 1}: ${problem}`, position: positionOf(patch, offset) }] : [];
   });
   for (const { what, position } of problems) report(what, position);
@@ -117,9 +115,6 @@ function operationProblem(operation: unknown): string | undefined {
       return `${JSON.stringify(pointer)} is no JSON pointer such as /apiServer/certSANs/-`;
   return undefined;
 }
-
-/** The `yaml` package's message without the place in the patch: the line has that in the file already. */
-const yamlReason = (error: Error): string => error.message.split('\n')[0]!.replace(/ at line \d+, column \d+:?$/, '');
 
 /** TOML of one `containerdConfigPatches` string. */
 export function checkToml(patch: string, path: readonly PropertyKey[], text: ClusterText, report: Report): void {

@@ -8,7 +8,7 @@
 import { isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { parseAddress, parseCidr } from './cidr.ts';
-import { choice, flag, number, size, text } from './leaf.ts';
+import { choice, flag, number, orNothing, size, text } from './leaf.ts';
 
 const port = (lowest: number) =>
   number.refine((n) => Number.isInteger(n) && n >= lowest && n <= 65535, `expected a port from ${lowest} to 65535`);
@@ -28,7 +28,7 @@ const mount = z.strictObject({
 const portMapping = z.strictObject({
   containerPort: port(1),
   hostPort: port(-1).optional(),
-  listenAddress: address.optional(),
+  listenAddress: orNothing(address),
   protocol: z.preprocess(
     (value) => (typeof value === 'string' ? value.toUpperCase() : value),
     choice('TCP', 'UDP', 'SCTP'),
@@ -44,7 +44,7 @@ const patch6902 = z.strictObject({
 
 const node = z.strictObject({
   role: choice('control-plane', 'worker'),
-  image: text.refine((name) => name !== '', 'must not be empty').optional(),
+  image: orNothing(text),
   labels: z.record(z.string(), text).optional(),
   extraMounts: z.array(mount).optional(),
   extraPortMappings: z.array(portMapping).optional(),
@@ -55,9 +55,9 @@ const node = z.strictObject({
 const networking = z.strictObject({
   ipFamily: choice('ipv4', 'ipv6', 'dual'),
   apiServerPort: port(-1).optional(),
-  apiServerAddress: address.optional(),
-  podSubnet: subnets.optional(),
-  serviceSubnet: subnets.optional(),
+  apiServerAddress: orNothing(address),
+  podSubnet: orNothing(subnets),
+  serviceSubnet: orNothing(subnets),
   disableDefaultCNI: flag.optional(),
   kubeProxyMode: choice('iptables', 'ipvs', 'nftables', 'none'),
   dnsSearch: z.array(text).optional(),

@@ -1,4 +1,5 @@
 /** kubeadm's own three documents as objects, before patches. Field names are those of its API reference. */
+import { KinaError } from '../../host/errors.ts';
 import { versionAtLeast } from '../../oci/node-image.ts';
 import type { JsonObject } from '../config/merge.ts';
 import { type KubeadmApi, kubeadmGroup } from './api.ts';
@@ -83,16 +84,25 @@ export function needsDualStackGate({ cluster, kubernetes }: KubeadmOptions): boo
   return cluster.networking.ipFamily === 'dual' && !versionAtLeast(kubernetes, '1.21.0');
 }
 
-/** Addresses in the order of the first service subnet's family; the first one is advertised. */
-function nodeAddresses({ cluster, addresses: { ipv4, ipv6 } }: KubeadmOptions): string[] {
+/**
+ * Addresses in the order of the first service subnet's family; the first one is advertised. Throws `cluster` when the
+ * network gave the node none of a family that the cluster has.
+ */
+function nodeAddresses({ cluster, node, addresses }: KubeadmOptions): string[] {
   const { ipFamily, serviceSubnets } = cluster.networking;
-  const wanted =
-    ipFamily === 'dual' ? (serviceSubnets[0]?.includes(':') ? [ipv6, ipv4] : [ipv4, ipv6]) : [{ ipv4, ipv6 }[ipFamily]];
-  return wanted.filter((address) => address !== undefined);
+  const both = serviceSubnets[0]?.includes(':') ? (['ipv6', 'ipv4'] as const) : (['ipv4', 'ipv6'] as const);
+  const wanted = ipFamily === 'dual' ? both : [ipFamily];
+  return wanted.map((family) => {
+    const address = addresses[family];
+    if (address) return address;
+    throw new KinaError('cluster', `${node.name} has no ${family} address, which ipFamily: ${ipFamily} needs`, {
+      hint: "Look at the runtime's network: does it have that family?",
+    });
+  });
 }
 
 function localEndpoint(context: DocumentContext): JsonObject {
-  return { advertiseAddress: nodeAddresses(context)[0] ?? '', bindPort: apiServerPort };
+  return { advertiseAddress: nodeAddresses(context)[0]!, bindPort: apiServerPort };
 }
 
 /** kubeadm adds the node's name and address, and the first service address, by itself. */

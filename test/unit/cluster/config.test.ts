@@ -132,6 +132,13 @@ kubeadmConfigPatches:`),
     expect(load(`${kind('name: a')}---\n# nothing\n`).name).toBe('a');
   });
 
+  test('an empty text is no wish', () => {
+    const empty = kind(
+      'networking: {apiServerAddress: "", podSubnet: "", ipFamily: ""}\nnodes: [{image: "", role: ""}]',
+    );
+    expect(load(empty, { name: 'kina' })).toEqual(load(undefined));
+  });
+
   test('disableDefaultCNI is cni: none', () => {
     expect(load(kind('networking: {disableDefaultCNI: true}')).networking.cni).toBe('none');
     expect(problems(() => load(kina('networking: {disableDefaultCNI: true, cni: kindnet}')))).toEqual([
@@ -230,6 +237,9 @@ networking: {serviceSubnet: 10.244.0.0/20}`);
       /^c\.yaml:2:7: kind: expected one of: Cluster; did you mean "Cluster"\?$/,
     ],
     [`${kind('')}---\n${kind('name: b')}`, /^c\.yaml:5:1: a second YAML document/],
+    [kind('nodes: *x'), 'c.yaml:3:8: *x has no anchor &x before it'],
+    [kind('kubeadmConfigPatches: ["kind: *x"]'), /^c\.yaml:3:24: the patch does not parse: \*x has no anchor/],
+    [kind('nodes: one'), /^c\.yaml:3:8: nodes: /],
     [kind('name: a\nname: b'), /^c\.yaml:4:1: Map keys must be unique/],
     [kind('nodes: []'), 'c.yaml:3:8: nodes: a cluster needs at least one node'],
     [kind('nodes: [{role: worker}]'), 'c.yaml:3:8: a cluster needs a node with role control-plane'],

@@ -250,6 +250,17 @@ describe('what only the caller knows', () => {
     expect(document(text, 'JoinConfiguration')).toMatchObject({ controlPlane: { certificateKey: 'abc' } });
   });
 
+  test('a node without an address of the family is no cluster', () => {
+    expect(() =>
+      documents(cluster('single', 'dual'), 'v1.34.0', undefined, { addresses: { ipv4: '10.89.0.2' } }),
+    ).toThrow(
+      expect.objectContaining({
+        code: 'cluster',
+        message: 'c-control-plane has no ipv6 address, which ipFamily: dual needs',
+      }),
+    );
+  });
+
   test('without root on the host: the gate everywhere, no sysctls, and not before 1.22', () => {
     const text = documents(cluster(), 'v1.34.0', undefined, { rootless: true });
     expect(document(text, 'KubeletConfiguration').featureGates).toEqual({ KubeletInUserNamespace: true });
