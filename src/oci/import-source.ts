@@ -19,14 +19,19 @@ const maxMembers = 20_000;
 const maxTotalBytes = 64 * 1024 ** 3;
 const maxLinks = 8;
 
-/** Reads a tar, plain, gzip or zstd, into the store. */
-export async function readArchive(store: Store, path: string): Promise<ArchiveFiles> {
+/**
+ * Reads a tar into the store: the file `path`, plain, gzip or zstd, or a plain one that comes as a `stream` and that
+ * errors call `path`. What the store holds under a promised digest is not written again.
+ */
+export async function readArchive(store: Store, path: string, stream?: Readable): Promise<ArchiveFiles> {
   const files = new Map<string, Digest>();
   const links = new Map<string, string>();
   let members = 0;
   let total = 0;
   const take = async (name: string, body: AsyncIterable<Uint8Array>): Promise<void> => {
-    const { digest } = await store.write(body, { digest: promised(name) });
+    const known = promisedDigest(name) ?? layerOfPodman(name);
+    const digest =
+      known && (await store.has(known)) ? known : (await store.write(body, { digest: promisedDigest(name) })).digest;
     const before = files.get(name);
     if (before && before !== digest)
       throw new KinaError('archive', `${path}: ${name} is in the archive twice, with different content`);
@@ -48,7 +53,7 @@ export async function readArchive(store: Store, path: string): Promise<ArchiveFi
     }
   })();
   // When one side fails the other follows with "premature close"; the typed error is the one that says why.
-  const settled = await Promise.allSettled([reading, pipeline(await decompressed(path), tar)]);
+  const settled = await Promise.allSettled([reading, pipeline(stream ?? (await decompressed(path)), tar)]);
   const failures = settled.flatMap((result) => (result.status === 'rejected' ? [result.reason as Error] : []));
   const failure = failures.find((error) => error instanceof KinaError) ?? failures[0];
   if (failure instanceof KinaError) throw failure;
@@ -73,7 +78,7 @@ export async function readLayout(store: Store, folder: string): Promise<ArchiveF
       const path = join(folder, name); // names come from kina and from digests, never from the folder's documents
       const found = await stat(path).catch(() => undefined);
       if (!found?.isFile()) return undefined;
-      const digest = promised(name);
+      const digest = promisedDigest(name);
       if (digest) {
         if (!(await store.has(digest)))
           await store.write(createReadStream(path, { highWaterMark: 1 << 20 }), { digest });
@@ -86,9 +91,15 @@ export async function readLayout(store: Store, folder: string): Promise<ArchiveF
 }
 
 /** The digest that a blob's name promises. */
-function promised(name: string): Digest | undefined {
+export function promisedDigest(name: string): Digest | undefined {
   const match = /^blobs\/sha256\/([0-9a-f]{64})$/.exec(name);
   const digest = `sha256:${match?.[1]}`;
+  return isDigest(digest) ? digest : undefined;
+}
+
+/** podman calls a layer by its digest. No promise: whether it belongs to the image is for the image's config to say. */
+function layerOfPodman(name: string): Digest | undefined {
+  const digest = `sha256:${/^([0-9a-f]{64})\.tar$/.exec(name)?.[1]}`;
   return isDigest(digest) ? digest : undefined;
 }
 

@@ -29,7 +29,7 @@ import {
   parseManifest,
 } from './descriptor.ts';
 import { type ArchiveFiles, readArchive, readLayout } from './import-source.ts';
-import type { Store } from './store.ts';
+import type { Store, Written } from './store.ts';
 
 /** One platform's image out of an archive or layout; all its blobs are in the store. */
 export interface ImportedImage {
@@ -58,8 +58,31 @@ export async function importArchive(store: Store, path: string): Promise<Importe
       hint: 'Name an OCI layout folder or an image archive.',
     });
   const files = found.isDirectory() ? await readLayout(store, path) : await readArchive(store, path);
-  const source = new Source(store, path, files);
-  const images = await source.images();
+  return readImages(inStore(store), path, files);
+}
+
+/** Where the blobs of a source can be read, once `ArchiveFiles` has told their digests. */
+export interface Blobs {
+  /** Throws when the bytes are not the digest's, or more than `limit`. */
+  readBytes(digest: Digest, limit: number): Promise<Buffer>;
+  has(digest: Digest, size: number): Promise<boolean>;
+  writeBytes(data: string): Promise<Written>;
+  /** Size in bytes, and the first four of them. */
+  head(digest: Digest): Promise<{ size: number; magic: Buffer }>;
+}
+
+export function inStore(store: Store): Blobs {
+  return {
+    readBytes: (digest, limit) => store.readBytes(digest, limit),
+    has: (digest, size) => store.has(digest, size),
+    writeBytes: (data) => store.writeBytes(data),
+    head: (digest) => headOf(store.blobPath(digest)),
+  };
+}
+
+/** The images of a source; `path` is what errors call it. Throws as `importArchive` does. */
+export async function readImages(blobs: Blobs, path: string, files: ArchiveFiles): Promise<ImportedImage[]> {
+  const images = await new Source(blobs, path, files).images();
   if (!images.length) throw new KinaError('archive', `${path} holds no image`);
   return images;
 }
@@ -69,12 +92,12 @@ const dockerManifest = z
   .max(1_000);
 
 class Source {
-  readonly #store: Store;
+  readonly #blobs: Blobs;
   readonly #path: string;
   readonly #files: ArchiveFiles;
 
-  constructor(store: Store, path: string, files: ArchiveFiles) {
-    this.#store = store;
+  constructor(blobs: Blobs, path: string, files: ArchiveFiles) {
+    this.#blobs = blobs;
     this.#path = path;
     this.#files = files;
   }
@@ -154,7 +177,7 @@ class Source {
     const images: ImportedImage[] = [];
     for (const entry of await this.#dockerEntries()) {
       const where = `${this.#path}: ${entry.configName}`;
-      const configBytes = await this.#store.readBytes(entry.config, maxConfigBytes);
+      const configBytes = await this.#blobs.readBytes(entry.config, maxConfigBytes);
       const parsed = parseConfig(configBytes, where);
       const diffIds = parsed.rootfs.diff_ids ?? [];
       const layers: Descriptor[] = [];
@@ -166,7 +189,7 @@ class Source {
             details: [`expected ${diffIds[i]}`, `found    ${layer.digest}`],
           });
       const config = { mediaType: mediaType.config, digest: entry.config, size: configBytes.length };
-      const manifest = await this.#store.writeBytes(
+      const manifest = await this.#blobs.writeBytes(
         canonicalJson({ schemaVersion: 2, mediaType: mediaType.manifest, config, layers }),
       );
       const platform = platformOf(parsed);
@@ -201,13 +224,13 @@ class Source {
 
   async #dockerLayer(name: string): Promise<Descriptor> {
     const digest = await this.#member(name);
-    const { size } = await stat(this.#store.blobPath(digest));
-    return { mediaType: await sniffLayer(this.#store.blobPath(digest)), digest, size };
+    const { size, magic } = await this.#blobs.head(digest);
+    return { mediaType: layerType(magic), digest, size };
   }
 
   async #document(name: string): Promise<Buffer | undefined> {
     const digest = await this.#files.digestOf(name);
-    return digest && this.#store.readBytes(digest, maxManifestBytes);
+    return digest && this.#blobs.readBytes(digest, maxManifestBytes);
   }
 
   async #member(name: string): Promise<Digest> {
@@ -225,7 +248,7 @@ class Source {
         `${this.#path}: ${what} of ${descriptor.size} bytes, more than the ${limit} allowed`,
       );
     await this.#require(descriptor, what);
-    return this.#store.readBytes(descriptor.digest, limit);
+    return this.#blobs.readBytes(descriptor.digest, limit);
   }
 
   async #require({ digest, size }: Descriptor, what: string): Promise<void> {
@@ -233,7 +256,7 @@ class Source {
       throw new KinaError('archive', `${this.#path}: the ${what} ${digest} is not in the archive`, {
         hint: 'The archive is incomplete: it was cut short, or exported without its blobs. Save or download it again.',
       });
-    if (!(await this.#store.has(digest, size)))
+    if (!(await this.#blobs.has(digest, size)))
       throw new KinaError('integrity', `${this.#path}: the ${what} ${digest} does not have the ${size} bytes promised`);
   }
 
@@ -280,14 +303,18 @@ function parseJson(bytes: Buffer): unknown {
 }
 
 /** `docker save` writes plain tar, other tools compress; manifest.json does not say which. */
-async function sniffLayer(path: string): Promise<string> {
+function layerType(magic: Buffer): string {
+  if (magic[0] === 0x1f && magic[1] === 0x8b) return mediaType.layerGzip;
+  return magic.readUInt32BE() === 0x28b52ffd ? mediaType.layerZstd : mediaType.layer;
+}
+
+async function headOf(path: string): Promise<{ size: number; magic: Buffer }> {
   let handle: FileHandle | undefined;
   try {
     handle = await open(path, 'r');
-    const head = Buffer.alloc(4);
-    await handle.read(head, 0, 4, 0);
-    if (head[0] === 0x1f && head[1] === 0x8b) return mediaType.layerGzip;
-    return head.readUInt32BE() === 0x28b52ffd ? mediaType.layerZstd : mediaType.layer;
+    const magic = Buffer.alloc(4);
+    await handle.read(magic, 0, 4, 0);
+    return { size: (await handle.stat()).size, magic };
   } finally {
     await handle?.close();
   }

@@ -26,6 +26,13 @@ const endOfArchive = Buffer.alloc(2 * block);
 /** ustar writes sizes as eleven octal digits; from here on PAX carries them. */
 const ustarLimit = 8 * 1024 ** 3;
 
+/** How many bytes `tarStream` produces. */
+export function tarSize(members: readonly Member[]): number {
+  let size = 0;
+  for (const part of parts(members, 0)) size += part instanceof Uint8Array ? part.length : part.size;
+  return size;
+}
+
 /** The archive as slices: headers in memory, blobs where they lie. */
 export function tarSegments(store: Store, members: readonly Member[], mtime = 0): Segment[] {
   const segments: Segment[] = [];
@@ -44,11 +51,20 @@ export function tarSegments(store: Store, members: readonly Member[], mtime = 0)
   return segments;
 }
 
-/** The archive as a stream; blobs are hashed as they pass and a damaged one is an error (`store`). */
-export async function* tarStream(store: Store, members: readonly Member[], mtime = 0): AsyncGenerator<Uint8Array> {
+/** Where blobs are read that are hashed as they pass; a damaged one is an error after its last byte. The store is one. */
+export interface VerifiedBlobs {
+  verified(digest: Digest, size: number): AsyncIterable<Uint8Array>;
+}
+
+/** The archive as a stream; throws what `blobs` throw. */
+export async function* tarStream(
+  blobs: VerifiedBlobs,
+  members: readonly Member[],
+  mtime = 0,
+): AsyncGenerator<Uint8Array> {
   for (const part of parts(members, mtime)) {
     if (part instanceof Uint8Array) yield part;
-    else yield* store.verified(part.digest, part.size);
+    else yield* blobs.verified(part.digest, part.size);
   }
 }
 

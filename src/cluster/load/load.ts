@@ -1,0 +1,168 @@
+/**
+ * Images into nodes, and only what is missing of them. Each node is asked what it has, what that leaves is decided before
+ * anything moves, and then every node gets one archive of the rest, all nodes at once, straight from where the blobs
+ * lie. containerd 1.6 to 2.1 import an archive without the blobs that they have.
+ *
+ * Between question and import a node may lose a blob to its garbage collector. The import then fails without a trace
+ * and is done once more with what is missing now.
+ */
+import { randomBytes } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { KinaError } from '../../host/errors.ts';
+import type { Reporter, Task } from '../../host/progress.ts';
+import { tarSize, tarStream, type VerifiedBlobs } from '../../oci/tar.ts';
+import type { Provider } from '../../provider/provider.ts';
+import { askNode, diskFull, importOn, type NodeImages } from './node-images.ts';
+import { isRight, type NamedImage, type NodePlan, planNode } from './plan.ts';
+import type { LoadSource } from './sources.ts';
+
+/** What happened on one node. */
+export interface LoadedNode {
+  readonly node: string;
+  readonly loaded: readonly string[];
+  /** Names that were right before. */
+  readonly right: readonly string[];
+  /** Bytes of blobs that travelled, and of layers that were there. */
+  readonly sent: number;
+  readonly there: number;
+}
+
+/**
+ * Loads all images of `source` into `nodes` (names of running nodes). Throws `platform`, `disk-full` or `conflict` before
+ * anything is changed where that can be known; otherwise, when the other nodes are through, what failed: a node has all
+ * of the images or none.
+ */
+export async function loadImages(
+  provider: Provider,
+  nodes: readonly string[],
+  source: LoadSource,
+  reporter: Reporter,
+  signal?: AbortSignal,
+): Promise<LoadedNode[]> {
+  const states = await Promise.all(nodes.map((node) => askNode(provider, node, signal)));
+  const missing = source.known?.filter(({ names, config }) =>
+    states.some((state) => names.some((name) => !isRight(state, name, config))),
+  );
+  if (missing?.length === 0) {
+    const right = source.known!.flatMap(({ names }) => names);
+    reporter.info(`${right.join(', ')}: already on ${list(nodes)}`);
+    return nodes.map((node) => ({ node, loaded: [], right, sent: 0, there: 0 }));
+  }
+
+  const task = reporter.task('read', `reading ${source.title}`);
+  const opened = await source.open(missing && new Set(missing.flatMap(({ names }) => names))).catch((error) => {
+    task.fail();
+    throw error;
+  });
+  task.done();
+  checkNames(opened.images);
+  const plan = (state: NodeImages) => planNode(state, opened.images, randomBytes(6).toString('hex'));
+  const plans = states.map(plan);
+  for (const { state, sent } of plans)
+    if (sent > state.free)
+      throw diskFull(state.node, [`${sent} bytes are missing of the images, ${state.free} bytes are free`]);
+
+  const work = plans.filter(({ arrivals }) => arrivals.length > 0);
+  reporter.expect(
+    'output',
+    work.length,
+    work.reduce((sum, { members }) => sum + tarSize(members), 0),
+  );
+  const settled = await Promise.allSettled(
+    plans.map(async (first) => {
+      if (first.arrivals.length === 0) reporter.info(`${first.right.join(', ')}: already on ${first.state.node}`);
+      else await send(provider, first, plan, opened, reporter, signal);
+      return outcome(first);
+    }),
+  );
+  const failures = settled.flatMap((one) => (one.status === 'rejected' ? [one.reason] : []));
+  if (failures.length > 0) throw together(failures, nodes);
+  return settled.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+}
+
+function outcome({ state, right, arrivals, sent, there }: NodePlan): LoadedNode {
+  const loaded = arrivals.flatMap(({ names }) => names);
+  return loaded.length === 0
+    ? { node: state.node, loaded, right, sent: 0, there: 0 }
+    : { node: state.node, loaded, right, sent, there };
+}
+
+async function send(
+  provider: Provider,
+  first: NodePlan,
+  planAgain: (state: NodeImages) => NodePlan,
+  blobs: VerifiedBlobs,
+  reporter: Reporter,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { node } = first.state;
+  const task = reporter.task('output', `loading into ${node}`);
+  try {
+    let failure = await importPlan(provider, first, blobs, task, signal);
+    if (failure?.missing)
+      failure = await importPlan(provider, planAgain(await askNode(provider, node, signal)), blobs, task, signal);
+    if (failure) throw failure.error;
+  } catch (error) {
+    task.fail();
+    throw error;
+  }
+  task.done();
+}
+
+async function importPlan(
+  provider: Provider,
+  { state, arrivals, members }: NodePlan,
+  blobs: VerifiedBlobs,
+  task: Task,
+  signal: AbortSignal | undefined,
+) {
+  if (arrivals.length === 0) return undefined;
+  const total = tarSize(members);
+  // An archive that breaks off ends the import, which then has its own words for it; the reason is here.
+  let broken: unknown;
+  const bytes = async function* () {
+    let done = 0;
+    try {
+      for await (const chunk of tarStream(blobs, members)) {
+        yield chunk;
+        done += chunk.length;
+        task.progress(done, total);
+      }
+    } catch (error) {
+      broken = error;
+    }
+  };
+  const archive = Readable.from(bytes(), { objectMode: false });
+  try {
+    const failure = await importOn(provider, state, archive, arrivals, signal);
+    if (broken) throw broken;
+    return failure;
+  } finally {
+    archive.destroy(); // an import that failed has not read it to its end
+  }
+}
+
+/** Two images cannot have one name. */
+function checkNames(images: readonly NamedImage[]): void {
+  const seen = new Map<string, NamedImage>();
+  for (const image of images)
+    for (const name of image.names) {
+      const other = seen.get(name);
+      if (other && other !== image) throw new KinaError('conflict', `two images to load are called ${name}`);
+      seen.set(name, image);
+    }
+}
+
+function together(failures: readonly unknown[], nodes: readonly string[]): unknown {
+  const known = failures.filter((error) => error instanceof KinaError);
+  const [first] = failures;
+  if (failures.length === 1 || known.length < failures.length) return first;
+  return new KinaError(known[0]!.code, `${failures.length} of ${nodes.length} nodes did not get the images`, {
+    details: known.flatMap(({ message, details }) => [message, ...details]),
+    ...(known[0]!.hint ? { hint: known[0]!.hint } : {}),
+  });
+}
+
+function list(nodes: readonly string[]): string {
+  return nodes.length > 3 ? `all ${nodes.length} nodes` : nodes.join(', ');
+}

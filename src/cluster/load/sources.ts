@@ -1,0 +1,154 @@
+/**
+ * Where images to load come from. An archive is read where it lies, an image of kina's store too. An engine hands out
+ * images only whole and in an order of its own, so what it saves goes through kina's store: blobs that the store has are
+ * not written again, and an image that every node has is not even saved.
+ */
+import { basename } from 'node:path';
+import { KinaError } from '../../host/errors.ts';
+import { readContents } from '../../oci/contents.ts';
+import type { Digest } from '../../oci/descriptor.ts';
+import type { ImportedImage } from '../../oci/import.ts';
+import { fromStore, openImages, receiveImages } from '../../oci/open-images.ts';
+import { formatReference, parseReference } from '../../oci/registry-reference.ts';
+import { findImage } from '../../oci/select.ts';
+import type { Store } from '../../oci/store.ts';
+import type { VerifiedBlobs } from '../../oci/tar.ts';
+import type { Provider } from '../../provider/provider.ts';
+import type { NamedImage } from './plan.ts';
+
+export interface LoadSource {
+  /** For people: `archive app.tar`, `docker`. */
+  readonly title: string;
+  /** Names and image ids, where they are known before anything is read. */
+  readonly known?: readonly { readonly names: readonly string[]; readonly config: string }[];
+  /** Images and their blobs; of `known` ones only those with one of `names`. */
+  open(names?: ReadonlySet<string>): Promise<VerifiedBlobs & { readonly images: readonly NamedImage[] }>;
+}
+
+/** The images of an archive or a layout folder. `open` throws `archive` when one of them has no name to go by. */
+export function archiveSource(store: Store, path: string): LoadSource {
+  return {
+    title: basename(path),
+    async open() {
+      const source = await openImages(store, path);
+      return { ...source, images: byName(source.images, path) };
+    },
+  };
+}
+
+/**
+ * Finds each reference: in kina's store, else in the first engine that has it. Throws `usage` for what is no reference,
+ * `not-found` that lists all that nobody has.
+ */
+export async function findSources(
+  references: readonly string[],
+  store: Store,
+  engines: readonly Provider[],
+): Promise<LoadSource[]> {
+  const sources: LoadSource[] = [];
+  const inEngine = new Map<Provider, Wanted[]>();
+  const nowhere: string[] = [];
+  for (const reference of new Set(references)) {
+    const name = formatReference(parseReference(reference));
+    const stored = (await store.resolve(reference)) ? reference : (await store.resolve(name)) ? name : undefined;
+    if (stored !== undefined) {
+      sources.push(storeSource(store, stored, name));
+      continue;
+    }
+    const held = await firstWith(engines, reference);
+    if (held) inEngine.set(held.engine, [...(inEngine.get(held.engine) ?? []), { reference, ...held }]);
+    else nowhere.push(reference);
+  }
+  if (nowhere.length > 0)
+    throw new KinaError('not-found', `nobody here has ${nowhere.join(', ')}`, {
+      details: [`asked: ${["kina's store", ...engines.map((engine) => engine.name)].join(', ')}`],
+      hint: 'Build or pull it first; `kina load image-archive` takes files.',
+    });
+  for (const [engine, wanted] of inEngine) sources.push(engineSource(store, engine, wanted));
+  return sources;
+}
+
+interface Wanted {
+  /** As the engine finds it. */
+  readonly reference: string;
+  readonly names: readonly string[];
+  readonly config: string;
+}
+
+async function firstWith(engines: readonly Provider[], reference: string) {
+  const name = formatReference(parseReference(reference));
+  for (const engine of engines) {
+    const image = await engine.image(reference);
+    if (!image) continue;
+    // podman calls what it built `localhost/app:1` and finds it as `app:1`; a pod may use either name.
+    const own = `localhost/${name.replace(/^docker\.io\/(library\/)?/, '')}`;
+    return { engine, names: image.names.includes(own) ? [name, own] : [name], config: image.config };
+  }
+  return undefined;
+}
+
+function storeSource(store: Store, reference: string, name: string): LoadSource {
+  return {
+    title: "kina's store",
+    async open() {
+      const { platforms } = await readContents(store, await findImage(store, reference));
+      const images = platforms.map(({ descriptor, manifest, config }) => ({
+        names: [name],
+        platform: descriptor.platform ?? config,
+        manifest: descriptor,
+        config: manifest.config,
+        layers: manifest.layers,
+        diffIds: (config.rootfs.diff_ids ?? []) as Digest[],
+      }));
+      return { ...fromStore(store, images), images: [{ names: [name], platforms: images }] };
+    },
+  };
+}
+
+function engineSource(store: Store, engine: Provider, wanted: readonly Wanted[]): LoadSource {
+  return {
+    title: engine.name,
+    known: wanted,
+    async open(names) {
+      const needed = names ? wanted.filter((one) => one.names.some((name) => names.has(name))) : wanted;
+      const { stdout, finished } = engine.save(needed.map(({ reference }) => reference));
+      // When saving fails the archive is cut short as well; why is what people need to know.
+      const source = await receiveImages(store, stdout, `what ${engine.name} saved`).catch(async (error) => {
+        stdout.destroy();
+        await finished;
+        throw error;
+      });
+      await finished;
+      return {
+        ...source,
+        images: needed.map((one) => ({ names: one.names, platforms: matching(source.images, one) })),
+      };
+    },
+  };
+}
+
+/** By image id; docker with containerd's store has ids of another kind, but its archives have names. */
+function matching(images: readonly ImportedImage[], { reference, names, config }: Wanted): ImportedImage[] {
+  const same = images.filter((image) => image.config.digest === config);
+  const named = images.filter((image) => image.names.some((name) => name === reference || names.includes(name)));
+  if (same.length + named.length > 0) return same.length > 0 ? same : named;
+  throw new KinaError('integrity', `${reference} is not in what the engine saved for it`, { hint: 'Try again.' });
+}
+
+/** One image per set of names, whatever platforms it has. */
+function byName(images: readonly ImportedImage[], path: string): NamedImage[] {
+  const found = new Map<string, { names: string[]; platforms: ImportedImage[] }>();
+  for (const image of images) {
+    const names = image.names.filter((name) => /[/:]/.test(name)).map((name) => formatReference(parseReference(name)));
+    if (names.length === 0)
+      throw new KinaError('archive', `an image in ${path} has no name that a pod could use`, {
+        details: [image.manifest.digest, ...image.names],
+        hint: 'Name it when saving: `docker save NAME`, `skopeo copy SOURCE oci-archive:FILE:NAME:TAG`.',
+      });
+    const key = names.join(' ');
+    const entry = found.get(key) ?? { names, platforms: [] };
+    entry.platforms.push(image);
+    found.set(key, entry);
+  }
+  return [...found.values()];
+}
