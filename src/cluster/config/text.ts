@@ -55,13 +55,16 @@ export class ClusterText {
   }
 }
 
-/** `labels: {release: 1.20}` means "1.20", not 1.2. */
+/** `labels: {release: 1.20, ready: }` means "1.20", not 1.2, and "". */
 function keepWrittenTexts(document: Document): void {
   visit(document, {
     Scalar(place, node: Scalar, path) {
+      if (place === 'key') return;
       const parents = path.filter(isPair).map((pair) => (isScalar(pair.key) ? String(pair.key.value) : ''));
-      const wanted = textKeys.has(parents.at(-1) ?? '') || textMappings.has(parents.at(-2) ?? '');
-      if (wanted && place !== 'key' && ['number', 'boolean'].includes(typeof node.value)) node.value = node.source;
+      const inMapping = textMappings.has(parents.at(-2) ?? '');
+      if (inMapping && node.value === null) node.value = '';
+      if (!inMapping && !textKeys.has(parents.at(-1) ?? '')) return;
+      if (['number', 'boolean'].includes(typeof node.value)) node.value = node.source;
     },
   });
 }

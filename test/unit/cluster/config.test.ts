@@ -98,7 +98,7 @@ describe("kind's files work unchanged", () => {
       kind(`name: 123
 nodes:
 - &node
-  labels: {tier: &tier web, release: 1.20, canary: true}
+  labels: {tier: &tier web, release: 1.20, canary: true, ready: }
   extraMounts: [{hostPath: ./data/, containerPath: /data, readOnly: yes, propagation: ""}]
 - <<: *node
   role: worker
@@ -112,7 +112,7 @@ kubeadmConfigPatches:`),
     );
     expect(cluster.name).toBe('123');
     expect(cluster.nodes.map((node) => node.role)).toEqual(['control-plane', 'worker']);
-    expect(cluster.nodes[1]!.labels).toEqual({ tier: 'web', release: '1.20', canary: 'true' });
+    expect(cluster.nodes[1]!.labels).toEqual({ tier: 'web', release: '1.20', canary: 'true', ready: '' });
     expect(cluster.nodes[0]!.mounts).toEqual([
       { hostPath: '/work/data', containerPath: '/data', readOnly: true, selinuxRelabel: false, propagation: 'None' },
     ]);
