@@ -77,9 +77,11 @@ const containerd: Check = {
       const why = await node.exec('systemctl status --no-pager --lines 20 containerd');
       return failed('containerd does not answer', `${version.stdout}${version.stderr}${why.stdout}${why.stderr}`);
     }
-    const plugins = await node.exec('ctr plugins ls');
-    if (!/^io\.containerd\.(grpc\.v1 +cri|cri\.v1 +runtime) .*\bok\s*$/m.test(plugins.stdout))
-      return failed('the CRI plugin of containerd is not working', plugins);
+    const plugins = (await node.exec('ctr plugins ls')).stdout.split('\n');
+    const cri = plugins.find((row) => /^io\.containerd\.(grpc\.v1 +cri|cri\.v1 +runtime) /.test(row));
+    const bad = plugins.filter((row) => !/\bok\s*$/.test(row)).join('\n');
+    if (!cri) return failed("containerd's CRI plugin is disabled", bad);
+    if (!/\bok\s*$/.test(cri)) return failed("containerd's CRI plugin does not work", bad);
     return passed(`containerd ${found.replace(/^v/, '')}`);
   },
 };

@@ -59,13 +59,14 @@ export async function testImage(tools: Toolbox, image: PlatformImage, options: T
     options.onResult?.(result);
   };
   const asked = checks.filter((check) => options.init || !check.init);
-  const since = performance.now();
+  let since = performance.now();
   let node: BootTarget | undefined;
   let log = '';
   let target = start.title;
   try {
     node = await start.boot();
     target = node.title;
+    since = performance.now();
     const limit = sleep<'late'>((options.seconds ?? start.seconds) * 1000, 'late', { ref: false });
     const over = new Promise<never>((_, gone) =>
       options.signal.addEventListener('abort', () => gone(options.signal.reason), { once: true }),

@@ -45,6 +45,13 @@ for file in hostname hosts resolv.conf; do
     mount --bind "/run/vm-agent/$file" "/root/etc/$file"
 done
 
+# systemd in a container leaves the disk and the power to whoever made it: here that is this, run at the very end.
+[ -d /root/usr/lib/systemd/system-shutdown ] && {
+    mkdir /run/vm-agent/shutdown
+    cp /agent/power-off /run/vm-agent/shutdown/
+    mount --bind /run/vm-agent/shutdown /root/usr/lib/systemd/system-shutdown
+}
+
 # An entrypoint expects what a container has; systemd would mount this by itself.
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 for mount in dev proc sys run; do mount --move "/$mount" "/root/$mount"; done
@@ -72,6 +79,14 @@ while read -r id seconds command <&3; do
     printf '%s %s %s %s\n' "$id" "$code" \
         "$($busybox base64 -w 0 /run/vm-agent/stdout)" "$($busybox base64 -w 0 /run/vm-agent/stderr)" >&3
 done
+`;
+
+/** The disk has no journal: it has to be written before the power goes. */
+export const powerOffScript = `#!/run/vm-agent/busybox sh
+busybox=/run/vm-agent/busybox
+$busybox sync
+$busybox mount -o remount,ro /
+$busybox poweroff -f
 `;
 
 /** Part of sysinit.target, so that it runs before anything of the image can fail. */

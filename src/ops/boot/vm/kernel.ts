@@ -14,7 +14,7 @@ import { type DebianFile, debianFiles, planDebianFiles } from '../../../layers/d
 import type { Toolbox } from '../../../layers/toolbox.ts';
 import type { Architecture } from '../../../oci/platform.ts';
 import { cpio, cpioDirectory, cpioFile, cpioLink } from './cpio.ts';
-import { agentScript, agentUnit, initScript, startScript } from './guest.ts';
+import { agentScript, agentUnit, initScript, powerOffScript, startScript } from './guest.ts';
 
 export interface Kernel {
   /** What `qemu -kernel` takes. */
@@ -99,6 +99,7 @@ function firstRoot(busybox: Buffer, ordered: readonly Module[], { hostname, argv
     cpioFile('start', startScript(argv, env)),
     cpioFile('agent/name', `${hostname}\n`),
     cpioFile('agent/agent.sh', agentScript),
+    cpioFile('agent/power-off', powerOffScript, true),
     cpioFile('agent/vm-agent.service', agentUnit),
     cpioFile('modules/order', ordered.map((module) => `${module.name}\n`).join('')),
     ...ordered.map((module) => cpioFile(`modules/${module.name}.ko`, module.data)),
