@@ -5,9 +5,12 @@
  * is split in two. They are translated, because containerd would ignore the old names without a word. What cannot be
  * translated is refused by name.
  */
+import type { Operation } from 'rfc6902';
 import { parse, stringify } from 'smol-toml';
 import { KinaError } from '../../host/errors.ts';
+import { versionAtLeast } from '../../oci/node-image.ts';
 import { isObject, type Json, type JsonObject, jsonPatch, mergePatch } from '../config/merge.ts';
+import type { Cluster } from '../config/model.ts';
 import { parseOperations } from '../config/parse-patches.ts';
 import { moveOperations, movePlugins, oldPlugin, pluginsOf3 } from './containerd-plugins.ts';
 
@@ -21,54 +24,94 @@ export function patchContainerd(
   jsonPatches: readonly string[] = [],
 ): string {
   if (mergePatches.length === 0 && jsonPatches.length === 0) return toml;
+  const format = versionOf(read(toml), 1);
   const problems: string[] = [];
-  const attempt = (where: string, change: () => Json): void => {
+  let config: Json = read(toml);
+  for (const { where, apply } of changes(mergePatches, jsonPatches, format)) {
     try {
-      config = change();
+      config = apply()(config);
     } catch (error) {
       problems.push(`${where}: ${(error as Error).message.split('\n')[0]}`);
     }
-  };
-  let config: Json = read(toml);
-  const fileVersion = versionOf(config as JsonObject, 1);
-  const patches = mergePatches.map((text, i) => ({ text, where: `containerdConfigPatches[${i}]` }));
-  const versions = patches.map(({ text }) => declaredVersion(text));
-  for (const { text, where } of patches)
-    attempt(where, () => {
-      const patch = read(text);
-      const version = declaredVersion(text) ?? fileVersion;
-      if (version === fileVersion) return mergePatch(config, patch);
-      // The same patch written for several versions: one of them is enough.
-      if (versions.includes(fileVersion) && 'version' in patch) return config;
-      if (version !== 2 || fileVersion !== 3)
-        throw new Error(`it is for version ${version} of the format, the node's file has version ${fileVersion}`);
-      return mergePatch(config, movePlugins(patch));
-    });
-  for (const [i, text] of jsonPatches.entries())
-    attempt(`containerdConfigPatchesJSON6902[${i}]`, () => {
-      const wrong: string[] = [];
-      const operations = parseOperations(text, (what) => wrong.push(what)) ?? [];
-      if (wrong.length > 0) throw new Error(wrong.join('; '));
-      return jsonPatch(config, integersAsBigInt(fileVersion === 3 ? moveOperations(operations) : operations) as never);
-    });
-  if (problems.length > 0)
-    throw new KinaError('config', "patches of containerd's configuration do not fit the node image", {
-      details: problems,
-      hint: `The image has version ${fileVersion} of the format (/etc/containerd/config.toml).`,
-    });
+  }
+  if (problems.length > 0) throw misfit(problems, format);
   const chosen = [...mergePatches, ...jsonPatches].some((text) => text.includes('config_path'));
   return stringify(chosen ? config : withoutHostsFolder(config as JsonObject), { numbersAsFloat: true });
 }
 
 /**
- * containerd refuses to load its CRI plugin when a registry is configured both by `mirrors` (or `configs`) and by a folder
- * (criconfig.ValidateImageConfig). Patches with the former are still common, so they win over the image's folder.
+ * What can be said of the patches before there is a file: `containerd` is the version in the node image, 2 and later have
+ * version 3 of the format. Throws like `patchContainerd`.
+ */
+export function checkContainerdPatches(
+  { containerdPatches, containerdPatches6902 }: Pick<Cluster, 'containerdPatches' | 'containerdPatches6902'>,
+  containerd: string,
+): void {
+  const format = versionAtLeast(containerd, '2.0.0') ? 3 : 2;
+  const problems = changes(containerdPatches, containerdPatches6902, format).flatMap(({ where, apply }) => {
+    try {
+      apply();
+      return [];
+    } catch (error) {
+      return [`${where}: ${(error as Error).message.split('\n')[0]}`];
+    }
+  });
+  if (problems.length > 0) throw misfit(problems, format);
+}
+
+interface Change {
+  readonly where: string;
+  /** Reads and translates the patch; what comes back applies it. Both throw an `Error`. */
+  readonly apply: () => (config: Json) => Json;
+}
+
+function changes(mergePatches: readonly string[], jsonPatches: readonly string[], format: number): Change[] {
+  const versions = mergePatches.map(declaredVersion);
+  const merges = mergePatches.map((text, i): Change => {
+    const apply = () => {
+      const patch = read(text);
+      const version = versions[i] ?? format;
+      if (version === format) return (config: Json) => mergePatch(config, patch);
+      // The same patch written for several versions: one of them is enough.
+      if (versions.includes(format) && 'version' in patch) return (config: Json) => config;
+      if (version !== 2 || format !== 3)
+        throw new Error(`it is for version ${version} of the format, the node's file has version ${format}`);
+      const moved = movePlugins(patch);
+      return (config: Json) => mergePatch(config, moved);
+    };
+    return { where: `containerdConfigPatches[${i}]`, apply };
+  });
+  const edits = jsonPatches.map((text, i): Change => {
+    const apply = () => {
+      const wrong: string[] = [];
+      const written = parseOperations(text, (what) => wrong.push(what)) ?? [];
+      if (wrong.length > 0) throw new Error(wrong.join('; '));
+      const operations = integersAsBigInt(format === 3 ? moveOperations(written) : written) as Operation[];
+      return (config: Json) => jsonPatch(config, operations);
+    };
+    return { where: `containerdConfigPatchesJSON6902[${i}]`, apply };
+  });
+  return [...merges, ...edits];
+}
+
+function misfit(problems: readonly string[], format: number): KinaError {
+  return new KinaError('config', "patches of containerd's configuration do not fit the node image", {
+    details: problems,
+    hint: `The image has version ${format} of the format (/etc/containerd/config.toml).`,
+  });
+}
+
+/**
+ * containerd refuses to load its CRI plugin when registries are configured both by `mirrors` (or `configs` with TLS) and by
+ * a folder (criconfig.ValidateImageConfig). Patches with the former are still common, so they win over the image's folder.
  */
 function withoutHostsFolder(config: JsonObject): JsonObject {
   const plugins = isObject(config.plugins) ? config.plugins : {};
   const name = [oldPlugin, ...pluginsOf3].find((plugin) => {
     const registry = isObject(plugins[plugin]) ? plugins[plugin].registry : undefined;
-    return isObject(registry) && ('mirrors' in registry || 'configs' in registry);
+    if (!isObject(registry)) return false;
+    const configs = isObject(registry.configs) ? Object.values(registry.configs) : [];
+    return 'mirrors' in registry || configs.some((one) => isObject(one) && 'tls' in one);
   });
   return name
     ? (mergePatch(config, { plugins: { [name]: { registry: { config_path: null } } } }) as JsonObject)

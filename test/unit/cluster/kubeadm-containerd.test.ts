@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { parse } from 'smol-toml';
 import { describe, expect, test } from 'vitest';
 import { recipesFolder } from '../../../src/build/recipe/load.ts';
-import { patchContainerd } from '../../../src/cluster/kubeadm/containerd.ts';
+import { checkContainerdPatches, patchContainerd } from '../../../src/cluster/kubeadm/containerd.ts';
 import { describeWith } from '../../support/requirements.ts';
 import { problems } from './config-support.ts';
 
@@ -45,6 +45,14 @@ describe('a file of version 2', () => {
       ];
       expect(plugin.registry).toEqual({ mirrors: { 'localhost:5000': { endpoint: ['http://registry:5000'] } } });
     }
+  });
+
+  test('credentials go with the folder', () => {
+    const patch = `${cri}.registry.configs."a".auth]\n  username = "u"`;
+    expect(plugins(patchContainerd(file(2), [patch]))['io.containerd.grpc.v1.cri'].registry).toEqual({
+      config_path: '/etc/containerd/certs.d',
+      configs: { a: { auth: { username: 'u' } } },
+    });
   });
 
   test('a patch of version 3 is refused by name', () => {
@@ -138,6 +146,15 @@ ${cri}.cni]
       expect.stringMatching(/^containerdConfigPatches\[2\]: it is for version 1/),
       expect.stringMatching(/^containerdConfigPatchesJSON6902\[0\]: .*\.containerd is spread over several tables/),
     ]);
+  });
+
+  test('most of it is known before there is a node', () => {
+    const patches = {
+      containerdPatches: [`${cri}]\nsystemd_cgroup = true`],
+      containerdPatches6902: ['- {op: remove, path: /plugins/io.containerd.grpc.v1.cri}'],
+    };
+    expect(problems(() => checkContainerdPatches(patches, '2.2.7'))).toHaveLength(2);
+    expect(() => checkContainerdPatches(patches, '1.7.34')).not.toThrow();
   });
 });
 

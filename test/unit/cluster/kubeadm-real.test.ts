@@ -57,9 +57,11 @@ describeUnless(unavailable, `kubeadm ${version} itself`, () => {
   );
 
   test('a field that nobody knows would have been noticed', async () => {
-    const from = cluster('single', 'ipv4', 'kubeadmConfigPatches: ["{kind: ClusterConfiguration, nonsense: 1}"]');
+    const kinds = ['ClusterConfiguration', 'InitConfiguration', 'KubeletConfiguration', 'KubeProxyConfiguration'];
+    const patches = kinds.map((kind) => `"{kind: ${kind}, nonsense${kind}: 1}"`);
+    const from = cluster('single', 'ipv4', `kubeadmConfigPatches: [${patches}]`);
     const { stderr } = await kubeadm(documents(from, version), 'config', 'images', 'list', '--config', 'CONFIG');
-    expect(stderr).toContain('unknown field "nonsense"');
+    for (const kind of kinds) expect(stderr).toContain(`unknown field "nonsense${kind}"`);
   });
 
   test("the API server's certificate has every name by which it is called", async () => {
