@@ -9,9 +9,9 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } fr
 import { cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { stringify } from 'yaml';
+import { debianMirror } from '../support/cache.ts';
 import { startMirror } from '../support/mirror.ts';
 import { missing } from '../support/requirements.ts';
-import { debianMirror } from '../support/vm-kernel.ts';
 import { canMeasure, inTurn, median, type Run, type Side, type Step } from './measure.ts';
 
 const root = resolve(import.meta.dirname, '../..');

@@ -7,9 +7,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { run } from '../support/command.ts';
+import { openImage, unpackRoot } from '../support/image-root.ts';
 import { buildNode, kubernetes } from '../support/images.ts';
 import { describeWith, pathOf } from '../support/requirements.ts';
-import { openImage, unpackRoot } from '../support/vm-disk.ts';
 
 /** Beside the image's files, so that a chroot finds it. */
 const emulator = '/emulator';

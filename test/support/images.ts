@@ -4,9 +4,10 @@
  */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Architecture } from '../../src/oci/platform.ts';
+import { debianMirror, testCache } from './cache.ts';
 import { type CommandOptions, check, type KinaResult, kina, tail } from './command.ts';
 import { startMirror } from './mirror.ts';
-import { type Architecture, debianMirror, testCache } from './vm-kernel.ts';
 
 /** Where the store of e2e builds lies. */
 export const sharedStore = join(testCache, 'store');

@@ -8,16 +8,14 @@ import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { describe } from 'vitest';
+import { debianMirror } from './cache.ts';
 import { projectRoot } from './command.ts';
-import { debianMirror } from './vm-kernel.ts';
 
 /** Programs by name (`podman`, `qemu-system-aarch64`, …), and what the table below knows. */
 export type Requirement = string;
 
 const special: Readonly<Record<string, () => string | undefined>> = {
   root: () => (process.getuid?.() === 0 ? undefined : 'the tests do not run as root'),
-  'root or fakeroot': () =>
-    process.getuid?.() === 0 || pathOf('fakeroot') ? undefined : 'neither root nor fakeroot to keep owners with',
   'shared mirror': () => {
     const folder = process.env.KINA_TEST_MIRROR_DIR ?? join(tmpdir(), 'kina-mirror');
     if (!existsSync(join(shared, 'mirror/mirror.mjs'))) return `no ${join(shared, 'mirror')} beside the project`;

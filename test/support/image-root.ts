@@ -1,12 +1,8 @@
-/**
- * A node image as the root disk of a machine, as Apple's runtime makes one: the layers of one platform, one over the
- * other, in an ext4 file system. bsdtar unpacks and mke2fs writes, under fakeroot when the tests have no root, so
- * that owners and modes are the image's.
- */
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+/** A node image's files in a folder: the layers of one platform, one over the other, unpacked by bsdtar and not by kina. */
+import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Architecture } from '../../src/oci/platform.ts';
 import { check } from './command.ts';
-import type { Architecture } from './vm-kernel.ts';
 
 interface Descriptor {
   readonly mediaType: string;
@@ -65,11 +61,11 @@ async function isLayout(path: string): Promise<boolean> {
   return (await readdir(path).catch(() => [] as string[])).includes('oci-layout');
 }
 
-/** Unpacks layers in order, whiteouts applied, into `root`; then runs the rest of the script on it. */
+/** Unpacks layers in order, whiteouts applied, into `root`. */
 const unpackScript = String.raw`
 set -eu
-root=$1 after=$2
-shift 2
+root=$1
+shift
 mkdir -p "$root"
 for layer; do
   bsdtar -tf "$layer" | sed -n 's,^\(.*/\)\{0\,1\}\.wh\.\([^/]*\)$,\1\2,p' | while read -r path; do
@@ -77,27 +73,10 @@ for layer; do
   done
   bsdtar -xpf "$layer" -C "$root" --numeric-owner --exclude '.wh.*' --exclude '*/.wh.*'
 done
-eval "$after"
 `;
-
-async function unpack(image: UnpackedImage, root: string, after: string): Promise<void> {
-  const fakeroot = process.getuid?.() === 0 ? [] : ['fakeroot'];
-  // bsdtar refuses names that the locale cannot write, and certificates have such names
-  const env = { LC_ALL: 'C.UTF-8' };
-  await check([...fakeroot, 'sh', '-c', unpackScript, 'sh', root, after, ...image.layers], { env });
-}
 
 /** The image's files in a folder; with the image's owners only when the tests run as root. */
 export async function unpackRoot(image: UnpackedImage, root: string): Promise<void> {
-  await unpack(image, root, ':');
-}
-
-/** Writes an ext4 disk of `gibibytes` (sparse) with the image's files in it. */
-export async function writeRootDisk(image: UnpackedImage, disk: string, gibibytes: number): Promise<void> {
-  const root = `${disk}.d`;
-  try {
-    await unpack(image, root, `PATH=$PATH:/usr/sbin:/sbin; mke2fs -q -t ext4 -d "$root" '${disk}' ${gibibytes}G`);
-  } finally {
-    await rm(root, { recursive: true, force: true });
-  }
+  // bsdtar refuses names that the locale cannot write, and certificates have such names
+  await check(['sh', '-c', unpackScript, 'sh', root, ...image.layers], { env: { LC_ALL: 'C.UTF-8' } });
 }
