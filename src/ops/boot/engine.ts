@@ -20,9 +20,15 @@ export async function bootContainer(
   const name = `image-test-${randomBytes(4).toString('hex')}`;
   const reference = `localhost/kina/${name}:latest`;
   const stop = async (): Promise<void> => {
-    await provider.remove([name]);
-    await provider.removeNetwork(name);
-    await provider.removeImage(reference);
+    // in this order, and each even when the one before it could not be done
+    const steps: (() => Promise<unknown>)[] = [
+      () => provider.remove([name]),
+      () => provider.removeNetwork(name),
+      () => provider.removeImage(reference),
+    ];
+    const failures: unknown[] = [];
+    for (const step of steps) await step().catch((error) => failures.push(error));
+    if (failures.length) throw failures[0];
   };
   const state = async (): Promise<string | undefined> => (await provider.nodes(name))[0]?.state;
   try {
