@@ -4,9 +4,11 @@
  * A closure is cached under the digests of the signed indexes and the request, so planning again reads the `InRelease`
  * files (150 KB each) and nothing else; the `Packages` files (60 MB unpacked) are only opened when something changed.
  */
+import pLimit from 'p-limit';
 import type { Artifact, Digest, Fetched } from '../artifacts/artifact.ts';
 import { KinaError } from '../host/errors.ts';
 import { digestOf } from '../host/json.ts';
+import { releaseMemory } from '../host/memory.ts';
 import { type ArchiveSpec, archivePath, snapshotUrl } from './archive.ts';
 import { decompressIndex } from './decompress.ts';
 import { PackageIndex } from './packages.ts';
@@ -81,12 +83,37 @@ export async function planPackages(
   });
   const known = (await context.cache?.get(key)) as PlannedPackage[] | undefined;
   if (known) return known;
+  return turns(async () => {
+    const planned = resolveClosure({ ...request, indexes: await heldIndexes(archives, request, context) });
+    const packages = planned.map(plannedPackage);
+    await context.cache?.put(key, packages);
+    return packages;
+  }).finally(() => {
+    if (turns.pendingCount === 0) held = undefined;
+  });
+}
+
+/** One closure at a time: the indexes of a second architecture beside the first would be the peak of kina's memory. */
+const turns = pLimit(1);
+
+/** The indexes of the last closure, for the next one of the same suites and architecture; let go when none waits. */
+let held: { readonly key: string; readonly indexes: readonly SuiteIndex[] } | undefined;
+
+async function heldIndexes(
+  archives: readonly OpenArchive[],
+  { architecture }: PackageRequest,
+  context: ArchiveContext,
+): Promise<readonly SuiteIndex[]> {
+  const key = JSON.stringify([architecture, archives.map(({ spec, release }) => [spec, release.digest])]);
+  if (held?.key === key) return held.indexes;
+  if (held) {
+    held = undefined;
+    releaseMemory();
+  }
   const indexes: SuiteIndex[] = [];
-  // One after the other: two decompressed indexes at once would be the peak of kina's memory.
-  for (const open of archives) indexes.push(...(await readIndexes(open, request.architecture, context)));
-  const planned = resolveClosure({ ...request, indexes }).map(plannedPackage);
-  await context.cache?.put(key, planned);
-  return planned;
+  for (const open of archives) indexes.push(...(await readIndexes(open, architecture, context)));
+  held = { key, indexes };
+  return indexes;
 }
 
 /**

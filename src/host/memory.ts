@@ -5,6 +5,14 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
+/**
+ * Keeps V8's young generation at its first size. It would grow to 48 MB while indexes are read, and never shrink; measured
+ * over planning two platforms, 275 MB instead of 430 at the peak and no difference in time.
+ */
+export function limitMemory(): void {
+  setFlagsFromString('--semi-space-growth-factor=1');
+}
+
 /** Collects garbage and shrinks the heap; some tens of milliseconds, so only where a phase ends. */
 export function releaseMemory(): void {
   setFlagsFromString('--expose-gc');
