@@ -10,9 +10,12 @@ import { KinaError } from '../host/errors.ts';
 import { type Digest, isDigest, maxManifestBytes } from './descriptor.ts';
 import type { Store } from './store.ts';
 
-/** The files of a source. `digestOf` is undefined for what is not there; what it names is in the store. */
+/**
+ * The files of a source. `digestOf` is undefined for what is not there; what it names can be read. `claimed` is the digest
+ * that another document gives the file: a source that checks what it reads may take its word.
+ */
 export interface ArchiveFiles {
-  digestOf(name: string): Promise<Digest | undefined>;
+  digestOf(name: string, claimed?: Digest): Promise<Digest | undefined>;
 }
 
 const maxMembers = 20_000;

@@ -181,7 +181,7 @@ class Source {
       const parsed = parseConfig(configBytes, where);
       const diffIds = parsed.rootfs.diff_ids ?? [];
       const layers: Descriptor[] = [];
-      for (const name of entry.layers) layers.push(await this.#dockerLayer(name));
+      for (const [i, name] of entry.layers.entries()) layers.push(await this.#dockerLayer(name, diffIds[i]));
       this.#checkCount(entry.config, diffIds, layers);
       for (const [i, layer] of layers.entries())
         if (layer.mediaType === mediaType.layer && layer.digest !== diffIds[i])
@@ -222,8 +222,8 @@ class Source {
     return entries;
   }
 
-  async #dockerLayer(name: string): Promise<Descriptor> {
-    const digest = await this.#member(name);
+  async #dockerLayer(name: string, diffId: Digest | undefined): Promise<Descriptor> {
+    const digest = await this.#member(name, diffId);
     const { size, magic } = await this.#blobs.head(digest);
     return { mediaType: layerType(magic), digest, size };
   }
@@ -233,8 +233,8 @@ class Source {
     return digest && this.#blobs.readBytes(digest, maxManifestBytes);
   }
 
-  async #member(name: string): Promise<Digest> {
-    const digest = await this.#files.digestOf(name);
+  async #member(name: string, claimed?: Digest): Promise<Digest> {
+    const digest = await this.#files.digestOf(name, claimed);
     if (digest) return digest;
     throw new KinaError('archive', `${this.#path}: manifest.json mentions ${name}, which is not in the archive`, {
       hint: 'The archive is incomplete. Save or download it again.',
@@ -303,7 +303,7 @@ function parseJson(bytes: Buffer): unknown {
 }
 
 /** `docker save` writes plain tar, other tools compress; manifest.json does not say which. */
-function layerType(magic: Buffer): string {
+export function layerType(magic: Buffer): string {
   if (magic[0] === 0x1f && magic[1] === 0x8b) return mediaType.layerGzip;
   return magic.readUInt32BE() === 0x28b52ffd ? mediaType.layerZstd : mediaType.layer;
 }

@@ -2,8 +2,8 @@
  * Images of an archive or a layout folder, read where they lie: for whoever needs a part of an image once. Only what
  * cannot be read out of order, a compressed archive or a stream, goes into the store first.
  *
- * A blob whose name promises a digest is believed until it is read, and checked then; everything else is hashed at once,
- * because its digest is its only name.
+ * A blob whose digest is promised, by its name or by the image's config, is believed until it is read, and checked then;
+ * everything else is hashed at once.
  */
 import { createReadStream } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
@@ -11,9 +11,9 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { KinaError } from '../host/errors.ts';
 import { sha256 } from '../host/json.ts';
-import type { Digest } from './descriptor.ts';
+import { type Digest, mediaType } from './descriptor.ts';
 import { hashStream, StreamHash } from './hash.ts';
-import { type Blobs, type ImportedImage, importArchive, inStore, readImages } from './import.ts';
+import { type Blobs, type ImportedImage, importArchive, inStore, layerType, readImages } from './import.ts';
 import { type ArchiveFiles, promisedDigest, readArchive } from './import-source.ts';
 import type { Store } from './store.ts';
 import type { VerifiedBlobs } from './tar.ts';
@@ -71,16 +71,18 @@ class Place implements ArchiveFiles, Blobs {
     this.#find = find;
   }
 
-  digestOf(name: string): Promise<Digest | undefined> {
-    const known = this.#names.get(name) ?? this.#look(name);
+  digestOf(name: string, claimed?: Digest): Promise<Digest | undefined> {
+    const known = this.#names.get(name) ?? this.#look(name, claimed);
     this.#names.set(name, known);
     return known;
   }
 
-  async #look(name: string): Promise<Digest | undefined> {
+  async #look(name: string, claimed: Digest | undefined): Promise<Digest | undefined> {
     const slice = await this.#find(name);
     if (!slice) return undefined;
-    const digest = promisedDigest(name) ?? (await hashStream(bytesOf(slice))).digest;
+    // A config claims digests of uncompressed layers.
+    const believed = claimed && layerType((await headOf(slice)).magic) === mediaType.layer ? claimed : undefined;
+    const digest = promisedDigest(name) ?? believed ?? (await hashStream(bytesOf(slice))).digest;
     this.#blobs.set(digest, slice);
     return digest;
   }
@@ -107,15 +109,7 @@ class Place implements ArchiveFiles, Blobs {
 
   async head(digest: Digest): Promise<{ size: number; magic: Buffer }> {
     const blob = this.#blobs.get(digest)!;
-    if (!('file' in blob)) return { size: blob.length, magic: blob.subarray(0, 4) };
-    const handle = await open(blob.file, 'r');
-    try {
-      const magic = Buffer.alloc(4);
-      await handle.read(magic, 0, Math.min(4, blob.size), blob.offset);
-      return { size: blob.size, magic };
-    } finally {
-      await handle.close();
-    }
+    return 'file' in blob ? headOf(blob) : { size: blob.length, magic: blob.subarray(0, 4) };
   }
 
   async *verified(digest: Digest, size: number): AsyncGenerator<Uint8Array> {
@@ -131,6 +125,17 @@ class Place implements ArchiveFiles, Blobs {
       details: [`expected ${digest}, ${size} bytes`, `found    ${actual.digest}, ${actual.size} bytes`],
       hint: 'The archive is damaged. Save or download it again.',
     });
+  }
+}
+
+async function headOf({ file, offset, size }: Slice): Promise<{ size: number; magic: Buffer }> {
+  const handle = await open(file, 'r');
+  try {
+    const magic = Buffer.alloc(4);
+    await handle.read(magic, 0, Math.min(4, size), offset);
+    return { size, magic };
+  } finally {
+    await handle.close();
   }
 }
 

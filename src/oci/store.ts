@@ -119,7 +119,11 @@ export class Store {
       }
       const written = hash.result();
       if (mismatch(expected, written)) throw differs(expected, written.digest, written.size);
-      await this.#seal(handle, temporary, written.digest);
+      // What is there already need not reach the disk a second time.
+      if (await this.has(written.digest, written.size)) {
+        await handle.close();
+        await rm(temporary, { force: true });
+      } else await this.#seal(handle, temporary, written.digest);
       handle = undefined;
       return written;
     } catch (error) {

@@ -39,6 +39,8 @@ export interface EngineDifferences {
   removeVolumes?(names: readonly string[]): readonly (readonly string[])[];
   publish(port: NodePort): string;
   readonly stopTimeout: string;
+  /** Saves an image as `Provider.saveLayout` says. */
+  saveLayout?(reference: string, folder: string): readonly string[];
   /** References as this engine looks them up. */
   reference(name: string): string;
 }
@@ -60,11 +62,16 @@ const absent =
 
 export class EngineProvider implements Provider {
   readonly name: ProviderName;
+  readonly saveLayout?: Provider['saveLayout'];
   readonly #engine: EngineDifferences;
 
   constructor(engine: EngineDifferences) {
     this.name = engine.name;
     this.#engine = engine;
+    if (engine.saveLayout)
+      this.saveLayout = async (reference, folder, signal) => {
+        await this.#call(engine.saveLayout!(engine.reference(reference), folder), { signal });
+      };
   }
 
   #run(args: readonly string[], options?: ProcessOptions): Promise<ProcessResult> {

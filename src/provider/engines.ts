@@ -33,6 +33,7 @@ export const podman: EngineDifferences = {
   removeVolumes: (names) => [['volume', 'rm', '--force', ...names.map(varOf)]],
   publish: (port) => `${address(port)}:${port.hostPort || ''}:${port.containerPort}/${port.protocol.toLowerCase()}`,
   stopTimeout: '--time',
+  saveLayout: (image, folder) => ['save', '--quiet', '--format=oci-dir', '--uncompressed', '--output', folder, image],
   // podman keeps docker.io names in full, and finds an image by digest only without its tag
   reference: (name) => name.replace(/:[^/:@]+(?=@sha256:)/, ''),
 };

@@ -138,6 +138,11 @@ export interface Provider {
   removeImage(reference: string): Promise<void>;
   /** Loads a docker-archive of one image. */
   load(archive: Readable, signal?: AbortSignal): Promise<void>;
+  /**
+   * Adds an image to an OCI layout folder, layers uncompressed, and leaves out blobs that are in `blobs/sha256` already.
+   * Only where the engine can do that.
+   */
+  saveLayout?(reference: string, folder: string, signal?: AbortSignal): Promise<void>;
   /** A docker-archive of these images. */
   save(references: readonly string[], signal?: AbortSignal): { stdout: Readable; finished: Promise<void> };
 }

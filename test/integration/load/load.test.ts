@@ -1,7 +1,7 @@
 /** Loading images into a real containerd, which takes a node's place: the provider runs commands on this machine. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -13,12 +13,15 @@ import { archiveSource, findSources } from '../../../src/cluster/load/sources.ts
 import { run, start } from '../../../src/host/process.ts';
 import { silent } from '../../../src/host/progress.ts';
 import { Store } from '../../../src/oci/store.ts';
+import { EngineProvider } from '../../../src/provider/engine.ts';
+import { podman } from '../../../src/provider/engines.ts';
 import type { Provider } from '../../../src/provider/provider.ts';
 import { check } from '../../support/command.ts';
-import { describeWith, pathOf } from '../../support/requirements.ts';
+import { describeWith, hostHelper, isConstrainedHost, pathOf } from '../../support/requirements.ts';
 import { type DockerImage, dockerArchive, layerOf, ociArchive, unnamed } from './archives.ts';
 
 const megabyte = 1 << 20;
+const diskBytes = 96 * megabyte;
 /** A containerd of another version may be named: the folder of its `containerd` and `ctr`. */
 const bin = process.env.KINA_TEST_CONTAINERD;
 
@@ -31,6 +34,7 @@ describeWith('loading images', ['root', 'containerd', 'ctr'], () => {
   let travelled = 0;
   const images = new Map<string, DockerImage>();
   let saves = 0;
+  let smallDisk = false;
 
   const at = (name: string) => join(folder, name);
   const env = () => ({ PATH: `${at('bin')}:${process.env.PATH}` });
@@ -59,6 +63,10 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
 `,
     );
     await mkdir(at('bin'));
+    // A disk that fills up, for one test.
+    await mkdir(at('root'));
+    const mounted = await run(['mount', '-t', 'tmpfs', '-o', `size=${diskBytes}`, 'tmpfs', at('root')]);
+    smallDisk = mounted.code === 0;
     for (const [name, flags] of [
       ['ctr', `--address ${at('sock')}`],
       ['containerd', `--config ${at('config.toml')}`],
@@ -80,6 +88,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
     const ended = new Promise((done) => daemon.once('exit', done));
     daemon.kill();
     await ended;
+    if (smallDisk) await check(['umount', at('root')]);
     await rm(folder, { recursive: true, force: true });
   });
 
@@ -206,6 +215,61 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
     await writeFile(at('d.tar'), bytes);
     await expect(load(at('d.tar'))).rejects.toMatchObject({ code: 'integrity' });
     expect(await state()).toEqual(before);
+  });
+
+  test('a disk that is full, or would be, is told and left as it was', async (context) => {
+    if (!smallDisk) {
+      process.stderr.write('SKIPPED: a full disk: nothing can be mounted here\n');
+      return context.skip();
+    }
+    await load((await dockerArchive(at('a.tar'), 'app:1', [layerOf('small', Buffer.from('1'))])).file);
+    const state = async () => [await ctr('images', 'ls'), await unpacked()];
+    const before = await state();
+    travelled = 0;
+    const huge = await dockerArchive(at('b.tar'), 'app:1', [layerOf('huge', Buffer.alloc(diskBytes))]);
+    await expect(load(huge.file)).rejects.toMatchObject({ code: 'disk-full' });
+    expect(travelled).toBe(0);
+    // This one fits, but not unpacked as well.
+    const large = [1, 2].map((seed) => layerOf(`large${seed}`, Buffer.alloc(diskBytes / 4, seed)));
+    const tooLarge = await dockerArchive(at('c.tar'), 'app:1', large);
+    await expect(load(tooLarge.file)).rejects.toMatchObject({
+      code: 'disk-full',
+      message: expect.stringContaining('node one'),
+    });
+    expect(travelled).toBeGreaterThan(diskBytes / 2);
+    expect(await state()).toEqual(before);
+    const { free } = await askNode(provider, 'one');
+    expect(free).toBeGreaterThan(diskBytes * 0.8);
+  });
+
+  describeWith('from podman', ['podman'], () => {
+    const name = `localhost/kina-load-test-${process.pid}`;
+    const podmanEnv = isConstrainedHost() ? { CONTAINERS_CONF: hostHelper('containers.conf') } : {};
+    const podmanRun = (...args: string[]) => check(['podman', ...args], { env: podmanEnv, cwd: folder });
+    afterAll(() => podmanRun('rmi', '--force', `${name}:1`, `${name}:2`));
+
+    test('what changed is all that is written and sent', async () => {
+      Object.assign(process.env, podmanEnv);
+      await writeFile(at('base'), randomBytes(4 * megabyte));
+      const engine = Object.assign(new EngineProvider(podman), { exec: provider.exec });
+      const sizes = [];
+      for (const tag of ['1', '2']) {
+        await writeFile(at('top'), tag);
+        await writeFile(at('Containerfile'), 'FROM scratch\nCOPY base /base\nCOPY top /top\n');
+        await podmanRun('build', '--quiet', '--layers', '--tag', `${name}:${tag}`, '.');
+        const [source] = await findSources([`${name}:${tag}`], store, [engine]);
+        sizes.push((await loadImages(engine, ['one'], source!, silent))[0]!.sent);
+        const blobs = await readdir(join(store.root, 'blobs/sha256'));
+        const large = await Promise.all(
+          blobs.map(async (blob) => (await stat(join(store.root, 'blobs/sha256', blob))).size),
+        );
+        expect(large.filter((size) => size > megabyte)).toHaveLength(1);
+      }
+      expect(sizes[0]).toBeGreaterThan(4 * megabyte);
+      expect(sizes[1]).toBeLessThan(20_000);
+      expect(await named()).toEqual([`${name}:1`, `${name}:2`]);
+      expect(await readdir(join(store.root, 'tmp'))).toEqual([]);
+    });
   });
 
   test('what cannot be loaded is said before anything moves', async () => {
