@@ -65,6 +65,7 @@ const scripted: Readonly<Record<string, readonly UserWish[]>> = {
   // The program becomes this user once it has opened the interface.
   tcpdump: [{ name: 'tcpdump', home: '/nonexistent' }],
   'dbus-system-bus-common': [{ name: 'messagebus', home: '/nonexistent' }],
+  haproxy: [{ name: 'haproxy', home: '/var/lib/haproxy' }],
 };
 
 /** What `adduser` would have made for these packages. */

@@ -27,6 +27,7 @@ const judged: Readonly<Record<string, string>> = {
   e2fsprogs: 'rm update-initramfs',
   fuse3: 'chmod dpkg-divert dpkg-statoverride update-initramfs',
   gzip: 'dpkg-divert',
+  haproxy: 'adduser',
   'init-system-helpers': 'dpkg-divert ln rm',
   iproute2: 'mv rmdir setcap',
   iptables: 'update-alternatives',
