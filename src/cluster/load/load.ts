@@ -43,11 +43,9 @@ export async function loadImages(
   const missing = source.known?.filter(({ names, config }) =>
     states.some((state) => names.some((name) => !isRight(state, name, config))),
   );
-  if (missing?.length === 0) {
-    const right = source.known!.flatMap(({ names }) => names);
-    reporter.info(`${right.join(', ')}: already on ${list(nodes)}`);
-    return nodes.map((node) => ({ node, loaded: [], right, sent: 0, there: 0 }));
-  }
+  const done = source.known?.filter((one) => !missing?.includes(one)).flatMap(({ names }) => names) ?? [];
+  if (done.length > 0) reporter.info(`${done.join(', ')}: already on ${list(nodes)}`);
+  if (missing?.length === 0) return nodes.map((node) => ({ node, loaded: [], right: done, sent: 0, there: 0 }));
 
   const task = reporter.task('read', `reading ${source.title}`);
   const opened = await source.open(missing && new Set(missing.flatMap(({ names }) => names))).catch((error) => {
@@ -72,7 +70,7 @@ export async function loadImages(
     plans.map(async (first) => {
       if (first.arrivals.length === 0) reporter.info(`${first.right.join(', ')}: already on ${first.state.node}`);
       else await send(provider, first, plan, opened, reporter, signal);
-      return outcome(first);
+      return outcome(first, done);
     }),
   );
   const failures = settled.flatMap((one) => (one.status === 'rejected' ? [one.reason] : []));
@@ -80,8 +78,10 @@ export async function loadImages(
   return settled.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
 }
 
-function outcome({ state, right, arrivals, sent, there }: NodePlan): LoadedNode {
+function outcome(plan: NodePlan, done: readonly string[]): LoadedNode {
+  const { state, arrivals, sent, there } = plan;
   const loaded = arrivals.flatMap(({ names }) => names);
+  const right = [...done, ...plan.right];
   return loaded.length === 0
     ? { node: state.node, loaded, right, sent: 0, there: 0 }
     : { node: state.node, loaded, right, sent, there };

@@ -1,8 +1,8 @@
 /**
  * Where images to load come from. An archive is read where it lies, an image of kina's store too. What an engine has goes
  * through kina's store and is kept there for the next time: podman writes only what the store lacks (an image of 100 MB
- * took 1.3 s, after a change of 5 MB 0.2 s), docker hands out images whole, and what is known of them is not written
- * again. An image that every node has is not even saved.
+ * took 1.3 s, after a change of 5 MB 0.2 s), docker hands out images whole. An image that the store or every node has is
+ * not even saved.
  */
 import { mkdir, rm, symlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -50,6 +50,7 @@ export async function findSources(
   const sources: LoadSource[] = [];
   const inEngine = new Map<Provider, Wanted[]>();
   const nowhere: string[] = [];
+  const silent = new Map<Provider, string>();
   for (const reference of new Set(references)) {
     const name = formatReference(parseReference(reference));
     const stored = (await store.resolve(reference)) ? reference : (await store.resolve(name)) ? name : undefined;
@@ -57,13 +58,16 @@ export async function findSources(
       sources.push(storeSource(store, stored, name));
       continue;
     }
-    const held = await firstWith(engines, reference);
+    const held = await firstWith(engines, reference, silent);
     if (held) inEngine.set(held.engine, [...(inEngine.get(held.engine) ?? []), { reference, ...held }]);
     else nowhere.push(reference);
   }
   if (nowhere.length > 0)
     throw new KinaError('not-found', `nobody here has ${nowhere.join(', ')}`, {
-      details: [`asked: ${["kina's store", ...engines.map((engine) => engine.name)].join(', ')}`],
+      details: [
+        `asked: ${["kina's store", ...engines.filter((one) => !silent.has(one)).map((one) => one.name)].join(', ')}`,
+        ...[...silent].map(([engine, reason]) => `${engine.name} does not answer: ${reason}`),
+      ],
       hint: 'Build or pull it first; `kina load image-archive` takes files.',
     });
   for (const [engine, wanted] of inEngine) sources.push(engineSource(store, engine, wanted));
@@ -77,10 +81,15 @@ interface Wanted {
   readonly config: string;
 }
 
-async function firstWith(engines: readonly Provider[], reference: string) {
+/** An engine that does not work has nothing; why goes into `silent`. */
+async function firstWith(engines: readonly Provider[], reference: string, silent: Map<Provider, string>) {
   const name = formatReference(parseReference(reference));
   for (const engine of engines) {
-    const image = await engine.image(reference);
+    const image = await engine.image(reference).catch((error) => {
+      if (!(error instanceof KinaError)) throw error;
+      silent.set(engine, error.details[0] ?? error.message);
+      return undefined;
+    });
     if (!image) continue;
     // podman calls what it built `localhost/app:1` and finds it as `app:1`; a pod may use either name.
     const own = `localhost/${name.replace(/^docker\.io\/(library\/)?/, '')}`;
@@ -102,7 +111,10 @@ function storeSource(store: Store, reference: string, name: string): LoadSource 
         layers: manifest.layers,
         diffIds: (config.rootfs.diff_ids ?? []) as Digest[],
       }));
-      return { ...fromStore(store, images), images: [{ names: [name], platforms: images }] };
+      return {
+        verified: (digest, size) => store.verified(digest, size),
+        images: [{ names: [name], platforms: images }],
+      };
     },
   };
 }
@@ -113,13 +125,35 @@ function engineSource(store: Store, engine: Provider, wanted: readonly Wanted[])
     known: wanted,
     async open(names) {
       const needed = names ? wanted.filter((one) => one.names.some((name) => names.has(name))) : wanted;
-      const source = await (engine.saveLayout ? throughLayout : throughArchive)(store, engine, needed);
-      return {
-        ...source,
-        images: needed.map((one) => ({ names: one.names, platforms: matching(source.images, one) })),
-      };
+      const images: NamedImage[] = [];
+      const unknown: Wanted[] = [];
+      for (const one of needed) {
+        const platforms = await recall(store, one.config);
+        if (platforms) images.push({ names: one.names, platforms });
+        else unknown.push(one);
+      }
+      if (unknown.length > 0) {
+        const saved = await (engine.saveLayout ? throughLayout : throughArchive)(store, engine, unknown);
+        for (const one of unknown) {
+          const platforms = matching(saved.images, one);
+          await store.putRecord(recordKind, one.config.replace(':', '-'), platforms);
+          images.push({ names: one.names, platforms });
+        }
+      }
+      return { verified: (digest, size) => store.verified(digest, size), images };
     },
   };
+}
+
+const recordKind = 'engine-image';
+
+/** What an engine saved before under this image id, when the store still has all of it. */
+async function recall(store: Store, id: string): Promise<ImportedImage[] | undefined> {
+  const images = await store.getRecord<ImportedImage[]>(recordKind, id.replace(':', '-'));
+  for (const { manifest, config, layers } of images ?? [])
+    for (const { digest, size } of [manifest, config, ...layers])
+      if (!(await store.has(digest, size))) return undefined;
+  return images;
 }
 
 /** The engine writes into the store's own blobs what is not there yet; the store believes none of it unseen. */

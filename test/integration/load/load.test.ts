@@ -188,6 +188,12 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
     const result = await loadImages(provider, ['one', 'two'], source!, silent);
     expect(result).toMatchObject([{ right: ['docker.io/library/app:2'] }, { right: ['docker.io/library/app:2'] }]);
     expect(saves).toBe(before);
+    // Nor for a node that has nothing, when it was saved for another one.
+    await removeAll();
+    expect(await loadImages(provider, ['one'], source!, silent)).toMatchObject([
+      { loaded: ['docker.io/library/app:2'] },
+    ]);
+    expect(saves).toBe(before);
     await expect(findSources(['app:3', 'app:1', 'x/y:4'], store, [provider])).rejects.toMatchObject({
       code: 'not-found',
       message: expect.stringContaining('app:3, x/y:4'),
