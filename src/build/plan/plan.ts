@@ -205,7 +205,7 @@ async function planPlatform(
     platform,
     layers: done,
     components: Object.fromEntries(Object.entries(components).sort(([a], [b]) => (a < b ? -1 : 1))),
-    absent: [...new Set(done.flatMap((l) => l.steps.flatMap((s) => s.pins.absent)))].sort(),
+    absent: [...new Set(done.flatMap((l) => l.steps.flatMap(absentIn)))].sort(),
   };
 }
 
@@ -251,6 +251,11 @@ async function planCarried(
 function withArtifactsOf(own: Pins, inner: Plan): Pins {
   const carried = inner.platforms.flatMap((p) => p.layers.flatMap((l) => l.steps.flatMap((s) => s.pins.artifacts)));
   return { ...own, artifacts: [...own.artifacts, ...carried] };
+}
+
+/** What upstream lacks of a step, or of the image that it carries. */
+function absentIn({ pins, inner }: PlannedStep): readonly string[] {
+  return [...pins.absent, ...(inner?.platforms ?? []).flatMap((p) => p.absent)];
 }
 
 /** The order in which a lock lists them: a build from the lock and the one that made it must see the same pins. */

@@ -109,6 +109,15 @@ describe('an image made by a recipe', () => {
   });
 });
 
+test('what upstream lacks inside is said of the whole', async () => {
+  const gone =
+    '{ file: { url: "https://dl.k8s.io/gone", path: gone }, optional: true, unverified: true, component: gone }';
+  await write('agent.yaml', `name: agent\nlayers: [{ name: a, steps: [${download}, ${gone}] }]\n`);
+  const recipe = await outer(carry());
+  expect((await workshop.build({ recipe })).platforms[0]!.absent).toEqual(['gone']);
+  await expect(workshop.build({ recipe, strict: true })).rejects.toThrow('upstream does not have: gone');
+});
+
 describe('the lock', () => {
   test('pins what is inside, and a build from it asks nobody which bytes', async () => {
     await agent();
