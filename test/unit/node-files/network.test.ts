@@ -104,6 +104,22 @@ describeUnless(noNamespace, 'the pod network', () => {
     expect(plugins[0].ipam.routes).toEqual([{ dst: '0.0.0.0/0' }, { dst: '::/0' }]);
   });
 
+  test('IPv6 alone: no rule of the other family is asked for', async () => {
+    using root = agentRoot(
+      list(
+        { name: 'me', ranges: ['fd00:10:244::/64'], addresses: ['fd00:9::2'] },
+        { name: 'other', ranges: ['fd00:10:244:1::/64'], addresses: ['fd00:9::3'] },
+      ),
+    );
+    const { stdout, code } = await inNamespace(root, `list_nodes && apply || exit 1\n${show}`);
+    expect(code).toBe(0);
+    expect(stdout).toContain('fd00:10:244:1::/64 via fd00:9::3');
+    expect(stdout).toContain('\niptables: No chain/target/match by that name.');
+    expect(stdout).toContain('-A KINA-POSTROUTING -d fd00:10:244:1::/64 -j RETURN');
+    const { plugins } = JSON.parse(root.read('etc/cni/net.d/10-kina.conflist'));
+    expect(plugins[0]).toMatchObject({ mtu: 1400, ipam: { routes: [{ dst: '::/0' }] } });
+  });
+
   test('a second look changes nothing and says nothing', async () => {
     using root = agentRoot(list(dual(me, 0), dual(other, 1)));
     const twice = await inNamespace(root, 'list_nodes && apply; echo again >&2; apply');
