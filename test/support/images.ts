@@ -15,7 +15,7 @@ export const sharedStore = join(testCache, 'store');
 /** What the tests of this release need to know about the version that the shared mirror serves. */
 export const kubernetes = {
   version: 'v1.20.2',
-  /** kubeadm's list for this version without CoreDNS, which the mirror lacks. */
+  /** kubeadm's list for this version without CoreDNS, which the mirror lacks, and the pod network's agent. */
   images: [
     'k8s.gcr.io/etcd:3.4.13-0',
     'k8s.gcr.io/kube-apiserver:v1.20.2',
@@ -23,6 +23,7 @@ export const kubernetes = {
     'k8s.gcr.io/kube-proxy:v1.20.2',
     'k8s.gcr.io/kube-scheduler:v1.20.2',
     'k8s.gcr.io/pause:3.2',
+    'localhost/kina/network:v1',
   ],
   pause: 'k8s.gcr.io/pause:3.2',
 } as const;
