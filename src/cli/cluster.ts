@@ -134,6 +134,29 @@ export function stopCommand(): Command {
   return new Command('stop').description('stop a cluster').addCommand(cluster);
 }
 
+export function loadCommand(): Command {
+  const sub = (name: string, what: string, argument: string, description: string): Command =>
+    new Command(name)
+      .description(what)
+      .argument(`<${argument}...>`, description)
+      .option(...nameOption)
+      .option('--nodes <list>', 'comma list of nodes (default: all)')
+      .option(...providerOption)
+      .option(...jsonOption)
+      .action(async (_names: string[], _own: unknown, command: Command) => {
+        const { loadArchives, loadNames } = await import('./cluster-load.ts');
+        const load = name === 'image-archive' ? loadArchives : loadNames;
+        return load(command.args, command.optsWithGlobals<ClusterFlags>());
+      });
+  return new Command('load')
+    .description('load images into the nodes of a cluster')
+    .addCommand(sub('image', "load images from kina's store, docker or podman", 'image', 'names of images'))
+    .addCommand(sub('docker-image', 'the same, as kind names it', 'image', 'names of images'))
+    .addCommand(
+      sub('image-archive', 'load all images of archives', 'file', 'OCI or docker archives, compressed or not'),
+    );
+}
+
 export function execCommand(): Command {
   return new Command('exec')
     .description('run a command in a node')

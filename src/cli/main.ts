@@ -12,6 +12,7 @@ import {
   execCommand,
   exportCommand,
   getCommand,
+  loadCommand,
   startCommand,
   stopCommand,
 } from './cluster.ts';
@@ -33,6 +34,7 @@ export function program(): Command {
   kina.addCommand(getCommand());
   kina.addCommand(startCommand());
   kina.addCommand(stopCommand());
+  kina.addCommand(loadCommand());
   kina.addCommand(exportCommand());
   kina.addCommand(execCommand());
   kina.addCommand(configCommand());
