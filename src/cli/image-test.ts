@@ -2,10 +2,11 @@
 import { Command } from 'commander';
 import { KinaError } from '../host/errors.ts';
 import { atomicWrite, checkFileDestination } from '../host/files.ts';
+import { silent } from '../host/progress.ts';
 import { choosePlatforms, openImage } from '../oci/select.ts';
 import type { CheckResult, TestReport } from '../ops/boot/test-image.ts';
-import { duration } from './cluster-shared.ts';
-import { answer, answerJson, type GlobalFlags, version, withProgress } from './context.ts';
+import { duration, withSteps } from './cluster-shared.ts';
+import { answer, answerJson, type GlobalFlags, version } from './context.ts';
 import { seconds } from './format.ts';
 import { platforms } from './options.ts';
 import { addMirrorOptions, type MirrorFlags } from './shared.ts';
@@ -41,9 +42,9 @@ async function runTest(ref: string, flags: TestFlags): Promise<void> {
   if (wanted && wanted.length > 1) throw new KinaError('usage', `--platform ${flags.platform}: name one platform`);
   const { testImage } = await import('../ops/boot/test-image.ts');
   const { openToolbox } = await import('../layers/toolbox.ts');
-  const report = await withProgress(flags, async (reporter, signal) => {
+  const report = await withSteps(flags, async (steps, signal) => {
     const tools = await openToolbox({
-      reporter,
+      reporter: { ...silent, warn: steps.warn },
       signal,
       mirrors: flags.mirror,
       debianMirror: flags.debianMirror,
@@ -60,9 +61,7 @@ async function runTest(ref: string, flags: TestFlags): Promise<void> {
       init: flags.init,
       seconds: limit,
       signal,
-      onResult: (result) => {
-        if (!flags.json) answer(resultLine(result));
-      },
+      steps,
     });
   });
   if (flags.junit !== undefined) {
@@ -87,7 +86,12 @@ function summary(ref: string, { results, platform, digest, target, log, passed }
   );
   const console = log.length ? [`\nThe end of what it wrote:\n${indented(log.join('\n'))}`] : [];
   const verdict = passed ? 'boots' : `does not pass: ${failures.length} of ${results.length} checks failed`;
-  return [...failures, ...console, `${ref}@${digest} (${platform}) in ${target}: ${verdict}`].join('\n');
+  return [
+    ...results.map(resultLine),
+    ...failures,
+    ...console,
+    `${ref}@${digest} (${platform}) in ${target}: ${verdict}`,
+  ].join('\n');
 }
 
 function indented(text: string): string {

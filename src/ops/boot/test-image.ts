@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KinaError } from '../../host/errors.ts';
 import { lastLines } from '../../host/process.ts';
+import type { Steps } from '../../host/progress.ts';
 import type { Toolbox } from '../../layers/toolbox.ts';
 import type { PlatformImage } from '../../oci/contents.ts';
 import { type Architecture, hostPlatform } from '../../oci/platform.ts';
@@ -25,8 +26,8 @@ export interface TestOptions {
   /** For everything from the start of the node; by default 10 minutes in an engine and 60 in a machine. */
   readonly seconds?: number | undefined;
   readonly signal: AbortSignal;
-  /** Hears of each result as it comes. */
-  readonly onResult?: (result: CheckResult) => void;
+  /** Shows the start of the node and each check while it runs. */
+  readonly steps: Steps;
 }
 
 export type CheckResult = Outcome & {
@@ -54,9 +55,7 @@ export async function testImage(tools: Toolbox, image: PlatformImage, options: T
   const results: CheckResult[] = [];
   const report = (check: Check, outcome: Outcome, since: number): void => {
     const { id, title } = check;
-    const result = { id, title, ms: Math.round(performance.now() - since), ...outcome };
-    results.push(result);
-    options.onResult?.(result);
+    results.push({ id, title, ms: Math.round(performance.now() - since), ...outcome });
   };
   const asked = checks.filter((check) => options.init || !check.init);
   let since = performance.now();
@@ -64,7 +63,7 @@ export async function testImage(tools: Toolbox, image: PlatformImage, options: T
   let log = '';
   let target = start.title;
   try {
-    node = await start.boot();
+    node = await options.steps.step(`starts in ${start.title}`, () => start.boot());
     target = node.title;
     since = performance.now();
     const limit = sleep<'late'>((options.seconds ?? start.seconds) * 1000, 'late', { ref: false });
@@ -76,7 +75,7 @@ export async function testImage(tools: Toolbox, image: PlatformImage, options: T
       const began = i === 0 ? since : performance.now();
       const before = blockedBy(check, results);
       if (before) report(check, skipped(before), began);
-      else report(check, await outcomeOf(check, node, limit, over), began);
+      else report(check, await shown(options.steps, check, () => outcomeOf(check, node!, limit, over)), began);
     }
     // Later failures have an output of their own.
     if (results[0]?.status === 'failed') log = await node.logs().catch(() => '');
@@ -111,6 +110,23 @@ function blockedBy(check: Check, results: readonly CheckResult[]): string | unde
     if (check.needs.includes(result.id) && result.status !== 'passed') return `it needs: ${result.title}`;
   }
   return undefined;
+}
+
+/** A failed check is shown as a failed step, and is an answer all the same. */
+async function shown(steps: Steps, check: Check, work: () => Promise<Outcome>): Promise<Outcome> {
+  class Failure extends Error {}
+  let outcome: Outcome | undefined;
+  try {
+    return await steps.step(check.title, async (say) => {
+      outcome = await work();
+      say(outcome.status === 'passed' ? outcome.detail : outcome.reason);
+      if (outcome.status === 'failed') throw new Failure();
+      return outcome;
+    });
+  } catch (error) {
+    if (error instanceof Failure && outcome) return outcome;
+    throw error;
+  }
 }
 
 async function outcomeOf(
