@@ -1,7 +1,8 @@
 /**
  * Outputs: an image from the store as a file or folder somebody else reads. Whatever goes wrong, the destination holds
  * what it held before: archives and new layouts are written beside it and renamed, and a layout that exists gets its
- * blobs first and then, in one rename, the index that mentions them. Every blob is hashed as it leaves.
+ * blobs first and then, in one rename, the index that mentions them. Every blob is hashed as it leaves. What a process
+ * that was killed has left beside the destination goes with the next output there.
  */
 import { constants, createWriteStream } from 'node:fs';
 import { access, mkdir, open, readdir, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
@@ -9,13 +10,14 @@ import { dirname, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { isErrno, KinaError } from '../host/errors.ts';
-import { atomicWrite, uniqueSuffix } from '../host/files.ts';
+import { atomicWrite } from '../host/files.ts';
 import { type Reporter, silent, type Task } from '../host/progress.ts';
 import { dockerMembers, layoutIndex, namedDescriptors, ociLayoutBytes, ociMembers } from './archive.ts';
 import { type ImageContents, readContents } from './contents.ts';
 import { type Descriptor, hexOf, type ImageIndex, parseIndex } from './descriptor.ts';
 import type { Store } from './store.ts';
 import { type Member, tarStream } from './tar.ts';
+import { sweepBeside, temporaryBeside } from './users.ts';
 
 export type OutputType = 'oci' | 'oci-archive' | 'docker-archive';
 
@@ -103,7 +105,8 @@ async function writeArchive(bytes: AsyncIterable<Uint8Array>, dest: string, tota
   await refuseOtherThanFile(resolve(dest), dest);
   // Through a symbolic link, so that the link stays one.
   const path = await realpath(dest).catch(() => resolve(dest));
-  const temporary = `${path}.${uniqueSuffix()}.tmp`;
+  await sweepBeside(path);
+  const temporary = temporaryBeside(path);
   try {
     await pipeline(counted, createWriteStream(temporary, { flags: 'wx', flush: true, highWaterMark: 1 << 20 }));
     await rename(temporary, path);
@@ -124,7 +127,8 @@ async function writeLayout(
   if (dest === '-') throw new KinaError('usage', 'an OCI layout is a folder and cannot go to standard output');
   const path = resolve(dest);
   const existing = await existingLayout(path, dest);
-  const target = existing ? path : `${path}.${uniqueSuffix()}.tmp`;
+  await sweepBeside(path);
+  const target = existing ? path : temporaryBeside(path);
   try {
     await writeBlobs(store, contents, target, task, signal);
     await atomicWrite(join(target, 'oci-layout'), ociLayoutBytes);
@@ -159,11 +163,12 @@ async function writeBlobs(
 ): Promise<void> {
   const folder = join(target, 'blobs', 'sha256');
   await mkdir(folder, { recursive: true });
+  await sweepBeside(...[...contents.blobs.keys()].map((digest) => join(folder, hexOf(digest))));
   const total = [...contents.blobs.values()].reduce((sum, size) => sum + size, 0);
   let done = 0;
   for (const [digest, size] of contents.blobs) {
     const path = join(folder, hexOf(digest));
-    const temporary = `${path}.${uniqueSuffix()}.tmp`;
+    const temporary = temporaryBeside(path);
     try {
       const handle = await open(temporary, 'wx');
       await pipeline(

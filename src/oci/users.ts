@@ -7,7 +7,7 @@
 import { createHash } from 'node:crypto';
 import { open, readdir, rm, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { isErrno } from '../host/errors.ts';
 import { uniqueSuffix } from '../host/files.ts';
 
@@ -38,6 +38,24 @@ export async function sweepTemporaries(root: string): Promise<void> {
       const path = join(folder, name);
       if (Date.now() - ((await modified(path)) ?? 0) > day) await rm(path, { force: true });
     }
+}
+
+/** A name beside a destination outside the store, for what is renamed there when it is whole. */
+export function temporaryBeside(path: string): string {
+  return `${path}.${temporaryName()}.tmp`;
+}
+
+/** Removes what dead processes left of `temporaryBeside(path)`, for all of `paths`, which are in one folder. */
+export async function sweepBeside(...paths: readonly string[]): Promise<void> {
+  const folder = dirname(paths[0] ?? '.');
+  const bases = new Set(paths.map((path) => basename(path)));
+  const names = await readdir(folder).catch((): string[] => []);
+  for (const name of names) {
+    // Exactly our own pattern: other people's files lie here too.
+    const [, base = '', writer = ''] = /^(.+)\.([0-9a-f]{8}-\d+-[0-9a-f]{12})\.tmp$/s.exec(name) ?? [];
+    const path = join(folder, name);
+    if (bases.has(base) && !(await isAlive(writer, path))) await rm(path, { recursive: true, force: true });
+  }
 }
 
 /** When the longest-running other process opened the store, in milliseconds; undefined when there is none. */

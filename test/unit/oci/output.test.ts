@@ -1,9 +1,11 @@
+import { spawnSync } from 'node:child_process';
 import { chmod, mkdir, readdir, readFile, utimes, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { sha256 } from '../../../src/host/json.ts';
 import { importArchive } from '../../../src/oci/import.ts';
 import { writeOutput } from '../../../src/oci/output.ts';
+import { temporaryBeside } from '../../../src/oci/users.ts';
 import { newStore, scratch, smallImage } from './fixture.ts';
 
 describe('destinations', () => {
@@ -82,4 +84,29 @@ describe('destinations', () => {
     expect(await readdir(folder)).toEqual(type === 'oci' ? [] : ['out']);
     if (type === 'oci-archive') expect(await readFile(dest, 'utf8')).toBe('before');
   });
+
+  test.each(['oci', 'oci-archive'] as const)(
+    'what a killed process left beside the destination goes with the next %s; what others write stays',
+    async (type) => {
+      const store = await newStore();
+      const { index, layer } = await smallImage(store, ['amd64']);
+      const folder = await scratch();
+      const dest = join(folder, 'out');
+      // Named by a process that has ended, by this one that lives, and by people.
+      const alive = temporaryBeside(dest);
+      const dead = alive.replace(`-${process.pid}-`, `-${spawnSync('true').pid}-`);
+      const kept = [alive, join(folder, 'out.1234-abc.tmp'), join(folder, 'out.tmp'), dead.replace('/out.', '/other.')];
+      for (const path of kept) await writeFile(path, '');
+      if (type === 'oci') await mkdir(join(dead, 'blobs'), { recursive: true });
+      else await writeFile(dead, 'half');
+      await writeOutput({ store, index, refs: ['x'], type, dest });
+      expect((await readdir(folder)).sort()).toEqual(['out', ...kept.map((path) => basename(path))].sort());
+      if (type !== 'oci') return;
+      // The same inside a layout that exists.
+      const half = join(dest, 'blobs/sha256', `${layer.digest.slice(7)}${dead.slice(dest.length)}`);
+      await writeFile(half, 'half');
+      await writeOutput({ store, index, refs: ['x'], type, dest });
+      expect(await readdir(join(dest, 'blobs/sha256'))).not.toContain(basename(half));
+    },
+  );
 });
