@@ -82,7 +82,9 @@ function resultLine(result: CheckResult): string {
 
 function summary(ref: string, { results, platform, digest, target, log, passed }: TestReport): string {
   const failures = results.flatMap((result) =>
-    result.status === 'failed' ? [`\n${result.title}: ${result.reason}\n${indented(result.output)}`] : [],
+    result.status === 'failed'
+      ? [`\n${result.title}: ${result.reason}${result.output && `\n${indented(result.output)}`}`]
+      : [],
   );
   const console = log.length ? [`\nThe end of what it wrote:\n${indented(log.join('\n'))}`] : [];
   const verdict = passed ? 'boots' : `does not pass: ${failures.length} of ${results.length} checks failed`;
@@ -90,7 +92,7 @@ function summary(ref: string, { results, platform, digest, target, log, passed }
     ...results.map(resultLine),
     ...failures,
     ...console,
-    `${ref}@${digest} (${platform}) in ${target}: ${verdict}`,
+    `${failures.length ? '\n' : ''}${ref}@${digest} (${platform}) in ${target}: ${verdict}`,
   ].join('\n');
 }
 

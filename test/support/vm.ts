@@ -1,9 +1,6 @@
 /**
  * A node image as a virtual machine, the one of `kina image test`, for tests that want more of it than its checks. The
  * image comes from an archive, as everybody gets it; the kernel from the store that all end-to-end tests share.
- *
- * Measured on two x86-64 cores without KVM, an arm64 Debian 13 with containerd: disk 2 s, power-on to first command 11 s,
- * to the end of the boot 18 s.
  */
 import { join } from 'node:path';
 import { silent } from '../../src/host/progress.ts';
