@@ -4,17 +4,17 @@ import type { Cluster } from '../cluster/config/cluster.ts';
 import { createCluster } from '../cluster/create.ts';
 import { ensureImage } from '../cluster/image.ts';
 import { clusterKubeconfig } from '../cluster/kubeconfig/admin.ts';
-import { mergeKubeconfig } from '../cluster/kubeconfig/kubeconfig.ts';
+import { mergeKubeconfig, removeFromKubeconfig } from '../cluster/kubeconfig/kubeconfig.ts';
 import { contextName } from '../cluster/names.ts';
 import { KinaError } from '../host/errors.ts';
 import type { Toolbox } from '../layers/toolbox.ts';
 import { openToolbox } from '../layers/toolbox.ts';
 import { defaultTag } from '../oci/node-image.ts';
 import { hostPlatform } from '../oci/platform.ts';
+import { parseReference } from '../oci/registry-reference.ts';
 import { buildAndTag, newestVersion } from '../ops/node-image.ts';
-import type { Provider } from '../provider/provider.ts';
-import { selectProvider } from '../provider/select.ts';
-import { duration, readCluster, withSteps } from './cluster-shared.ts';
+import { plannedProvider, selectProvider } from '../provider/select.ts';
+import { duration, readCluster, warnOfEnvironment, withSteps } from './cluster-shared.ts';
 import { answer, answerJson, version, withProgress } from './context.ts';
 import type { CreateFlags } from './shared.ts';
 
@@ -22,17 +22,21 @@ export async function create(flags: CreateFlags): Promise<void> {
   const wait = duration(flags.wait, '--wait');
   if (flags.image !== undefined && flags.build !== undefined)
     throw new KinaError('usage', '--image and --build exclude each other');
+  if (flags.image) parseReference(flags.image);
   const cluster = await readCluster(flags.config, {
     ...(flags.name ? { name: flags.name } : {}),
     ...(flags.image ? { image: flags.image } : {}),
     allowEvenControlPlanes: flags.allowEvenControlPlanes,
   });
   for (const warning of cluster.warnings) process.stderr.write(`WARNING: ${warning}\n`);
-  const provider = await selectProvider(flags.provider ?? cluster.provider);
-  if (flags.dryRun) return showPlan(cluster, provider, flags);
+  warnOfEnvironment(flags);
+  const wanted = flags.provider ?? cluster.provider;
+  if (flags.dryRun) return showPlan(cluster, await plannedProvider(wanted), flags);
+  const provider = await selectProvider(wanted);
   const image = await nodeImage(cluster, flags);
 
-  const created = await withSteps(flags, async (steps, signal) => {
+  let written = false;
+  const work = withSteps(flags, async (steps, signal) => {
     steps.info(`Creating cluster ${JSON.stringify(cluster.name)} on ${provider.name} ...`);
     const tools = await toolbox(flags, steps, signal);
     return createCluster({
@@ -51,6 +55,7 @@ export async function create(flags: CreateFlags): Promise<void> {
         const text = clusterKubeconfig(adminConf, { name: contextName(cluster.name), server });
         try {
           await mergeKubeconfig(text, { explicit: flags.kubeconfig });
+          written = true;
         } catch (error) {
           throw new KinaError('cluster', 'the kubeconfig could not be written', {
             details: [error instanceof Error ? error.message : String(error)],
@@ -62,6 +67,11 @@ export async function create(flags: CreateFlags): Promise<void> {
     });
   });
   const context = contextName(cluster.name);
+  const created = await work.catch(async (error) => {
+    // The nodes are gone by now: an entry for them would lead nowhere.
+    if (written && !flags.retain) await removeFromKubeconfig(context, { explicit: flags.kubeconfig });
+    throw error;
+  });
   if (flags.json)
     return answerJson({
       name: cluster.name,
@@ -118,12 +128,13 @@ async function toolbox(
   });
 }
 
-async function showPlan(cluster: Cluster, provider: Provider, flags: CreateFlags): Promise<void> {
+async function showPlan(cluster: Cluster, provider: string | undefined, flags: CreateFlags): Promise<void> {
+  if (!provider) process.stderr.write('WARNING: no container engine works here\n');
   const image = flags.image ?? (flags.build ? `(build ${flags.build})` : defaultTag('node', await newestVersion()));
   const { warnings: _warnings, ...resolved } = cluster;
   const plan = {
     ...resolved,
-    provider: provider.name,
+    provider: provider ?? null,
     nodes: cluster.nodes.map((node) => ({ ...node, image: node.image ?? image })),
   };
   if (flags.json) return answerJson(plan);

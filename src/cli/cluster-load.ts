@@ -7,7 +7,7 @@ import { didYouMean } from '../host/suggest.ts';
 import type { Store } from '../oci/store.ts';
 import type { Provider } from '../provider/provider.ts';
 import { providersToSearch } from '../provider/select.ts';
-import { nameOf } from './cluster-shared.ts';
+import { nameOf, warnOfEnvironment } from './cluster-shared.ts';
 import { answerJson, withProgress } from './context.ts';
 import { bytes } from './format.ts';
 import type { ClusterFlags } from './shared.ts';
@@ -29,6 +29,7 @@ async function load(
   flags: ClusterFlags,
   find: (store: Store, own: Provider) => Promise<readonly LoadSource[]>,
 ): Promise<void> {
+  warnOfEnvironment(flags);
   const cluster = await openCluster(nameOf(flags), flags);
   const nodes = chosenNodes(cluster, flags.nodes);
   const store = await openStore();

@@ -17,11 +17,16 @@ import { duration, nameOf, readCluster, withSteps } from './cluster-shared.ts';
 import { answer, answerJson, version } from './context.ts';
 import type { ClusterFlags } from './shared.ts';
 
+export { warnOfEnvironment } from './cluster-shared.ts';
+
 type Args = readonly string[];
 
 function say(flags: ClusterFlags, text: string): void {
   if (!flags.quiet) process.stderr.write(`${text}\n`);
 }
+
+/** As kind prints lists: `["a" "b"]`. */
+const quoted = (names: readonly string[]): string => `[${names.map((name) => JSON.stringify(name)).join(' ')}]`;
 
 export async function getClusters(_args: Args, flags: ClusterFlags): Promise<void> {
   const clusters = await listClusters(flags);
@@ -120,7 +125,7 @@ export async function deleteSeveral(names: Args, flags: ClusterFlags): Promise<v
       failed.push(`${name}: ${error instanceof Error ? error.message : error}`);
     }
   const deleted = [...new Set(wanted)].filter((name) => !failed.some((line) => line.startsWith(`${name}: `)));
-  if (deleted.length > 0) say(flags, `Deleted clusters: ${JSON.stringify(deleted)}`);
+  if (deleted.length > 0) say(flags, `Deleted clusters: ${quoted(deleted)}`);
   if (failed.length > 0) throw new KinaError('cluster', 'not all clusters could be deleted', { details: failed });
 }
 
@@ -133,8 +138,9 @@ async function removeEverywhere(name: string, flags: ClusterFlags): Promise<void
     trouble = error;
   }
   for (const provider of await providersToSearch(flags.provider)) {
-    const removed = await removeCluster(provider, name);
-    if (removed.length > 0) say(flags, `Deleted nodes: ${JSON.stringify(removed)}`);
+    const { nodes, keptNetwork } = await removeCluster(provider, name);
+    if (nodes.length > 0) say(flags, `Deleted nodes: ${quoted(nodes)}`);
+    if (keptNetwork) say(flags, `The network ${keptNetwork} stays: other containers use it.`);
   }
   if (trouble) throw trouble;
 }

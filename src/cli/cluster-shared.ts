@@ -4,6 +4,8 @@ import { text } from 'node:stream/consumers';
 import type { Cluster } from '../cluster/config/cluster.ts';
 import { loadCluster } from '../cluster/config/cluster.ts';
 import { KinaError } from '../host/errors.ts';
+import { providerNames } from '../provider/provider.ts';
+import { unknownKindProvider } from '../provider/select.ts';
 import type { GlobalFlags } from './context.ts';
 import { isLive, withSignal } from './context.ts';
 import { createSteps, type ShownSteps } from './steps.ts';
@@ -11,6 +13,15 @@ import { createSteps, type ShownSteps } from './steps.ts';
 /** The name as kind finds it: flag, environment, the default. */
 export function nameOf(flags: { name?: string }): string {
   return flags.name || process.env.KINA_CLUSTER_NAME || process.env.KIND_CLUSTER_NAME || 'kina';
+}
+
+/** What of the environment is passed over, in one line on stderr. */
+export function warnOfEnvironment(flags: { provider?: string }): void {
+  const unknown = flags.provider === undefined ? unknownKindProvider() : undefined;
+  if (unknown)
+    process.stderr.write(
+      `WARNING: KIND_EXPERIMENTAL_PROVIDER is ${JSON.stringify(unknown)}, which is none of ${providerNames.join(', ')}: passed over\n`,
+    );
 }
 
 const units: Readonly<Record<string, number>> = { h: 3600, m: 60, s: 1, ms: 1e-3, us: 1e-6, µs: 1e-6, ns: 1e-9 };
@@ -33,7 +44,7 @@ export async function withSteps<T>(
   flags: GlobalFlags,
   work: (steps: ShownSteps, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const steps = createSteps({ live: isLive(), quiet: flags.quiet });
+  const steps = createSteps({ live: isLive(), quiet: flags.quiet, verbosity: flags.verbosity });
   try {
     return await withSignal((signal) => work(steps, signal));
   } finally {

@@ -21,7 +21,10 @@ type Run = typeof import('./cluster-run.ts');
 function start(work: (run: Run) => (args: readonly string[], flags: ClusterFlags) => Promise<void>) {
   return async (...parameters: unknown[]): Promise<void> => {
     const command = parameters.at(-1) as Command;
-    await work(await import('./cluster-run.ts'))(command.args, command.optsWithGlobals<ClusterFlags>());
+    const run = await import('./cluster-run.ts');
+    const flags = command.optsWithGlobals<ClusterFlags>();
+    run.warnOfEnvironment(flags);
+    await work(run)(command.args, flags);
   };
 }
 

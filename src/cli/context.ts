@@ -5,7 +5,8 @@ import type { ProgressReporter } from './progress.ts';
 
 export interface GlobalFlags {
   readonly quiet: boolean;
-  readonly verbose: boolean;
+  /** 0 to 5, what each adds is kind's: 1 stack traces, 2 kubeadm's configuration, 3 its output, 5 the network's manifest. */
+  readonly verbosity: number;
 }
 
 /** kina's version, from the package it was installed with. */

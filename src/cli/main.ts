@@ -1,5 +1,5 @@
 /** The command line: dispatch, global flags, exit codes (0 done, 1 failed, 2 wrong input, 130 interrupted). No logic. */
-import { Command, CommanderError, type Option } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import { KinaError } from '../host/errors.ts';
 import { limitMemory } from '../host/memory.ts';
 import { didYouMean } from '../host/suggest.ts';
@@ -28,7 +28,8 @@ export function program(): Command {
     .description('Kubernetes node images and clusters for Apple container, docker and podman')
     .version(`kina version ${version}`, '--version', 'print the version')
     .option('-q, --quiet', 'print nothing but answers, warnings and errors', false)
-    .option('--verbose', 'print stack traces with errors', false);
+    .option('-v, --verbosity <level>', 'say more: 1 stack traces, 2 configurations, 3 output of kubeadm', level, 0)
+    .addOption(new Option('--verbose', 'the same as --verbosity 1').implies({ verbosity: 1 }));
   kina.addCommand(createCommand());
   kina.addCommand(deleteCommand());
   kina.addCommand(getCommand());
@@ -47,6 +48,17 @@ export function program(): Command {
   kina.addCommand(versionCommand());
   settle(kina);
   return kina;
+}
+
+function level(value: string): number {
+  if (/^\d+$/.test(value)) return Number(value);
+  throw new KinaError('usage', `--verbosity ${value}: expected a number from 0 to 5`);
+}
+
+/** What the arguments ask for, wherever they fail to be understood: kind reads these two before everything else. */
+function verbosityOf(argv: readonly string[]): number {
+  if (argv.includes('--verbose')) return 1;
+  return Number(/(?:^| )(?:-v|--verbosity)[ =]?(\d+)/.exec(argv.join(' '))?.[1] ?? 0);
 }
 
 /** Every command throws instead of exiting, writes its errors through `reportError`, and knows what was meant. */
@@ -107,7 +119,7 @@ export async function main(argv: string[]): Promise<void> {
     stream.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code !== 'EPIPE') throw error;
     });
-  const flags = { verbose: argv.includes('--verbose'), json: argv.includes('--json') };
+  const flags = { verbose: verbosityOf(argv) > 0, json: argv.includes('--json') };
   const kina = program();
   if (argv.length === 0) return kina.outputHelp();
   try {

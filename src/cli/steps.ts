@@ -13,19 +13,27 @@ export interface ShownSteps extends Steps {
   finish(): Promise<void>;
 }
 
-export function createSteps(options: { live: boolean; quiet: boolean }): ShownSteps {
+export function createSteps(options: { live: boolean; quiet: boolean; verbosity: number }): ShownSteps {
   const print = (line: string): void => void process.stderr.write(`${line}\n`);
+  const debug = (level: number, text: string): void => {
+    if (level <= options.verbosity && !options.quiet) print(text.trimEnd());
+  };
   if (options.quiet)
     return {
       step: (_title, work) => work(() => {}),
+      debug,
       warn: (message) => print(`WARNING: ${message}`),
       info: () => {},
       finish: async () => {},
     };
-  return options.live ? liveSteps(print) : plainSteps(print);
+  // Pages of text between lines that are drawn again and again would be unreadable.
+  const steps = options.live && options.verbosity < 2 ? liveSteps(print) : plainSteps(print);
+  return { ...steps, debug };
 }
 
-function plainSteps(print: (line: string) => void): ShownSteps {
+type UndebuggedSteps = Omit<ShownSteps, 'debug'>;
+
+function plainSteps(print: (line: string) => void): UndebuggedSteps {
   return {
     async step(title, work) {
       print(` • ${title}  ...`);
@@ -63,7 +71,7 @@ interface Row {
 /** More than any command has; listr2 takes no tasks while it runs, and shows none that was not begun. */
 const mostSteps = 24;
 
-function liveSteps(print: (line: string) => void): ShownSteps {
+function liveSteps(print: (line: string) => void): UndebuggedSteps {
   const rows: Row[] = [];
   const over = Promise.withResolvers<void>();
   const running = new Map<Row, () => string>();

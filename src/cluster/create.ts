@@ -8,7 +8,7 @@
 import { randomBytes } from 'node:crypto';
 import { KinaError } from '../host/errors.ts';
 import type { Steps } from '../host/progress.ts';
-import { cgroupDriver } from '../oci/node-image.ts';
+import { cgroupDriver, labels } from '../oci/node-image.ts';
 import type { EngineImage, NodeStatus, Provider } from '../provider/provider.ts';
 import { endpointName, installNetwork, installStorage, openControlPlane } from './actions/addons.ts';
 import { configureLoadBalancer } from './actions/balance.ts';
@@ -20,7 +20,7 @@ import type { Cluster } from './config/cluster.ts';
 import { removeCluster } from './delete.ts';
 import { namePeers } from './etcd.ts';
 import { writeHosts } from './hosts.ts';
-import { patchContainerd } from './kubeadm/containerd.ts';
+import { checkContainerdPatches, patchContainerd } from './kubeadm/containerd.ts';
 import { checkPatches, kubeadmDocuments } from './kubeadm/documents.ts';
 import { apiServerPort, loadBalancerName, networkName } from './names.ts';
 import { Node } from './node.ts';
@@ -73,7 +73,7 @@ export async function createCluster(request: CreateRequest): Promise<CreatedClus
     nodes: [],
     loadBalancer: undefined,
     kubernetes: '',
-    absent: new Set(images.get(nodeImage(request))?.labels['dev.kina.absent']?.split(',').filter(Boolean)),
+    absent: new Set(images.get(nodeImage(request))?.labels[labels.absent]?.split(',').filter(Boolean)),
   };
   try {
     return await build(request, context);
@@ -93,17 +93,18 @@ async function ensureImages(request: CreateRequest): Promise<Map<string, EngineI
     await request.steps.step(`Ensuring node image (${reference})`, async (say) => {
       found.set(reference, await request.ensureImage(reference, say));
     });
-  const versions = [...new Set([...found.values()].map((image) => image.labels['dev.kina.kubernetes']))];
   // Only what is known is checked now; nodes of other makers tell their version when they run.
-  checkPatches(
-    request.cluster,
-    versions.filter((version) => version !== undefined),
-  );
+  const versions = (label: string): string[] => [
+    ...new Set([...found.values()].flatMap((image) => image.labels[label] ?? [])),
+  ];
+  checkPatches(request.cluster, versions(labels.kubernetes));
+  for (const containerd of versions(labels.component('containerd')))
+    checkContainerdPatches(request.cluster, containerd);
   return found;
 }
 
 async function build(request: CreateRequest, context: CreateContext): Promise<CreatedCluster> {
-  const { cluster, provider, steps, signal } = request;
+  const { cluster, steps, signal } = request;
   const several = cluster.nodes.filter((node) => node.role === 'control-plane').length > 1;
   const balancerImage = several
     ? await steps.step('Ensuring the load balancer image', async (say) => {
@@ -130,9 +131,9 @@ async function build(request: CreateRequest, context: CreateContext): Promise<Cr
   const adminConf = await joinAndInstall(context, configure);
   sayWhatIsMissing(context);
 
-  const server = apiServerOf(cluster, await provider.nodes(cluster.name));
+  const server = apiServerOf(cluster, statuses);
   await request.writeKubeconfig(adminConf, server);
-  if (request.wait > 0)
+  if (request.wait > 0 && cluster.networking.cni !== 'none')
     await steps.step(`Waiting up to ${request.wait} s for nodes and system workloads`, async (say) => {
       const since = performance.now();
       await waitForCluster(firstControlPlane(context), awaited, request.wait, signal);
@@ -195,11 +196,11 @@ async function patchRuntime({ cluster }: CreateContext, node: Node): Promise<voi
 
 /** kubeadm's documents for a node; the hash of the CA is known once there is one. */
 function configurator(context: CreateContext, statuses: readonly NodeStatus[]) {
-  const { cluster, kubernetes, provider } = context;
+  const { cluster, kubernetes, provider, steps } = context;
   const token = bootstrapToken(randomBytes);
   const addresses = new Map(statuses.map(({ name, ipv4, ipv6 }) => [name, { ipv4, ipv6 }]));
-  return (node: Node, caCertHashes?: readonly string[]): string =>
-    kubeadmDocuments({
+  return (node: Node, caCertHashes?: readonly string[]): string => {
+    const documents = kubeadmDocuments({
       cluster,
       node: cluster.nodes.find(({ name }) => name === node.name)!,
       kubernetes,
@@ -211,6 +212,9 @@ function configurator(context: CreateContext, statuses: readonly NodeStatus[]) {
       providerId: `kina://${provider.name}/${cluster.name}/${node.name}`,
       cgroupDriver: cgroupDriver(kubernetes),
     });
+    steps.debug(2, `kubeadm configuration of ${node.name}:\n${documents}`);
+    return documents;
+  };
 }
 
 /** After `kubeadm init`: everything else at once, as far as it can be. Answers with admin.conf. */
@@ -265,7 +269,8 @@ async function joinAndInstall(
 
 function sayWhatIsMissing({ absent, steps, cluster }: CreateContext): void {
   if (absent.has('coredns')) steps.warn('this node image has no CoreDNS: pods reach Services by address, not by name');
-  if (cluster.networking.cni === 'none') steps.info('No pod network was installed: nodes stay NotReady until one is.');
+  if (cluster.networking.cni === 'none')
+    steps.info('No pod network was installed: nodes stay NotReady until one is, so they are not waited for.');
 }
 
 async function takeBack(provider: Provider, name: string, steps: Steps): Promise<void> {

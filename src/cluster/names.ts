@@ -9,7 +9,8 @@ export const roles = {
 /** Context, user and cluster in a kubeconfig. */
 export const contextName = (cluster: string): string => `kina-${cluster}`;
 
-export const networkName = (cluster: string): string => `kina-${cluster}`;
+/** Scripts that put a registry beside the nodes say `docker network connect kind …`: so the default's is `kina`. */
+export const networkName = (cluster: string): string => (cluster === 'kina' ? 'kina' : `kina-${cluster}`);
 
 export const loadBalancerName = (cluster: string): string => `${cluster}-external-load-balancer`;
 

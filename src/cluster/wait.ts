@@ -63,7 +63,7 @@ export async function waitForCluster(
   if (result.code === 0) return;
   throw new KinaError('cluster', `the cluster is not ready after ${seconds} s`, {
     details: await reasons(controlPlane, names),
-    hint: 'It may only be slow: wait longer with --wait, look with kubectl, or see `kina export logs`.',
+    hint: 'It may only be slow: wait longer with --wait. kubectl and `kina export logs` say more (a creation keeps its nodes with --retain).',
   });
 }
 

@@ -216,8 +216,6 @@ export class EngineProvider implements Provider {
   }
 
   async ensureNetwork({ name, ipv6 }: NetworkSpec): Promise<readonly string[]> {
-    const known = await this.#subnets(name);
-    if (known) return known;
     const labels = ['--label', `${nodeLabels.cluster}=${name}`];
     const create = ['network', 'create', '--driver', 'bridge', ...this.#engine.networkOptions, ...labels];
     for (let attempt = 0; ; attempt++) {

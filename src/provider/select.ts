@@ -12,7 +12,7 @@ const differences = { docker, podman } as const;
 
 /** The provider of a name, working or not; throws `usage` for a name that is none. */
 export function providerNamed(name: string, where: string): Provider {
-  if (!(providerNames as readonly string[]).includes(name))
+  if (!isProvider(name))
     throw new KinaError(
       'usage',
       `${where}: there is no provider ${JSON.stringify(name)}${didYouMean(name, providerNames)}`,
@@ -23,19 +23,27 @@ export function providerNamed(name: string, where: string): Provider {
   return new EngineProvider(differences[name as ProviderName]);
 }
 
+const isProvider = (name: string): boolean => (providerNames as readonly string[]).includes(name);
+
+/** Kind's variable, when it names what kina has not: kind goes on without it then, and says so. */
+export function unknownKindProvider(env: NodeJS.ProcessEnv = process.env): string | undefined {
+  const name = env.KIND_EXPERIMENTAL_PROVIDER;
+  return name && !env.KINA_PROVIDER && !isProvider(name) ? name : undefined;
+}
+
 /** Asked for by flag or environment (KINA_PROVIDER, else kind's variable); undefined when nobody did. */
 export function requestedProvider(
   flag: string | undefined,
   env: NodeJS.ProcessEnv = process.env,
 ): Provider | undefined {
   if (flag !== undefined) return providerNamed(flag, '--provider');
-  for (const variable of ['KINA_PROVIDER', 'KIND_EXPERIMENTAL_PROVIDER'])
-    if (env[variable]) return providerNamed(env[variable], variable);
-  return undefined;
+  if (env.KINA_PROVIDER) return providerNamed(env.KINA_PROVIDER, 'KINA_PROVIDER');
+  const kinds = env.KIND_EXPERIMENTAL_PROVIDER;
+  return kinds && isProvider(kinds) ? providerNamed(kinds, 'KIND_EXPERIMENTAL_PROVIDER') : undefined;
 }
 
-/** All providers that answer, in the order of preference. */
-async function workingProviders(): Promise<{ working: Provider[]; problems: string[] }> {
+/** All providers that answer, in the order of preference, and what is wrong with the others. */
+async function tryProviders(): Promise<{ working: Provider[]; problems: string[] }> {
   const problems: string[] = [];
   const tried = await Promise.all(
     (['docker', 'podman'] as const).map(async (name) => {
@@ -49,26 +57,36 @@ async function workingProviders(): Promise<{ working: Provider[]; problems: stri
       }
     }),
   );
-  return { working: tried.filter((one) => one !== undefined), problems };
+  return { working: tried.filter((one) => one !== undefined), problems: problems.sort() };
 }
 
-/** A provider to create with. Throws `provider` that says of each why it does not work. */
-export async function selectProvider(flag: string | undefined, env?: NodeJS.ProcessEnv): Promise<Provider> {
-  const asked = requestedProvider(flag, env);
-  if (asked) return asked;
-  const { working, problems } = await workingProviders();
-  if (working[0]) return working[0];
+/** At least one. Throws `provider` that says of each why it does not work. */
+async function workingProviders(): Promise<Provider[]> {
+  const { working, problems } = await tryProviders();
+  if (working.length > 0) return working;
   throw new KinaError('provider', 'no container engine works here', {
     details: problems,
     hint: 'Install podman or docker, or start its service; --provider NAME says more about one.',
   });
 }
 
-/** The providers to look for clusters on: the one that was asked for, else all that answer. */
+/** A provider to create with. Throws `provider` that says of each why it does not work. */
+export async function selectProvider(flag: string | undefined, env?: NodeJS.ProcessEnv): Promise<Provider> {
+  const asked = requestedProvider(flag, env);
+  if (asked) return asked;
+  return (await workingProviders())[0]!;
+}
+
+/** The provider that a creation would use; undefined when none works here. Throws `usage` for one that there is not. */
+export async function plannedProvider(flag: string | undefined, env?: NodeJS.ProcessEnv): Promise<string | undefined> {
+  const asked = requestedProvider(flag, env);
+  return asked ? asked.name : (await tryProviders()).working[0]?.name;
+}
+
+/** The providers to look for clusters on: the one that was asked for, else all that answer. Throws like `selectProvider`. */
 export async function providersToSearch(flag: string | undefined, env?: NodeJS.ProcessEnv): Promise<Provider[]> {
   const asked = requestedProvider(flag, env);
-  if (asked) return [asked];
-  return (await workingProviders()).working;
+  return asked ? [asked] : workingProviders();
 }
 
 /** The provider that has a cluster's nodes, and the nodes; undefined when none has. */

@@ -18,6 +18,7 @@ export async function installNetwork(context: CreateContext): Promise<void> {
   const text =
     typeof cni === 'object' ? await readFile(cni.file, 'utf8') : await node.readFile(`${manifests}/default-cni.yaml`);
   const manifest = typeof cni === 'object' ? text : fitNetwork(context, text);
+  context.steps.debug(5, manifest);
   await node.kubectl(['create', '-f', '-'], { input: manifest, signal: context.signal });
 }
 
