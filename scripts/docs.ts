@@ -5,7 +5,10 @@ import type { Command } from 'commander';
 import { program } from '../src/cli/main.ts';
 
 function section(command: Command, path: string): string[] {
-  if (command.commands.length > 0) return command.commands.flatMap((c) => section(c, `${path} ${c.name()}`));
+  if (command.commands.length > 0) {
+    const visible = command.createHelp().visibleCommands(command);
+    return visible.filter((c) => c.name() !== 'help').flatMap((c) => section(c, `${path} ${c.name()}`));
+  }
   const usage = `${path} ${command.usage()}`;
   const lines = [`## \`${path}\``, '', `${command.description()}.`, '', '```', usage, '```', ''];
   const args = command.registeredArguments.filter((a) => a.description);

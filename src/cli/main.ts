@@ -16,6 +16,7 @@ import {
   startCommand,
   stopCommand,
 } from './cluster.ts';
+import { completeCommand, completionCommand } from './completion.ts';
 import { reportError, version } from './context.ts';
 import { imageCommand } from './image.ts';
 import { lockCommand } from './lock.ts';
@@ -45,7 +46,12 @@ export function program(): Command {
   kina.addCommand(imageCommand());
   kina.addCommand(cacheCommand());
   kina.addCommand(recipeCommand());
+  kina.addCommand(completionCommand());
   kina.addCommand(versionCommand());
+  kina.addCommand(
+    completeCommand(() => kina),
+    { hidden: true },
+  );
   settle(kina);
   return kina;
 }
@@ -71,7 +77,10 @@ function settle(command: Command): void {
     .configureHelp({ optionDescription: describeOption });
   if (command.commands.length > 0)
     command.on('command:*', ([unknown = '']: string[]) => {
-      const names = command.commands.map((c) => c.name());
+      const names = command
+        .createHelp()
+        .visibleCommands(command)
+        .map((c) => c.name());
       throw new KinaError(
         'usage',
         `${commandPath(command)} has no command ${JSON.stringify(unknown)}${didYouMean(unknown, names)}`,
