@@ -20,6 +20,10 @@ export function kubeletConfiguration({ cgroupDriver, cluster, gates }: DocumentC
     cgroupDriver,
     // the node's own branch: the rest of the tree belongs to systemd and, in a container, to the host
     cgroupRoot: '/kubelet',
+    // A node says that it is Ready when it next looks at itself, every ten seconds by default. It is told only when
+    // something has changed; the interval of telling, which would otherwise follow, stays at its default.
+    nodeStatusUpdateFrequency: '1s',
+    nodeStatusReportFrequency: '5m0s',
     // swap is the host's affair
     failSwapOn: false,
     // the host's disk is shared: how full it is says nothing about this node, and evictions would not empty it
