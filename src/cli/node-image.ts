@@ -5,6 +5,7 @@ import { expandTag } from '../build/plan/plan.ts';
 import { prepare } from '../build/prepare.ts';
 import { KinaError } from '../host/errors.ts';
 import { checkFileDestination } from '../host/files.ts';
+import { compressorOf } from '../oci/compress.ts';
 import { defaultTag } from '../oci/node-image.ts';
 import { checkDestination, writeOutput } from '../oci/output.ts';
 import { answer, answerJson, withProgress } from './context.ts';
@@ -66,7 +67,15 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
   if (stored) return flags.json ? answerJson(planJson(prepared, stored)) : answer(planText(prepared, stored));
   if (flags.json)
     return answerJson(
-      resultJson(prepared.plan.recipe, prepared.plan.kubernetes, lockDigest(prepared.lock), refs, built, outputs),
+      resultJson(
+        prepared.plan.recipe,
+        prepared.plan.kubernetes,
+        lockDigest(prepared.lock),
+        refs,
+        built,
+        outputs,
+        chosen ? compressorOf(chosen) : null,
+      ),
     );
   if (!flags.quiet) process.stderr.write(summary(built, refs, outputs, performance.now() - started));
   // With `dest=-` standard output is the archive, and nothing else may go there.
@@ -116,6 +125,7 @@ function resultJson(
   refs: readonly string[],
   built: BuiltNodeImage,
   outputs: readonly { type: string; dest: string }[],
+  compressor: string | null,
 ): unknown {
   return {
     refs,
@@ -137,6 +147,7 @@ function resultJson(
         mediaType: l.descriptor.mediaType,
         size: l.size,
         blobSize: l.descriptor.size,
+        compressor,
         cached: l.cached,
         milliseconds: Math.round(l.elapsed),
       })),

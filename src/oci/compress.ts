@@ -1,6 +1,6 @@
 /**
  * Layers compressed for transport. The diffID stays the identity; compressed bytes are a second spelling of it and
- * depend on the compressor, so the cache key holds its version.
+ * depend on the compressor, so the cache key holds its version, and builds say it (`--json`).
  *
  * Determinism, measured with Node 24 (zstd 1.5.7): gzip's output does not depend on how the input is cut, zstd's does
  * when the pieces are below 64 KiB. Input is therefore cut into equal pieces whatever the disk returns. zstd runs with
@@ -28,6 +28,14 @@ const pieceBytes = 1 << 20;
 export const highestLevel: Readonly<Record<Compression['kind'], number>> = { zstd: 19, gzip: 9 };
 
 /**
+ * What compresses, e.g. `zlib 1.3.1` or `zstd 1.5.7`: who gets other bytes from the same layer looks here first. Not part
+ * of the image: Node 22, 24 and 26 name three versions of zlib and make the same bytes.
+ */
+export function compressorOf({ kind }: Compression): string {
+  return kind === 'zstd' ? `zstd ${process.versions.zstd}` : `zlib ${process.versions.zlib}`;
+}
+
+/**
  * The descriptor of a compressed copy of `layer`, an uncompressed blob in the store; made once, then found.
  * `progress` is told how many uncompressed bytes have been read.
  */
@@ -45,8 +53,7 @@ export async function compressLayer(
     throw new KinaError('internal', `cannot compress a layer of type ${layer.mediaType}`);
 
   const type = kind === 'zstd' ? mediaType.layerZstd : mediaType.layerGzip;
-  const version = kind === 'zstd' ? process.versions.zstd : process.versions.zlib;
-  const key = digestOf({ diffId: layer.digest, kind, level, version, pieceBytes });
+  const key = digestOf({ diffId: layer.digest, kind, level, compressor: compressorOf(compression), pieceBytes });
   const known = asDescriptor(await store.getRecord('compressed', key));
   if (known?.mediaType === type && (await store.has(known.digest, known.size))) return known;
 

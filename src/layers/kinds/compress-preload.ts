@@ -6,13 +6,13 @@
  * The bytes depend on the compressor, so its version is pinned with the step: another one is told, not used silently.
  */
 import { KinaError } from '../../host/errors.ts';
-import { compressLayer } from '../../oci/compress.ts';
+import { compressLayer, compressorOf } from '../../oci/compress.ts';
 import { type Descriptor, mediaType } from '../../oci/descriptor.ts';
 import type { Preload } from '../../oci/preload.ts';
 import type { TreeContext } from '../step.ts';
 
 /** What is pinned: `zstd 1.5.7`. */
-export const compressorName = `zstd ${process.versions.zstd}`;
+export const compressorName = compressorOf({ kind: 'zstd' });
 
 /** The same images with zstd layers. Throws `lock` when another compressor was pinned. */
 export async function compressPreloads(
