@@ -5,8 +5,8 @@
 
 /**
  * Does what a runtime does before it starts a node: kernel modules, network, file systems, host name; then it hands over
- * to the image's own first process, with the image's environment. The image on the disk stays as it was built: modules
- * stay behind in the initramfs, and the agent lives in /run, which is a tmpfs.
+ * to the image's own first process, with the image's environment. The image on the disk stays as it was built, but for one
+ * file that switches off: modules stay behind in the initramfs, and the agent lives in /run, which is a tmpfs.
  */
 export const initScript = String.raw`#!/bin/sh
 export PATH=/bin
@@ -45,11 +45,11 @@ for file in hostname hosts resolv.conf; do
     mount --bind "/run/vm-agent/$file" "/root/etc/$file"
 done
 
-# systemd in a container leaves the disk and the power to whoever made it: here that is this, run at the very end.
-[ -d /root/usr/lib/systemd/system-shutdown ] && {
-    mkdir /run/vm-agent/shutdown
-    cp /agent/power-off /run/vm-agent/shutdown/
-    mount --bind /run/vm-agent/shutdown /root/usr/lib/systemd/system-shutdown
+# systemd in a container leaves the disk and the power to whoever made it: here that is this, run at the very end. The
+# one file put on the disk, because what is mounted is gone by then.
+[ -d /root/usr/lib/systemd ] && {
+    mkdir -p /root/usr/lib/systemd/system-shutdown
+    cp /agent/power-off /root/usr/lib/systemd/system-shutdown/
 }
 
 # An entrypoint expects what a container has; systemd would mount this by itself.
