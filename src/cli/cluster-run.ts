@@ -117,21 +117,22 @@ export async function deleteSeveral(names: Args, flags: ClusterFlags): Promise<v
     if (flags.all) return say(flags, 'No kina clusters found.');
     throw new KinaError('usage', 'no cluster names provided', { hint: 'Name clusters, or use --all.' });
   }
-  const failed: string[] = [];
+  const [deleted, failed]: [string[], string[]] = [[], []];
   for (const name of new Set(wanted))
     try {
-      await removeEverywhere(name, flags);
+      if (await removeEverywhere(name, flags)) deleted.push(name);
+      else say(flags, `No kina nodes found for cluster "${name}".`);
     } catch (error) {
       failed.push(`${name}: ${error instanceof Error ? error.message : error}`);
     }
-  const deleted = [...new Set(wanted)].filter((name) => !failed.some((line) => line.startsWith(`${name}: `)));
   if (deleted.length > 0) say(flags, `Deleted clusters: ${quoted(deleted)}`);
   if (failed.length > 0) throw new KinaError('cluster', 'not all clusters could be deleted', { details: failed });
 }
 
-/** The kubeconfig first: entries that lead nowhere are worse than nodes that nobody names. */
-async function removeEverywhere(name: string, flags: ClusterFlags): Promise<void> {
+/** The kubeconfig first: entries that lead nowhere are worse than nodes that nobody names. False: there were no nodes. */
+async function removeEverywhere(name: string, flags: ClusterFlags): Promise<boolean> {
   let trouble: unknown;
+  let found = false;
   try {
     await removeFromKubeconfig(contextName(name), { explicit: flags.kubeconfig });
   } catch (error) {
@@ -139,10 +140,12 @@ async function removeEverywhere(name: string, flags: ClusterFlags): Promise<void
   }
   for (const provider of await providersToSearch(flags.provider)) {
     const { nodes, keptNetwork } = await removeCluster(provider, name);
+    found ||= nodes.length > 0;
     if (nodes.length > 0) say(flags, `Deleted nodes: ${quoted(nodes)}`);
     if (keptNetwork) say(flags, `The network ${keptNetwork} stays: other containers use it.`);
   }
   if (trouble) throw trouble;
+  return found;
 }
 
 export async function exec([node = '', ...command]: Args, flags: ClusterFlags): Promise<void> {

@@ -1,0 +1,155 @@
+/** The commands on clusters without a cluster: what is typed wrong, what there is not, and what needs no engine. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { projectRoot, run } from '../../support/command.ts';
+import { type Bench, openBench } from '../../support/kina.ts';
+import { describeWith } from '../../support/requirements.ts';
+
+let bench: Bench;
+beforeAll(async () => {
+  bench = await openBench();
+});
+afterAll(() => bench.close());
+
+/** A PATH that has nothing, so that there is no engine, and nothing that the machine asks for. */
+const nothing = { env: { PATH: '/nowhere', KIND_EXPERIMENTAL_PROVIDER: undefined, KIND_CLUSTER_NAME: undefined } };
+const kina = (args: readonly string[], env: Record<string, string> = {}) =>
+  bench.kina(args, { env: { ...nothing.env, ...env } });
+
+describe('what is typed wrong is said before any engine is asked', () => {
+  test.each([
+    [['create', 'cluster', '--wait', '5'], '--wait 5: missing unit in duration'],
+    [['create', 'cluster', '--wait', 'soon'], '--wait soon: not a duration'],
+    [['create', 'cluster', '--image', 'a', '--build', 'v1.34.2'], '--image and --build exclude each other'],
+    [['create', 'cluster', '--image', 'Upper:1'], '"Upper:1" is no image reference: names are lower case'],
+    [['create', 'cluster', '--provider', 'podmn'], '--provider: there is no provider "podmn"; did you mean "podman"?'],
+    [['create', 'cluster', '--name', 'Big_Name'], '--name: '],
+    [['create', 'cluster', 'extra'], 'too many arguments'],
+    [['create', 'clusters'], 'kina create has no command "clusters"; did you mean "cluster"?'],
+    [['get', 'node'], 'kina get has no command "node"; did you mean "nodes"?'],
+    [['get'], 'a command is missing'],
+    [['load', 'docker-image'], "missing required argument 'image'"],
+    [['delete', 'clusters'], 'no cluster names provided'],
+    [['get', 'clusters', '-v', 'x'], '--verbosity x: expected a number from 0 to 5'],
+    [['completion', 'bsh'], 'no completion for "bsh"; did you mean "bash"?'],
+    [['start', 'cluster', '--wait', '1d'], '--wait 1d: not a duration'],
+  ])('kina %j', async (args, words) => {
+    const result = await kina(args);
+    expect(result.stderr).toContain(words);
+    expect(result).toMatchObject({ code: 2, stdout: '' });
+  });
+
+  test('a provider that there is not, in the variable of kina', async () => {
+    const result = await kina(['get', 'clusters'], { KINA_PROVIDER: 'dockr' });
+    expect(result.stderr).toContain('KINA_PROVIDER: there is no provider "dockr"; did you mean "docker"?');
+    expect(result.code).toBe(2);
+  });
+
+  test('in that of kind it is passed over with a warning, as kind does', async () => {
+    const result = await kina(['create', 'cluster', '--dry-run'], { KIND_EXPERIMENTAL_PROVIDER: 'nerdctl' });
+    expect(result.stderr).toContain('WARNING: KIND_EXPERIMENTAL_PROVIDER is "nerdctl"');
+    expect(result.code).toBe(0);
+  });
+});
+
+describe('without any engine', () => {
+  test.each([
+    [['create', 'cluster']],
+    [['get', 'clusters']],
+    [['get', 'nodes', '-A']],
+    [['delete', 'cluster']],
+    [['load', 'image', 'a']],
+    [['export', 'logs']],
+    [['stop', 'cluster']],
+  ])('kina %j names each engine and why', async (args) => {
+    const result = await kina(args);
+    expect(result.stderr).toMatch(
+      /ERROR: no container engine works here\n {2}docker: .*not installed.*\n {2}podman: .*not installed/,
+    );
+    expect(result).toMatchObject({ code: 1, stdout: '' });
+  });
+
+  test('-v 1 shows where an error comes from', async () => {
+    expect((await kina(['get', 'clusters'])).stderr).not.toContain('    at ');
+    for (const flag of [['-v', '1'], ['-v1'], ['--verbosity=1'], ['--verbose']])
+      expect((await kina(['get', 'clusters', ...flag])).stderr).toContain('    at ');
+  });
+
+  test('--dry-run prints the plan, which is a configuration of the cluster', async () => {
+    const result = await kina(['create', 'cluster', '--dry-run', '--image', 'localhost/node:1'], {
+      KIND_CLUSTER_NAME: 'from-kind',
+    });
+    expect(result.code).toBe(0);
+    expect(parse(result.stdout)).toMatchObject({
+      name: 'from-kind',
+      provider: null,
+      nodes: [{ name: 'from-kind-control-plane', image: 'localhost/node:1' }],
+    });
+    expect(result.stderr).toContain('WARNING: no container engine works here');
+  });
+
+  test('--dry-run takes a provider at its word, and its name wins over the variables', async () => {
+    const flags = ['--dry-run', '--json', '--provider', 'docker', '--name', 'flag'];
+    const result = await kina(['create', 'cluster', ...flags], { KINA_CLUSTER_NAME: 'variable' });
+    expect(JSON.parse(result.stdout)).toMatchObject({ name: 'flag', provider: 'docker' });
+  });
+
+  test('config validate counts what is in a file, and finds every problem of a wrong one', async () => {
+    const [good, bad] = [join(bench.folder, 'good.yaml'), join(bench.folder, 'bad.yaml')];
+    const head = 'kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n';
+    await writeFile(good, `${head}name: two\nnodes: [{role: control-plane}, {role: worker}]\n`);
+    await writeFile(bad, `${head}nam: x\nnodes:\n- role: workr\n`);
+    expect((await kina(['config', 'validate', good])).stdout).toBe(
+      `${good}: valid; cluster two, 1 control plane(s), 1 worker(s)\n`,
+    );
+    const result = await kina(['config', 'validate', bad]);
+    expect(result.code).toBe(2);
+    expect(result.stderr).toContain(`${bad}:3:1: `);
+    expect(result.stderr).toContain(`${bad}:5:`);
+    expect((await kina(['create', 'cluster', '--dry-run', '--config', bad])).stderr).toBe(result.stderr);
+  });
+});
+
+describe('versions', () => {
+  test('as scripts read them', async () => {
+    expect((await kina(['version', '-q'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+    expect((await kina(['-q', 'version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+    expect((await kina(['--version'])).stdout).toMatch(/^kina version \d+\.\d+\.\d+\n$/);
+  });
+});
+
+describe('completion', () => {
+  const candidates = async (...words: string[]) => {
+    const { stdout } = await kina(['__complete', '--', ...words]);
+    return stdout.split('\n').flatMap((line) => line.split('\t')[0] || []);
+  };
+
+  test('commands, flags and values; nothing where only a person knows', async () => {
+    expect(await candidates('del')).toEqual(['delete']);
+    expect(await candidates('delete', 'clusters', '--k')).toEqual(['--kubeconfig']);
+    expect(await candidates('create', 'cluster', '--provider', '')).toEqual(['podman', 'docker']);
+    expect(await candidates('create', 'cluster', '--provider', '=', 'd')).toEqual(['docker']);
+    expect(await candidates('build', 'node-image', '--platform', 'linux/arm64,linux/am')).toEqual([
+      'linux/arm64,linux/amd64',
+    ]);
+    expect(await candidates('create', 'cluster', '--config', '')).toEqual([]);
+    expect(await candidates('completion', '')).toEqual(['bash', 'zsh', 'fish', 'powershell']);
+    expect(await candidates('__')).toEqual([]);
+  });
+
+  test('without an engine there are no clusters, and no error', async () => {
+    const result = await kina(['__complete', '--', 'delete', 'cluster', '--name', '']);
+    expect(result).toMatchObject({ code: 0, stdout: '', stderr: '' });
+  });
+
+  describeWith('in a shell', ['bash'], () => {
+    test('bash asks kina for the word under the cursor', async () => {
+      const { stdout: script } = await kina(['completion', 'bash']);
+      const asked = `kina() { "${process.execPath}" "${join(projectRoot, 'bin/kina.js')}" "$@"; }
+COMP_WORDS=(kina create cluster --dr); COMP_CWORD=3; _kina; printf '%s\\n' "\${COMPREPLY[@]}"`;
+      expect((await run(['bash', '--norc', '-c', `${script}\n${asked}`])).stdout).toBe('--dry-run\n');
+    });
+  });
+});
