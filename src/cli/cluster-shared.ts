@@ -19,9 +19,7 @@ export function nameOf(flags: { name?: string }): string {
 export function warnOfEnvironment(flags: { provider?: string }): void {
   const unknown = flags.provider === undefined ? unknownKindProvider() : undefined;
   if (unknown)
-    process.stderr.write(
-      `WARNING: KIND_EXPERIMENTAL_PROVIDER is ${JSON.stringify(unknown)}, which is none of ${providerNames.join(', ')}: passed over\n`,
-    );
+    process.stderr.write(`WARNING: ${unknown} is passed over: the providers are ${providerNames.join(', ')}\n`);
 }
 
 const units: Readonly<Record<string, number>> = { h: 3600, m: 60, s: 1, ms: 1e-3, us: 1e-6, µs: 1e-6, ns: 1e-9 };

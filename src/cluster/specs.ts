@@ -126,7 +126,7 @@ export function proxies(cluster: Cluster, subnets: readonly string[], host: Node
 }
 
 function nodeEnvironment({ networking }: Cluster, host: NodeJS.ProcessEnv): Record<string, string> {
-  const snapshotter = host.KINA_SNAPSHOTTER ?? host.KIND_EXPERIMENTAL_CONTAINERD_SNAPSHOTTER;
+  const snapshotter = host.KINA_EXPERIMENTAL_CONTAINERD_SNAPSHOTTER ?? host.KIND_EXPERIMENTAL_CONTAINERD_SNAPSHOTTER;
   return {
     ...(snapshotter ? { KIND_EXPERIMENTAL_CONTAINERD_SNAPSHOTTER: snapshotter } : {}),
     ...(networking.dnsSearch ? { KIND_DNS_SEARCH: networking.dnsSearch.join(' ') } : {}),

@@ -25,10 +25,14 @@ export function providerNamed(name: string, where: string): Provider {
 
 const isProvider = (name: string): boolean => (providerNames as readonly string[]).includes(name);
 
-/** Kind's variable, when it names what kina has not: kind goes on without it then, and says so. */
+/** Kind's variable, and what becomes of it in a script where the word was replaced. */
+const kindVariables = ['KINA_EXPERIMENTAL_PROVIDER', 'KIND_EXPERIMENTAL_PROVIDER'] as const;
+
+/** Which of them names what kina has not, `VARIABLE=NAME`: kind goes on without it then, and says so. */
 export function unknownKindProvider(env: NodeJS.ProcessEnv = process.env): string | undefined {
-  const name = env.KIND_EXPERIMENTAL_PROVIDER;
-  return name && !env.KINA_PROVIDER && !isProvider(name) ? name : undefined;
+  const variable = kindVariables.find((name) => env[name]);
+  const name = env[variable ?? ''];
+  return name && !env.KINA_PROVIDER && !isProvider(name) ? `${variable}=${name}` : undefined;
 }
 
 /** Asked for by flag or environment (KINA_PROVIDER, else kind's variable); undefined when nobody did. */
@@ -38,8 +42,8 @@ export function requestedProvider(
 ): Provider | undefined {
   if (flag !== undefined) return providerNamed(flag, '--provider');
   if (env.KINA_PROVIDER) return providerNamed(env.KINA_PROVIDER, 'KINA_PROVIDER');
-  const kinds = env.KIND_EXPERIMENTAL_PROVIDER;
-  return kinds && isProvider(kinds) ? providerNamed(kinds, 'KIND_EXPERIMENTAL_PROVIDER') : undefined;
+  const kinds = kindVariables.map((name) => env[name]).find(Boolean);
+  return kinds && isProvider(kinds) ? providerNamed(kinds, 'environment') : undefined;
 }
 
 /** All providers that answer, in the order of preference, and what is wrong with the others. */
