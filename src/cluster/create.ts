@@ -270,9 +270,9 @@ async function joinAndInstall(
 /** What people would otherwise find out by themselves, one line each. */
 function sayWhatIsMissing({ absent, steps, cluster }: CreateContext): void {
   const { cni } = cluster.networking;
-  if (absent.has('coredns'))
-    steps.warn('this node image has no CoreDNS: pods reach Services by address, not by name');
-  if (cni === 'none') steps.info('No pod network was installed: nodes stay NotReady until one is.');
+  if (absent.has('coredns')) steps.warn('this node image has no CoreDNS: pods reach Services by address, not by name');
+  if (cni === 'none')
+    steps.info('No pod network was installed: nodes stay NotReady until one is, so they are not waited for.');
   else if (cni === 'default') steps.info('NetworkPolicy is not enforced by the default network.');
   if (cluster.nodes.length > 1)
     steps.info('Storage class "standard" keeps data on one node: a pod finds it again only there.');
