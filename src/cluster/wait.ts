@@ -6,6 +6,10 @@
  * After a stop the API server still has the conditions of before: a node whose kubelet has not reported since its start,
  * and a pod whose containers are older than its node, are not ready, whatever their status says. That is looked at last,
  * once a second.
+ *
+ * The condition Ready of static pods is not asked for: kubeadm restarts kubelet at the end of `init`, and kubelet 1.20 tells
+ * of a startup probe that went well only with its next look at all pods (seen: 60 to 90 s after everything worked). That
+ * their containers run since the node's start is asked, and what they do is seen.
  */
 import { KinaError } from '../host/errors.ts';
 import { kubectl, type Node } from './node.ts';
@@ -21,6 +25,8 @@ again() { until "$@" --timeout="$(left)s"; do left >/dev/null || exit 3; sleep 1
 fresh() {
   kubectl get nodes,pods --all-namespaces --output json | jq --exit-status --argjson started "$started" '
     def ready: any(.status.conditions[]?; .type == "Ready" and .status == "True");
+    # static pods work when nodes get Ready and daemons roll out; their own condition lags, see above
+    def static: .status.phase == "Running" and any(.metadata.ownerReferences[]?; .kind == "Node");
     all(.items[];
       if .kind == "Node" then
         ($started[.metadata.name] // "") as $start
@@ -28,7 +34,7 @@ fresh() {
       elif .metadata.namespace != "kube-system" or .status.phase == "Succeeded" then true
       else
         ($started[.spec.nodeName // ""] // "") as $start
-        | ready and all(.status.containerStatuses[]?; (.state.running.startedAt // "") >= $start)
+        | (ready or static) and all(.status.containerStatuses[]?; (.state.running.startedAt // "") >= $start)
       end)'
 }
 {

@@ -22,8 +22,8 @@ export async function initControlPlane(context: CreateContext): Promise<void> {
   });
   const argv = ['kubeadm', 'init', '--config=/kind/kubeadm.conf', '--skip-token-print', '--v=6', ...flags.init];
   const result = await node.exec(argv, { signal: context.signal, timeout: limit * 1000 });
-  if (result.code !== 0) throw await kubeadmFailure(node, argv, result);
   context.steps.debug(3, result.stdout + result.stderr);
+  if (result.code !== 0) throw await kubeadmFailure(node, argv, result);
 }
 
 /** Phases that this cluster goes without, besides those that no node in a container has. */

@@ -53,6 +53,6 @@ export async function join(context: CreateContext, node: Node): Promise<void> {
   });
   const argv = ['kubeadm', 'join', '--config=/kind/kubeadm.conf', '--v=6', ...flags.join];
   const result = await node.exec(argv, { signal: context.signal, timeout: 600_000 });
-  if (result.code !== 0) throw await kubeadmFailure(node, argv, result);
   context.steps.debug(3, result.stdout + result.stderr);
+  if (result.code !== 0) throw await kubeadmFailure(node, argv, result);
 }
