@@ -48,7 +48,15 @@ export const systemdKind: DerivedKind<z.infer<typeof schema>> = {
       const [unitName, conf] = name.split('/') as [string, string];
       tree.add(file(`${etc}/${unitName}.d/${conf}`, bytesContent(content), owner));
     }
-    for (const name of step.mask ?? []) tree.add(symlink(`${etc}/${name}`, '/dev/null', owner));
+    for (const name of step.mask ?? []) {
+      const own = tree.file(`${etc}/${name}`) ?? context.merged.file(`${etc}/${name}`);
+      if (own)
+        // the link would have to lie where the unit's own file lies: `systemctl mask` refuses this as well
+        throw new KinaError('recipe', `${owner}: cannot mask ${name}: ${own.owner} brings ${own.path} itself`, {
+          hint: 'Leave out the step that brings it, or stop it with a drop-in (`[Unit]`, `ConditionPathExists=/never`).',
+        });
+      tree.add(symlink(`${etc}/${name}`, '/dev/null', owner));
+    }
     if (step.defaultTarget)
       tree.add(symlink(`${etc}/default.target`, `/usr/lib/systemd/system/${step.defaultTarget}`, owner));
     for (const name of step.unwant ?? []) {

@@ -150,4 +150,12 @@ describe('systemd units', () => {
       'no [Install] section',
     );
   });
+
+  // Its link would have to lie where the unit lies: the mask was lost without a word, and the unit ran.
+  test('cannot be masked where their own file lies', async () => {
+    const base = [put('base/u', 'etc/systemd/system/containerd.service', unit)];
+    await expect(build({ base, node: [step('n', 'systemd', { mask: ['containerd.service'] })] })).rejects.toThrow(
+      'cannot mask containerd.service: base/u brings etc/systemd/system/containerd.service itself',
+    );
+  });
 });
