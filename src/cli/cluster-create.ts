@@ -7,6 +7,7 @@ import { clusterKubeconfig } from '../cluster/kubeconfig/admin.ts';
 import { mergeKubeconfig, removeFromKubeconfig } from '../cluster/kubeconfig/kubeconfig.ts';
 import { contextName } from '../cluster/names.ts';
 import { KinaError } from '../host/errors.ts';
+import { processCount } from '../host/process.ts';
 import type { Toolbox } from '../layers/toolbox.ts';
 import { openToolbox } from '../layers/toolbox.ts';
 import { defaultTag } from '../oci/node-image.ts';
@@ -39,7 +40,7 @@ export async function create(flags: CreateFlags): Promise<void> {
   const work = withSteps(flags, async (steps, signal) => {
     steps.info(`Creating cluster ${JSON.stringify(cluster.name)} on ${provider.name} ...`);
     const tools = await toolbox(flags, steps, signal);
-    return createCluster({
+    const made = await createCluster({
       cluster,
       provider,
       image,
@@ -65,6 +66,8 @@ export async function create(flags: CreateFlags): Promise<void> {
         }
       },
     });
+    steps.debug(1, `${processCount()} calls of ${provider.name}`);
+    return made;
   });
   const context = contextName(cluster.name);
   const created = await work.catch(async (error) => {

@@ -26,8 +26,8 @@ export function createSteps(options: { live: boolean; quiet: boolean; verbosity:
       info: () => {},
       finish: async () => {},
     };
-  // Pages of text between lines that are drawn again and again would be unreadable.
-  const steps = options.live && options.verbosity < 2 ? liveSteps(print) : plainSteps(print);
+  // Text between lines that are drawn again and again would be unreadable.
+  const steps = options.live && options.verbosity === 0 ? liveSteps(print) : plainSteps(print);
   return { ...steps, debug };
 }
 

@@ -30,7 +30,7 @@ export const silent: Reporter = { task: () => nothing, expect() {}, warn() {}, i
 export interface Steps {
   /** Shows a step while its work runs; `say` puts a note behind the title. Steps may overlap. */
   step<T>(title: string, work: (say: (note: string) => void) => Promise<T>): Promise<T>;
-  /** Text for those who asked for so much: levels are kind's (2 configurations, 3 output of kubeadm, 5 manifests). */
+  /** Text for those who asked for so much: levels are kind's (1 what is counted, 2 configurations, 3 output of kubeadm, 5 manifests). */
   debug(level: number, text: string): void;
   warn(message: string): void;
   info(message: string): void;
