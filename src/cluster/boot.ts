@@ -8,7 +8,7 @@
 import { KinaError } from '../host/errors.ts';
 import type { Node } from './node.ts';
 
-const script = String.raw`
+const script = `
 looks=$(($1 * 5))
 while :; do
   [ ! -w /sys/fs/cgroup/init.scope/cgroup.procs ] || echo $$ >/sys/fs/cgroup/init.scope/cgroup.procs

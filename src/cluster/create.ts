@@ -24,6 +24,7 @@ import { checkContainerdPatches, patchContainerd } from './kubeadm/containerd.ts
 import { checkPatches, kubeadmDocuments } from './kubeadm/documents.ts';
 import { apiServerPort, loadBalancerName, networkName } from './names.ts';
 import { Node } from './node.ts';
+import { checkRootless } from './rootless.ts';
 import { apiServerOf, loadBalancerSpec, nodeSpecs } from './specs.ts';
 import { type AwaitedNode, waitForCluster } from './wait.ts';
 
@@ -64,12 +65,14 @@ export async function createCluster(request: CreateRequest): Promise<CreatedClus
         hint: 'Choose another --name, or `kina delete cluster` first.',
       },
     );
+  const rootless = await checkRootless(provider);
   const images = await ensureImages(request);
   const context: CreateContext = {
     cluster,
     provider,
     steps,
     signal,
+    rootless,
     nodes: [],
     loadBalancer: undefined,
     kubernetes: '',
@@ -155,6 +158,7 @@ async function prepareNodes(
     network,
     subnets,
     image: request.image,
+    rootless: context.rootless,
     balanced: balancerImage !== undefined,
   });
   if (balancerImage) specs.push(await loadBalancerSpec(cluster, network, balancerImage));
@@ -211,6 +215,7 @@ function configurator(context: CreateContext, statuses: readonly NodeStatus[]) {
       ...(caCertHashes ? { caCertHashes } : {}),
       providerId: `kina://${provider.name}/${cluster.name}/${node.name}`,
       cgroupDriver: cgroupDriver(kubernetes),
+      rootless: context.rootless,
     });
     steps.debug(2, `kubeadm configuration of ${node.name}:\n${documents}`);
     return documents;

@@ -12,6 +12,7 @@ export interface Surroundings {
   readonly image: string;
   /** A load balancer stands before the control planes and has the configured address and port. */
   readonly balanced: boolean;
+  readonly rootless?: boolean;
 }
 
 export async function nodeSpecs(cluster: Cluster, around: Surroundings): Promise<NodeSpec[]> {
@@ -30,6 +31,7 @@ export async function nodeSpecs(cluster: Cluster, around: Surroundings): Promise
       ...node.mounts.map((m) => ({ ...m, source: m.hostPath, target: m.containerPath, relabel: m.selinuxRelabel })),
     ],
     ports: ports[i]!,
+    devices: around.rootless ? ['/dev/fuse'] : [],
     ipv6: cluster.networking.ipFamily !== 'ipv4',
     cpus: node.cpus,
     memory: node.memory,

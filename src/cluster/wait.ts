@@ -14,7 +14,7 @@
 import { KinaError } from '../host/errors.ts';
 import { kubectl, type Node } from './node.ts';
 
-const script = String.raw`
+const script = `
 export KUBECONFIG=/etc/kubernetes/admin.conf
 end=$(($(date +%s) + $1))
 started=$2

@@ -12,6 +12,7 @@ import type { Readable } from 'node:stream';
 import { KinaError } from '../host/errors.ts';
 import { lastLines, type ProcessOptions, type ProcessResult, run, start } from '../host/process.ts';
 import {
+  type EngineHost,
   type EngineImage,
   type NetworkSpec,
   type NodePort,
@@ -39,6 +40,8 @@ export interface EngineDifferences {
   removeVolumes?(names: readonly string[]): readonly (readonly string[])[];
   publish(port: NodePort): string;
   readonly stopTimeout: string;
+  /** Reads what `info` answers. */
+  host(info: unknown): EngineHost;
   /** Saves an image as `Provider.saveLayout` says. */
   saveLayout?(reference: string, folder: string): readonly string[];
   /** References as this engine looks them up. */
@@ -143,6 +146,7 @@ export class EngineProvider implements Provider {
       ...(spec.ipv6
         ? ['--sysctl', 'net.ipv6.conf.all.disable_ipv6=0', '--sysctl', 'net.ipv6.conf.all.forwarding=1']
         : []),
+      ...(spec.devices ?? []).flatMap((device) => ['--device', device]),
       ...(spec.cpus ? ['--cpus', String(spec.cpus)] : []),
       ...(spec.memory ? ['--memory', `${spec.memory}m`] : []),
       ...Object.entries(spec.env ?? {}).flatMap(([key, value]) => ['--env', `${key}=${value}`]),
@@ -213,6 +217,10 @@ export class EngineProvider implements Provider {
 
   async info(): Promise<unknown> {
     return JSON.parse(await this.#call(['info', '--format', '{{json .}}']));
+  }
+
+  async host(): Promise<EngineHost> {
+    return this.#engine.host(await this.info());
   }
 
   async ensureNetwork({ name, ipv6 }: NetworkSpec): Promise<readonly string[]> {

@@ -15,6 +15,15 @@ export const docker: EngineDifferences = {
   varVolume: () => ['--volume', '/var'],
   publish: (port) => `${address(port)}:${port.hostPort || '0'}:${port.containerPort}/${port.protocol.toLowerCase()}`,
   stopTimeout: '--time',
+  host: (info) => {
+    const { CgroupVersion, SecurityOptions } = info as { CgroupVersion?: string; SecurityOptions?: string[] | null };
+    return {
+      rootless: (SecurityOptions ?? []).some((option) => option.split(',').includes('name=rootless')),
+      cgroupVersion: CgroupVersion === '2' ? 2 : 1,
+      // its limits (MemoryLimit, …) are all false without systemd, delegated or not
+      controllers: undefined,
+    };
+  },
   reference: (name) => name,
 };
 
@@ -33,6 +42,15 @@ export const podman: EngineDifferences = {
   removeVolumes: (names) => [['volume', 'rm', '--force', ...names.map(varOf)]],
   publish: (port) => `${address(port)}:${port.hostPort || ''}:${port.containerPort}/${port.protocol.toLowerCase()}`,
   stopTimeout: '--time',
+  host: (info) => {
+    type Host = { cgroupVersion?: string; cgroupControllers?: string[] | null; security?: { rootless?: boolean } };
+    const { host = {} } = info as { host?: Host };
+    return {
+      rootless: host.security?.rootless === true,
+      cgroupVersion: host.cgroupVersion === 'v2' ? 2 : 1,
+      controllers: host.cgroupControllers ?? undefined,
+    };
+  },
   saveLayout: (image, folder) => ['save', '--quiet', '--format=oci-dir', '--uncompressed', '--output', folder, image],
   // podman keeps docker.io names in full, and finds an image by digest only without its tag
   reference: (name) => name.replace(/:[^/:@]+(?=@sha256:)/, ''),

@@ -49,6 +49,8 @@ export interface NodeSpec {
   readonly env?: Readonly<Record<string, string>>;
   readonly mounts?: readonly NodeMount[];
   readonly ports?: readonly NodePort[];
+  /** Devices of the host; privileged nodes without root see none by themselves. */
+  readonly devices?: readonly string[];
   readonly ipv6?: boolean;
   readonly cpus?: number | undefined;
   /** MiB. */
@@ -100,6 +102,15 @@ export interface EngineImage {
   readonly labels: Readonly<Record<string, string>>;
 }
 
+/** What the runtime's machine gives to its nodes. */
+export interface EngineHost {
+  /** Without root on that machine: nodes live in a user namespace. */
+  readonly rootless: boolean;
+  readonly cgroupVersion: 1 | 2;
+  /** cgroup controllers that nodes get; undefined where the runtime does not say. */
+  readonly controllers: readonly string[] | undefined;
+}
+
 export interface Provider {
   readonly name: ProviderName;
   /** The runtime's own version; throws `provider` with what to do when it does not work. */
@@ -124,6 +135,7 @@ export interface Provider {
   logs(node: string): Promise<string>;
   /** The runtime's own view of a node, as it gives it: for bug reports. */
   inspect(node: string): Promise<unknown>;
+  host(): Promise<EngineHost>;
   /** The runtime's own description, as it gives it. */
   info(): Promise<unknown>;
 

@@ -9,6 +9,8 @@ export interface CreateContext {
   readonly provider: Provider;
   readonly steps: Steps;
   readonly signal: AbortSignal;
+  /** No root on the host. */
+  readonly rootless: boolean;
   /** Kubernetes nodes in the order of the configuration; filled when they run. */
   nodes: Node[];
   loadBalancer: Node | undefined;
