@@ -14,7 +14,7 @@ import { defaultTag } from '../oci/node-image.ts';
 import { hostPlatform } from '../oci/platform.ts';
 import { parseReference } from '../oci/registry-reference.ts';
 import { buildAndTag, newestVersion } from '../ops/node-image.ts';
-import { plannedProvider, selectProvider } from '../provider/select.ts';
+import { plannedProvider, requestedProvider, selectProvider } from '../provider/select.ts';
 import { duration, readCluster, warnOfEnvironment, withSteps } from './cluster-shared.ts';
 import { answer, answerJson, version, withProgress } from './context.ts';
 import type { CreateFlags } from './shared.ts';
@@ -31,7 +31,8 @@ export async function create(flags: CreateFlags): Promise<void> {
   });
   for (const warning of cluster.warnings) process.stderr.write(`WARNING: ${warning}\n`);
   warnOfEnvironment(flags);
-  const wanted = flags.provider ?? cluster.provider;
+  // flag, environment, file: as names are found
+  const wanted = flags.provider ?? requestedProvider(undefined)?.name ?? cluster.provider;
   if (flags.dryRun) return showPlan(cluster, await plannedProvider(wanted), flags);
   const provider = await selectProvider(wanted);
   const image = await nodeImage(cluster, flags);

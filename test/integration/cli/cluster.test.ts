@@ -96,6 +96,16 @@ describe('without any engine', () => {
     expect(JSON.parse(result.stdout)).toMatchObject({ name: 'flag', provider: 'docker' });
   });
 
+  test('a provider is found like a name: flag, environment, file', async () => {
+    const file = join(bench.folder, 'provider.yaml');
+    await writeFile(file, 'kind: Cluster\napiVersion: kina.dev/v1alpha1\nprovider: docker\n');
+    const plan = async (env: Record<string, string>, ...flags: string[]) =>
+      JSON.parse((await kina(['create', 'cluster', '--dry-run', '--json', '--config', file, ...flags], env)).stdout);
+    expect(await plan({})).toMatchObject({ provider: 'docker' });
+    expect(await plan({ KIND_EXPERIMENTAL_PROVIDER: 'podman' })).toMatchObject({ provider: 'podman' });
+    expect(await plan({ KINA_PROVIDER: 'podman' }, '--provider', 'docker')).toMatchObject({ provider: 'docker' });
+  });
+
   test('config validate counts what is in a file, and finds every problem of a wrong one', async () => {
     const [good, bad] = [join(bench.folder, 'good.yaml'), join(bench.folder, 'bad.yaml')];
     const head = 'kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n';

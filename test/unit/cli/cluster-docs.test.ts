@@ -53,8 +53,8 @@ describe("kind's commands", () => {
 
 /** Command lines in `code` and in console blocks: `kina WORDS`. */
 function commandLines(text: string): string[] {
-  const inline = [...text.matchAll(/`(?:[A-Z_]+=\S+ )?(kina [^`\n]+)`/g)].map((match) => match[1]!);
-  const blocks = [...text.matchAll(/^(?:\$ )?(?:[A-Z_]+=\S+ )?(kina [^\n#]+)/gm)].map((match) => match[1]!);
+  const inline = [...text.matchAll(/`(?:[A-Z_]+=\S+ )*(kina [^`\n]+)`/g)].map((match) => match[1]!);
+  const blocks = [...text.matchAll(/^(?:\$ )?(?:[A-Z_]+=\S+ )*(kina [^\n#]+)/gm)].map((match) => match[1]!);
   return [...new Set([...inline, ...blocks])];
 }
 
