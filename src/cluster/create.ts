@@ -10,7 +10,7 @@ import { KinaError } from '../host/errors.ts';
 import type { Steps } from '../host/progress.ts';
 import { cgroupDriver, labels } from '../oci/node-image.ts';
 import type { EngineImage, NodeStatus, Provider } from '../provider/provider.ts';
-import { endpointName, installNetwork, installStorage, openControlPlane } from './actions/addons.ts';
+import { endpointName, installAddons, openControlPlane } from './actions/addons.ts';
 import { configureLoadBalancer } from './actions/balance.ts';
 import { type CreateContext, controlPlanes, firstControlPlane, workers } from './actions/context.ts';
 import { initControlPlane, skippedPhases } from './actions/init.ts';
@@ -55,7 +55,8 @@ export interface CreatedCluster {
 
 export async function createCluster(request: CreateRequest): Promise<CreatedCluster> {
   const { cluster, provider, steps, signal } = request;
-  const existing = await provider.nodes(cluster.name);
+  const others = await provider.nodes();
+  const existing = others.filter((node) => node.cluster === cluster.name);
   if (existing.length > 0)
     throw new KinaError(
       'conflict',
@@ -73,6 +74,7 @@ export async function createCluster(request: CreateRequest): Promise<CreatedClus
     steps,
     signal,
     rootless,
+    taken: new Set(others.flatMap(({ ports }) => ports.map((port) => port.hostPort))),
     nodes: [],
     loadBalancer: undefined,
     kubernetes: '',
@@ -126,12 +128,8 @@ async function build(request: CreateRequest, context: CreateContext): Promise<Cr
     await Promise.all(context.nodes.map((node) => patchRuntime(context, node)));
   });
   const configure = configurator(context, statuses);
-  await steps.step('Starting control plane', async () => {
-    const first = firstControlPlane(context);
-    await first.writeFile('/kind/kubeadm.conf', configure(first), '0600');
-    await initControlPlane(context);
-  });
-  const adminConf = await joinAndInstall(context, configure);
+  await startControlPlane(context, configure);
+  const adminConf = await joinNodes(context, configure);
   sayWhatIsMissing(context);
 
   const server = apiServerOf(cluster, statuses);
@@ -153,15 +151,21 @@ async function prepareNodes(
 ): Promise<{ statuses: NodeStatus[]; awaited: AwaitedNode[] }> {
   const { cluster, provider, signal } = request;
   const network = networkName(cluster.name);
-  const subnets = await provider.ensureNetwork({ name: network, ipv6: cluster.networking.ipFamily !== 'ipv4' });
+  const subnets = await provider.ensureNetwork({
+    name: network,
+    ipv6: cluster.networking.ipFamily !== 'ipv4',
+    nodes: cluster.nodes.length + (balancerImage ? 1 : 0),
+  });
+  const { taken } = context;
   const specs = await nodeSpecs(cluster, {
     network,
     subnets,
     image: request.image,
     rootless: context.rootless,
     balanced: balancerImage !== undefined,
+    taken,
   });
-  if (balancerImage) specs.push(await loadBalancerSpec(cluster, network, balancerImage));
+  if (balancerImage) specs.push(await loadBalancerSpec(cluster, network, balancerImage, taken));
   await all(specs.map((spec) => provider.create(spec, signal)));
   signal.throwIfAborted();
   const statuses = await provider.nodes(cluster.name);
@@ -216,14 +220,33 @@ function configurator(context: CreateContext, statuses: readonly NodeStatus[]) {
       providerId: `kina://${provider.name}/${cluster.name}/${node.name}`,
       cgroupDriver: cgroupDriver(kubernetes),
       rootless: context.rootless,
+      overhead: provider.nodeOverhead,
     });
     steps.debug(2, `kubeadm configuration of ${node.name}:\n${documents}`);
     return documents;
   };
 }
 
-/** After `kubeadm init`: everything else at once, as far as it can be. Answers with admin.conf. */
-async function joinAndInstall(
+/** `kubeadm init`; network and storage go in while it is still at work. */
+async function startControlPlane(context: CreateContext, configure: (node: Node) => string): Promise<void> {
+  const { steps, signal } = context;
+  const first = firstControlPlane(context);
+  await first.writeFile('/kind/kubeadm.conf', configure(first), '0600');
+  const failed = new AbortController();
+  const init = initControlPlane(context).catch((error) => {
+    failed.abort(error);
+    throw error;
+  });
+  await all([
+    steps.step('Starting control plane', () => init),
+    steps.step('Installing network and storage', () =>
+      installAddons(context, AbortSignal.any([signal, failed.signal])),
+    ),
+  ]);
+}
+
+/** After `kubeadm init`: all other nodes, as far as they can at once. Answers with admin.conf. */
+async function joinNodes(
   context: CreateContext,
   configure: (node: Node, hashes: readonly string[]) => string,
 ): Promise<string> {
@@ -236,15 +259,7 @@ async function joinAndInstall(
   const others = controlPlanes(context).slice(1);
   const members = workers(context);
   const jobs: Promise<unknown>[] = [];
-  jobs.push(
-    steps.step('Installing network and storage', () =>
-      all([
-        installNetwork(context),
-        installStorage(context),
-        ...(context.nodes.length === 1 ? [openControlPlane(context)] : []),
-      ]),
-    ),
-  );
+  if (context.nodes.length === 1) jobs.push(openControlPlane(context));
   if (others.length > 0)
     jobs.push(
       steps.step(`Joining control planes (${others.length})`, async (say) => {

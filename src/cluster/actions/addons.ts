@@ -11,15 +11,40 @@ import { type CreateContext, firstControlPlane } from './context.ts';
 
 const manifests = '/kind/manifests';
 
-export async function installNetwork(context: CreateContext): Promise<void> {
+/**
+ * Waits for the API server and hands the manifests in. From 1.29 on the administrator of admin.conf may do nothing until
+ * kubeadm has bound its role; super-admin.conf, which only this node has, may from the start.
+ */
+const script = `
+set -eu
+looks=2000
+until curl --silent --fail --insecure --max-time 2 --output /dev/null "https://localhost:$1/readyz"; do
+  looks=$((looks - 1))
+  [ "$looks" -gt 0 ] || { echo "the API server does not answer" >&2; exit 1; }
+  sleep 0.3
+done
+conf=/etc/kubernetes/super-admin.conf
+[ -f "$conf" ] || conf=/etc/kubernetes/admin.conf
+[ "$2" = none ] || kubectl --kubeconfig="$conf" create -f -
+kubectl --kubeconfig="$conf" apply -f "$3"
+`;
+
+/**
+ * Installs the pod network and the storage class as soon as the API server answers: kubeadm has seconds of work left then,
+ * in which the network's pods can start already.
+ */
+export async function installAddons(context: CreateContext, signal: AbortSignal): Promise<void> {
   const { cni } = context.cluster.networking;
-  if (cni === 'none') return;
-  const node = firstControlPlane(context);
-  const text =
-    typeof cni === 'object' ? await readFile(cni.file, 'utf8') : await node.readFile(`${manifests}/default-cni.yaml`);
-  const manifest = typeof cni === 'object' ? text : fitNetwork(context, text);
+  const manifest = cni === 'none' ? '' : await networkManifest(context);
   context.steps.debug(5, manifest);
-  await node.kubectl(['create', '-f', '-'], { input: manifest, signal: context.signal });
+  const settings = [String(apiServerPort), cni === 'none' ? 'none' : 'network', `${manifests}/default-storage.yaml`];
+  await firstControlPlane(context).shell(script, settings, { input: manifest, signal });
+}
+
+async function networkManifest(context: CreateContext): Promise<string> {
+  const { cni } = context.cluster.networking;
+  if (typeof cni === 'object') return readFile(cni.file, 'utf8');
+  return fitNetwork(context, await firstControlPlane(context).readFile(`${manifests}/default-cni.yaml`));
 }
 
 /** Honours kind's two markers. */
@@ -48,19 +73,6 @@ export function endpointName({ loadBalancer, nodes }: Pick<CreateContext, 'loadB
   const name = (loadBalancer ?? nodes.find((node) => node.role === 'control-plane'))?.name;
   if (!name) throw new KinaError('internal', 'a cluster without a control plane');
   return name;
-}
-
-export async function installStorage(context: CreateContext): Promise<void> {
-  const node = firstControlPlane(context);
-  const argv = [
-    'kubectl',
-    '--kubeconfig=/etc/kubernetes/admin.conf',
-    'apply',
-    '-f',
-    `${manifests}/default-storage.yaml`,
-  ];
-  const result = await node.exec(argv, { signal: context.signal });
-  if (result.code !== 0) throw node.failure(argv, result);
 }
 
 /** A cluster of one node: the control plane carries everything, and may be a target of load balancers. */

@@ -11,6 +11,8 @@ export interface CreateContext {
   readonly signal: AbortSignal;
   /** No root on the host. */
   readonly rootless: boolean;
+  /** Host ports of all nodes that there were before. */
+  readonly taken: ReadonlySet<number>;
   /** Kubernetes nodes in the order of the configuration; filled when they run. */
   nodes: Node[];
   loadBalancer: Node | undefined;
