@@ -1,12 +1,13 @@
 /**
  * Sees to it that a runtime has the image that nodes are to be made of. kina's store is asked first: what was built a
  * moment ago is meant, not an older copy of the same name in the engine. Copies are compared by the digest of the image's
- * config, which is the same in every format, and only a different one is sent.
+ * config, which is the same in every format, or of its manifest where a runtime tells that, and only a different one is sent.
  */
 import { Readable } from 'node:stream';
 import { KinaError } from '../host/errors.ts';
-import { dockerMembers } from '../oci/archive.ts';
+import { dockerMembers, ociMembers } from '../oci/archive.ts';
 import { type ImageContents, readContents } from '../oci/contents.ts';
+import { buildIndex } from '../oci/image.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
 import { choosePlatforms, narrowImage } from '../oci/select.ts';
 import type { Store } from '../oci/store.ts';
@@ -30,10 +31,11 @@ export async function ensureImage(reference: string, request: ImageRequest): Pro
     const contents = await readContents(store, descriptor);
     const [image] = choosePlatforms(reference, contents, [platform]);
     const config = image!.manifest.config.digest;
-    if (held?.config === config) return held;
+    const ours = new Set<string>([config, image!.descriptor.digest]);
+    if (held && ours.has(held.config)) return held;
     say(`loading into ${provider.name}`);
     await sendImage(reference, contents, request);
-    return provided(reference, config, await provider.image(reference), provider);
+    return provided(reference, ours, await provider.image(reference), provider);
   }
   if (!held) {
     if (reference.startsWith('localhost/'))
@@ -56,17 +58,36 @@ export async function ensureImage(reference: string, request: ImageRequest): Pro
   return image;
 }
 
-/** One platform of an image of the store, as a docker-archive: the form that every engine reads. */
+/**
+ * One platform of an image of the store, in the form that the runtime reads. The OCI form needs an index with platforms,
+ * which an image from elsewhere may lack: then it gets one.
+ */
 async function sendImage(reference: string, contents: ImageContents, request: ImageRequest): Promise<void> {
   const { provider, store, platform, signal } = request;
-  const one = await narrowImage(store, contents, choosePlatforms(reference, contents, [platform]));
-  const members = await dockerMembers(store, await readContents(store, one), [reference]);
+  const chosen = choosePlatforms(reference, contents, [platform]);
+  const described = chosen.every(({ descriptor }) => descriptor.platform);
+  const one = described
+    ? await narrowImage(store, contents, chosen)
+    : await buildIndex(
+        store,
+        chosen.map(({ descriptor, config }) => ({ ...descriptor, platform: config })),
+      );
+  const narrowed = await readContents(store, one);
+  const members =
+    provider.archive === 'oci-archive'
+      ? ociMembers(narrowed, [reference])
+      : await dockerMembers(store, narrowed, [reference]);
   await provider.load(Readable.from(tarStream(store, members), { objectMode: false }), signal);
 }
 
-function provided(reference: string, config: string, image: EngineImage | undefined, provider: Provider): EngineImage {
-  if (image?.config === config) return image;
+function provided(
+  reference: string,
+  ours: ReadonlySet<string>,
+  image: EngineImage | undefined,
+  provider: Provider,
+): EngineImage {
+  if (image && ours.has(image.config)) return image;
   throw new KinaError('integrity', `${provider.name} loaded another image than it was sent for ${reference}`, {
-    details: [`sent ${config}`, `it has ${image?.config ?? 'none'}`],
+    details: [`sent ${[...ours].join(' or ')}`, `it has ${image?.config ?? 'none'}`],
   });
 }

@@ -12,11 +12,13 @@ export interface Surroundings {
   readonly image: string;
   /** A load balancer stands before the control planes and has the configured address and port. */
   readonly balanced: boolean;
+  /** Ports of this machine that are somebody's although nobody listens, e.g. of stopped nodes. */
+  readonly taken?: ReadonlySet<number>;
   readonly rootless?: boolean;
 }
 
 export async function nodeSpecs(cluster: Cluster, around: Surroundings): Promise<NodeSpec[]> {
-  const ports = await chosenPorts(cluster, around.balanced);
+  const ports = await chosenPorts(cluster, around);
   const env = { ...proxies(cluster, around.subnets, process.env), ...nodeEnvironment(cluster, process.env) };
   return cluster.nodes.map((node, i) => ({
     name: node.name,
@@ -35,12 +37,20 @@ export async function nodeSpecs(cluster: Cluster, around: Surroundings): Promise
     ipv6: cluster.networking.ipFamily !== 'ipv4',
     cpus: node.cpus,
     memory: node.memory,
+    mtu: cluster.networking.mtu,
+    kernel: node.kernel,
+    kernelArguments: node.kernelArguments,
   }));
 }
 
-export async function loadBalancerSpec(cluster: Cluster, network: string, image: string): Promise<NodeSpec> {
+export async function loadBalancerSpec(
+  cluster: Cluster,
+  network: string,
+  image: string,
+  taken?: Surroundings['taken'],
+): Promise<NodeSpec> {
   const { apiServerAddress } = cluster.networking;
-  const hostPort = await apiPort(cluster);
+  const hostPort = await apiPort(cluster, taken);
   return {
     name: loadBalancerName(cluster.name),
     cluster: cluster.name,
@@ -48,6 +58,7 @@ export async function loadBalancerSpec(cluster: Cluster, network: string, image:
     image,
     network,
     privileged: false,
+    mtu: cluster.networking.mtu,
     ipv6: cluster.networking.ipFamily !== 'ipv4',
     ports: [{ address: apiServerAddress, hostPort, containerPort: apiServerPort, protocol: 'TCP' }],
   };
@@ -59,19 +70,25 @@ function moduleMount() {
 }
 
 /** 0 in a configuration means a port that kina picks and that stays; -1 one that the runtime picks at every start. */
-async function apiPort(cluster: Cluster): Promise<number> {
+async function apiPort(cluster: Cluster, taken: Surroundings['taken']): Promise<number> {
   const { apiServerPort: port, apiServerAddress } = cluster.networking;
   if (port > 0) return port;
-  return port === -1 ? 0 : (await freePorts([apiServerAddress]))[0]!;
+  return port === -1 ? 0 : (await freePorts([apiServerAddress], taken))[0]!;
 }
 
-async function chosenPorts(cluster: Cluster, balanced: boolean): Promise<NodePort[][]> {
+async function chosenPorts(
+  cluster: Cluster,
+  { balanced, taken }: Pick<Surroundings, 'balanced' | 'taken'>,
+): Promise<NodePort[][]> {
   const wanted = cluster.nodes.map((node) => [
     ...node.ports,
     ...(node.role === roles.controlPlane ? [apiMapping(cluster, balanced)] : []),
   ]);
   const open = wanted.flat().filter((port) => port.hostPort === 0);
-  const free = await freePorts(open.map((port) => port.listenAddress));
+  const free = await freePorts(
+    open.map((port) => port.listenAddress),
+    taken,
+  );
   return wanted.map((ports) =>
     ports.map((port) => ({
       address: port.listenAddress,

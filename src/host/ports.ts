@@ -3,17 +3,24 @@ import { createServer, type Server } from 'node:net';
 import { KinaError } from './errors.ts';
 
 /**
- * One free port per address. All are held until all are found, so that they differ; between the answer and its use
+ * One free port per address, none of `taken`. All are held until all are found, so that they differ; between the answer and its use
  * somebody else can take one, which the runtime then reports.
  */
-export async function freePorts(addresses: readonly string[]): Promise<number[]> {
+export async function freePorts(
+  addresses: readonly string[],
+  taken: ReadonlySet<number> = new Set(),
+): Promise<number[]> {
   const servers: Server[] = [];
   try {
     const ports: number[] = [];
     for (const address of addresses) {
-      const server = createServer();
-      servers.push(server);
-      ports.push(await listen(server, address));
+      let port: number;
+      do {
+        const server = createServer();
+        servers.push(server);
+        port = await listen(server, address);
+      } while (taken.has(port));
+      ports.push(port);
     }
     return ports;
   } finally {

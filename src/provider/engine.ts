@@ -65,6 +65,7 @@ const absent =
 
 export class EngineProvider implements Provider {
   readonly name: ProviderName;
+  readonly archive = 'docker-archive';
   readonly saveLayout?: Provider['saveLayout'];
   readonly #engine: EngineDifferences;
 

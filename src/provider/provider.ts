@@ -8,7 +8,7 @@
  */
 import type { Readable } from 'node:stream';
 
-export const providerNames = ['podman', 'docker'] as const;
+export const providerNames = ['podman', 'docker', 'apple'] as const;
 export type ProviderName = (typeof providerNames)[number];
 
 /** Labels of what kina makes; the only state there is. */
@@ -55,6 +55,11 @@ export interface NodeSpec {
   readonly cpus?: number | undefined;
   /** MiB. */
   readonly memory?: number | undefined;
+  /** Of the network card, where the runtime decides that for each node. */
+  readonly mtu?: number | undefined;
+  /** Absolute path of a kernel and words for its command line, where a node is a virtual machine. */
+  readonly kernel?: string | undefined;
+  readonly kernelArguments?: readonly string[] | undefined;
 }
 
 export interface NodeStatus {
@@ -64,10 +69,10 @@ export interface NodeStatus {
   readonly state: 'running' | 'stopped';
   readonly image: string;
   readonly labels: Readonly<Record<string, string>>;
-  /** Absent while it is stopped. */
+  /** Absent while it is stopped, as is `ipv6`, which is absent too where the cluster does not use it. */
   readonly ipv4?: string | undefined;
   readonly ipv6?: string | undefined;
-  /** As published now. */
+  /** As published now; of a stopped node those that it will have again, where the runtime tells. */
   readonly ports: readonly NodePort[];
 }
 
@@ -91,12 +96,16 @@ export interface NetworkSpec {
   readonly name: string;
   /** IPv6 as well; where the host has none, the network is made without and `ensureNetwork` says so. */
   readonly ipv6: boolean;
+  /** How many nodes it is for; 1 where nobody says. */
+  readonly nodes?: number;
 }
 
 /** An image as the runtime has it. */
 export interface EngineImage {
-  /** Digest of the image's config: the same for every copy of one image and platform. */
+  /** Digest of the image's config: the same for every copy of one image and platform. Some runtimes tell the manifest's. */
   readonly config: string;
+  /** Digest of the image index under which the runtime keeps it, where it keeps one. */
+  readonly index?: string;
   readonly architecture: string;
   readonly names: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
@@ -113,6 +122,10 @@ export interface EngineHost {
 
 export interface Provider {
   readonly name: ProviderName;
+  /** The form of images that `load` takes; an `oci-archive` has an index, one platform and names in its annotations. */
+  readonly archive: 'docker-archive' | 'oci-archive';
+  /** What a node sees of CPUs and memory (MiB) beyond what it was given; absent: nothing. */
+  readonly nodeOverhead?: { readonly cpus: number; readonly memory: number };
   /** The runtime's own version; throws `provider` with what to do when it does not work. */
   version(): Promise<string>;
 
@@ -148,7 +161,7 @@ export interface Provider {
   pull(reference: string, platform: string, signal?: AbortSignal): Promise<void>;
   /** Takes a name away, and the image with its last name; an absent one is fine. */
   removeImage(reference: string): Promise<void>;
-  /** Loads a docker-archive of one image. */
+  /** Loads an archive of one image, in the form that `archive` says. */
   load(archive: Readable, signal?: AbortSignal): Promise<void>;
   /**
    * Adds an image to an OCI layout folder, layers uncompressed, and leaves out blobs that are in `blobs/sha256` already.

@@ -4,11 +4,20 @@
  */
 import { KinaError } from '../host/errors.ts';
 import { didYouMean } from '../host/suggest.ts';
+import { AppleProvider } from './apple.ts';
 import { EngineProvider } from './engine.ts';
 import { docker, podman } from './engines.ts';
 import { type NodeStatus, type Provider, type ProviderName, providerNames } from './provider.ts';
 
-const differences = { docker, podman } as const;
+const makers = {
+  docker: () => new EngineProvider(docker),
+  podman: () => new EngineProvider(podman),
+  apple: () => new AppleProvider(),
+} as const;
+
+/** In the order of preference. Apple's runtime is looked for only where it can be. */
+const usual: readonly ProviderName[] =
+  process.platform === 'darwin' ? ['apple', 'docker', 'podman'] : ['docker', 'podman'];
 
 /** The provider of a name, working or not; throws `usage` for a name that is none. */
 export function providerNamed(name: string, where: string): Provider {
@@ -20,7 +29,7 @@ export function providerNamed(name: string, where: string): Provider {
         hint: `Providers: ${providerNames.join(', ')}.`,
       },
     );
-  return new EngineProvider(differences[name as ProviderName]);
+  return makers[name as ProviderName]();
 }
 
 const isProvider = (name: string): boolean => (providerNames as readonly string[]).includes(name);
@@ -50,7 +59,7 @@ export function requestedProvider(
 async function tryProviders(): Promise<{ working: Provider[]; problems: string[] }> {
   const problems: string[] = [];
   const tried = await Promise.all(
-    (['docker', 'podman'] as const).map(async (name) => {
+    usual.map(async (name) => {
       const provider = providerNamed(name, 'provider');
       try {
         await provider.version();
@@ -70,7 +79,7 @@ async function workingProviders(): Promise<Provider[]> {
   if (working.length > 0) return working;
   throw new KinaError('provider', 'no container engine works here', {
     details: problems,
-    hint: 'Install podman or docker, or start its service; --provider NAME says more about one.',
+    hint: `Install ${process.platform === 'darwin' ? "Apple's container" : 'podman or docker'}, or start its service; --provider NAME says more about one.`,
   });
 }
 

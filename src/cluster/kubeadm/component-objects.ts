@@ -13,7 +13,7 @@ export function componentGates(options: KubeadmOptions): Readonly<Record<string,
   };
 }
 
-export function kubeletConfiguration({ cgroupDriver, cluster, gates }: DocumentContext): KubeadmDocument {
+export function kubeletConfiguration({ cgroupDriver, cluster, gates, overhead }: DocumentContext): KubeadmDocument {
   return {
     apiVersion: 'kubelet.config.k8s.io/v1beta1',
     kind: 'KubeletConfiguration',
@@ -29,6 +29,8 @@ export function kubeletConfiguration({ cgroupDriver, cluster, gates }: DocumentC
     // the host's disk is shared: how full it is says nothing about this node, and evictions would not empty it
     imageGCHighThresholdPercent: 100,
     evictionHard: { 'nodefs.available': '0%', 'nodefs.inodesFree': '0%', 'imagefs.available': '0%' },
+    // kubelet counts from /proc; what the cgroup of a virtual machine's container does not allow is not its to give
+    ...(overhead ? { systemReserved: { cpu: `${overhead.cpus}`, memory: `${overhead.memory}Mi` } } : {}),
     ...(cluster.networking.ipFamily === 'ipv6' ? { address: '::', healthzBindAddress: '::' } : {}),
     ...featureGates(gates),
   };

@@ -29,4 +29,6 @@ export interface KubeadmOptions {
   readonly skipPhases?: readonly string[] | undefined;
   /** The runtime has no root on the host. */
   readonly rootless?: boolean | undefined;
+  /** CPUs and MiB that the node sees and does not have. */
+  readonly overhead?: { readonly cpus: number; readonly memory: number } | undefined;
 }

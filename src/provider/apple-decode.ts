@@ -1,0 +1,154 @@
+/**
+ * The JSON of Apple's `container` (1.0 and later: `{id, configuration, status}`) as data. Of each answer only what kina
+ * uses is described, and that strictly; anything else may come and go between versions.
+ */
+import { z } from 'zod';
+import { KinaError } from '../host/errors.ts';
+import { type EngineImage, type NodePort, type NodeStatus, nodeLabels } from './provider.ts';
+
+const labels = z.record(z.string(), z.string());
+
+const container = z.object({
+  id: z.string(),
+  configuration: z.object({
+    labels,
+    image: z.object({ reference: z.string() }),
+    publishedPorts: z.array(
+      z.object({
+        hostAddress: z.string(),
+        hostPort: z.number(),
+        containerPort: z.number(),
+        proto: z.string(),
+        count: z.number().optional(),
+      }),
+    ),
+  }),
+  // Before 1.0 `status` was a word: that is refused.
+  status: z.object({
+    state: z.string(),
+    networks: z.array(z.object({ ipv4Address: z.string(), ipv6Address: z.string().optional() })),
+  }),
+});
+
+const image = z.object({
+  configuration: z.object({ name: z.string(), descriptor: z.object({ digest: z.string() }) }),
+  variants: z.array(
+    z.object({
+      digest: z.string(),
+      platform: z.object({ os: z.string(), architecture: z.string() }),
+      config: z.object({ config: z.object({ Labels: labels.optional() }).optional() }),
+    }),
+  ),
+});
+
+const network = z.object({
+  id: z.string(),
+  configuration: z.object({ labels, ipv4Subnet: z.string().optional() }),
+  status: z.object({ ipv4Subnet: z.string().optional(), ipv6Subnet: z.string().optional() }).optional(),
+});
+
+// 1.4.1 nests everything but `status`.
+const serviceStatus = z.object({
+  status: z.string(),
+  apiServerVersion: z.string().optional(),
+  server: z.object({ version: z.string() }).optional(),
+});
+
+export type AppleNetwork = z.infer<typeof network>;
+
+/** Label of nodes of clusters with IPv6: every VM has such an address, which other clusters must not use by accident. */
+export const ipv6Label = 'dev.kina.ipv6';
+
+function decode<T extends z.ZodType>(schema: T, text: string, what: string): z.infer<T> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new KinaError('provider', `\`container ${what}\` answered with something that is no JSON`, {
+      details: [text.slice(0, 200)],
+      cause,
+    });
+  }
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new KinaError('provider', `\`container ${what}\` answered in a form that kina does not know`, {
+    details: parsed.error.issues.slice(0, 5).map(({ path, message }) => `${path.join('.')}: ${message}`),
+    hint: 'kina reads the JSON of container 1.0 and later; please report the version that `container --version` says.',
+  });
+}
+
+/** Of `list --all` and `inspect`: kina's own containers, in the order of their names. */
+export function decodeNodes(text: string, cluster?: string): NodeStatus[] {
+  return decode(z.array(container), text, 'list')
+    .filter(({ configuration }) => {
+      const of = configuration.labels[nodeLabels.cluster];
+      return of !== undefined && (cluster === undefined || of === cluster);
+    })
+    .map(nodeStatus)
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/** Host ports of all containers, kina's or not, running or not: a stopped one wants its port back at its start. */
+export function decodePorts(text: string): Set<number> {
+  const ports = decode(z.array(container), text, 'list').flatMap((one) => one.configuration.publishedPorts);
+  return new Set(ports.flatMap(({ hostPort, count = 1 }) => Array.from({ length: count }, (_, i) => hostPort + i)));
+}
+
+function nodeStatus({ id, configuration, status }: z.infer<typeof container>): NodeStatus {
+  const running = status.state === 'running';
+  // The first network is the one that /etc/hosts and published ports use; addresses carry the prefix length.
+  const [first] = running ? status.networks : [];
+  const bare = (address: string | undefined) => address?.split('/')[0] || undefined;
+  return {
+    name: id,
+    cluster: configuration.labels[nodeLabels.cluster] ?? '',
+    role: configuration.labels[nodeLabels.role] ?? '',
+    state: running ? 'running' : 'stopped',
+    image: configuration.image.reference,
+    labels: configuration.labels,
+    ipv4: bare(first?.ipv4Address),
+    ipv6: configuration.labels[ipv6Label] ? bare(first?.ipv6Address) : undefined,
+    ports: configuration.publishedPorts.map(({ hostAddress, hostPort, containerPort, proto }) => ({
+      address: hostAddress,
+      hostPort,
+      containerPort,
+      protocol: proto.toUpperCase() as NodePort['protocol'],
+    })),
+  };
+}
+
+/** Of `image inspect` of one reference: the variant for an architecture; undefined when it has none. */
+export function decodeImage(text: string, architecture: string): EngineImage | undefined {
+  const [found] = decode(z.array(image), text, 'image inspect');
+  const variant = found?.variants.find(
+    ({ platform }) => platform.os === 'linux' && platform.architecture === architecture,
+  );
+  if (!found || !variant) return undefined;
+  return {
+    config: variant.digest,
+    index: found.configuration.descriptor.digest,
+    architecture,
+    names: [found.configuration.name],
+    labels: variant.config.config?.Labels ?? {},
+  };
+}
+
+export function decodeNetworks(text: string): AppleNetwork[] {
+  return decode(z.array(network), text, 'network list');
+}
+
+/** IPv4 first; as they are now, else as they were asked for. */
+export function subnetsOf({ configuration, status }: AppleNetwork): string[] {
+  return [status?.ipv4Subnet ?? configuration.ipv4Subnet, status?.ipv6Subnet].filter((one) => one !== undefined);
+}
+
+/** `running`, `not running`, `unregistered`, and the service's version as far as it tells it. */
+export function decodeService(text: string): { status: string; version: string | undefined } {
+  const { status, apiServerVersion, server } = decode(serviceStatus, text, 'system status');
+  return { status, version: versionIn(server?.version ?? apiServerVersion ?? '') };
+}
+
+/** The number in whatever line it stands: `container CLI version 1.2.2 (build: release, commit: …)`. */
+export function versionIn(text: string): string | undefined {
+  return /\b(\d+\.\d+\.\d+)\b/.exec(text)?.[1];
+}
