@@ -44,10 +44,9 @@ const table: Readonly<Record<string, Readonly<Record<string, Action>>>> = {
     'var/run': { link: '/run' },
     'var/lock': { link: '/run/lock' },
     ...Object.fromEntries(
-      ['', '/bin', '/etc', '/games', '/include', '/lib', '/sbin', '/share', '/share/man', '/src'].map((name) => [
-        `usr/local${name}`,
-        folder(),
-      ]),
+      ['', '/bin', '/etc', '/games', '/include', '/lib', '/libexec', '/sbin', '/share', '/share/man', '/src'].map(
+        (name) => [`usr/local${name}`, folder()],
+      ),
     ),
     'usr/local/man': { link: 'share/man' },
     'var/log/wtmp': { text: '', mode: 0o664, group: 'utmp' },
@@ -66,14 +65,14 @@ const table: Readonly<Record<string, Readonly<Record<string, Action>>>> = {
       text: '# Kernel modules to load at boot, one per line. Nodes load none: the kernel is not theirs.\n',
     },
   },
-  'libpam-modules': { 'etc/security/opasswd': { text: '', mode: 0o600 } },
+  'libpam-modules': { 'etc/security/opasswd': { text: '', mode: 0o600 }, 'etc/environment': { text: '' } },
   login: { 'var/log/faillog': { text: '' } },
   'readline-common': { 'etc/inputrc': { copy: 'usr/share/readline/inputrc' } },
   netbase: {
     'etc/hosts': {
-      text: '127.0.0.1\tlocalhost\n::1\t\tlocalhost ip6-localhost ip6-loopback\nff02::1\t\tip6-allnodes\nff02::2\t\tip6-allrouters\n',
+      text: '127.0.0.1\tlocalhost\n::1\t\tlocalhost ip6-localhost ip6-loopback\nff02::1\t\tip6-allnodes\nff02::2\t\tip6-allrouters\n\n',
     },
-    'etc/networks': { text: 'default\t\t0.0.0.0\nloopback\t127.0.0.0\nlink-local\t169.254.0.0\n' },
+    'etc/networks': { text: 'default\t\t0.0.0.0\nloopback\t127.0.0.0\nlink-local\t169.254.0.0\n\n' },
   },
   'nfs-common': {
     'etc/idmapd.conf': { copy: 'usr/share/nfs-common/conffiles/idmapd.conf' },

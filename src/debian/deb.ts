@@ -28,7 +28,7 @@ export interface InstalledPackage {
   readonly members: ReadonlyMap<string, Buffer>;
   /** Absolute paths as in the package, `/.` first, without what was pruned. */
   readonly paths: readonly string[];
-  /** Configuration files and the MD5 of what the package ships. */
+  /** Configuration files and what dpkg's status says of them: the MD5 of what the package ships, or that it ships none. */
   readonly conffiles: ReadonlyMap<string, string>;
 }
 
@@ -140,10 +140,11 @@ async function conffileDigests(
   const digests = new Map<string, string>();
   const files = new Map(entries.filter((e): e is FileEntry => e.type === 'file').map((e) => [`/${e.path}`, e]));
   for (const line of (members.get('conffiles')?.toString('utf8') ?? '').split('\n')) {
-    // A flag may stand before the path: `remove-on-upgrade /etc/x` (deb-conffiles(5)) ships nothing.
-    const path = line.trim();
+    // A flag may stand before the path: what is to go when a newer version comes is not shipped (deb-conffiles(5)).
+    const [, flag, path = ''] = /^(?:(remove-on-upgrade)\s+)?(\/.*?)\s*$/.exec(line) ?? [];
+    if (flag) digests.set(path, `newconffile ${flag}`);
     const entry = files.get(path);
-    if (!path.startsWith('/') || !entry) continue;
+    if (!entry) continue;
     const hash = createHash('md5');
     for await (const chunk of readContent(entry.content)) hash.update(chunk);
     digests.set(path, hash.digest('hex'));

@@ -173,7 +173,10 @@ class Resolver {
     const providers = this.#providers({ name });
     if (providers.length === 1) return providers[0] as Candidate;
     if (providers.length > 1) {
-      const names = providers.map(({ record }) => record.name).join(', ');
+      const names = providers
+        .map(({ record }) => record.name)
+        .sort()
+        .join(', ');
       return lasting(`${name} is a virtual package; name one of ${names}`);
     }
     const suites = [...new Set(this.#request.indexes.map((index) => index.suite))].join(', ');
@@ -203,7 +206,8 @@ class Resolver {
       const candidate = this.#candidate(name);
       if (candidate && this.#meets(dependency, candidate.record)) found.push(candidate);
     }
-    return found.sort((a, b) => rank(a.record.priority) - rank(b.record.priority));
+    // Among equals, as apt: the one that comes last in the index.
+    return found.reverse().sort((a, b) => rank(a.record.priority) - rank(b.record.priority));
   }
 
   /** Whether a package satisfies a dependency, by its name or by what it provides. */

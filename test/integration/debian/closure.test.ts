@@ -1,11 +1,9 @@
-import { execFile, spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import { promisify } from 'node:util';
+import { spawnSync } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openArchives, readIndexes } from '../../../src/debian/index.ts';
 import { resolveClosure, type SuiteIndex } from '../../../src/debian/resolve.ts';
-import { archive, bases, context, mirrorProblem, nodePackages, scratch } from './support.ts';
+import { openApt, type PrivateApt } from './apt.ts';
+import { archive, context, mirrorProblem, nodePackages } from './support.ts';
 
 const problem =
   (await mirrorProblem()) ?? (spawnSync('apt-get', ['--version']).status === 0 ? undefined : 'no apt-get');
@@ -56,12 +54,11 @@ describe.skipIf(problem)('closures are those of apt without recommends on an emp
   for (const [suite, architecture] of platforms) {
     describe(`${suite} ${architecture}`, () => {
       let index: SuiteIndex | undefined;
-      let options: string[];
+      let apt: PrivateApt;
       beforeAll(async () => {
         const [open] = await openArchives([archive(suite)], context);
         [index] = await readIndexes(open!, architecture, context);
-        options = privateApt(suite, architecture);
-        await promisify(execFile)('apt-get', [...options, 'update']);
+        apt = await openApt(suite, architecture);
       });
       afterAll(() => {
         // 60 MB each; the next platform brings its own.
@@ -77,7 +74,7 @@ describe.skipIf(problem)('closures are those of apt without recommends on an emp
           const known = set.filter((name) => packages.versions(name).length > 0);
           if (known.length === 0) continue;
           const ours = resolveClosure({ indexes: [index!], architecture, packages: known, essential: true });
-          const theirs = await aptClosure(options, [...known, ...packages.essential]);
+          const theirs = (await apt.closure([...known, ...packages.essential])) ?? [];
           const mineNames = ours.map(({ record }) => `${record.name} ${record.version}`);
           const extra = mineNames.filter((name) => !theirs.includes(name));
           const missing = theirs.filter((name) => !mineNames.includes(name));
@@ -89,35 +86,3 @@ describe.skipIf(problem)('closures are those of apt without recommends on an emp
     });
   }
 });
-
-/** apt with a root of its own: nothing of this machine's configuration or packages counts. */
-function privateApt(suite: string, architecture: string): string[] {
-  const root = join(scratch, `apt-${suite}-${architecture}`);
-  for (const folder of ['lists/partial', 'archives/partial', 'etc']) mkdirSync(join(root, folder), { recursive: true });
-  writeFileSync(join(root, 'status'), '');
-  const keyring = resolve('recipes/keys/debian-archive-keyring.pgp');
-  writeFileSync(join(root, 'sources.list'), `deb [signed-by=${keyring}] ${bases.debian} ${suite} main\n`);
-  const set: Record<string, string> = {
-    'APT::Architecture': architecture,
-    'APT::Architectures': architecture,
-    'APT::Install-Recommends': 'false',
-    'Acquire::Languages': 'none',
-    'Acquire::Check-Valid-Until': 'false',
-    'Dir::State': root,
-    'Dir::State::lists': join(root, 'lists'),
-    'Dir::State::status': join(root, 'status'),
-    'Dir::Cache': root,
-    'Dir::Etc': join(root, 'etc'),
-    'Dir::Etc::SourceList': join(root, 'sources.list'),
-    'Dir::Etc::SourceParts': '/nonexistent',
-  };
-  return Object.entries(set).flatMap(([key, value]) => ['-o', `${key}=${value}`]);
-}
-
-async function aptClosure(options: readonly string[], packages: readonly string[]): Promise<string[]> {
-  const { stdout } = await promisify(execFile)('apt-get', [...options, '-s', 'install', ...packages], {
-    maxBuffer: 64 << 20,
-    env: { ...process.env, LC_ALL: 'C' },
-  });
-  return [...stdout.matchAll(/^Inst (\S+) \((\S+) /gm)].map((match) => `${match[1]} ${match[2]}`);
-}

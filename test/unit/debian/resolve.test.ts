@@ -129,6 +129,11 @@ test('a failure explains itself down to the cause', () => {
   }
 });
 
+test('of providers that nothing else tells apart, the last in the index is taken, as apt does', () => {
+  const suite = index('s', ['a 1\nDepends: v', 'x 1\nProvides: v', 'z 1\nProvides: v', 'y 1\nProvides: v']);
+  expect(closure([suite], ['a'])).toEqual(['a 1', 'y 1']);
+});
+
 test('an unknown name and an unknown version name what there is', () => {
   const suite = index('s', ['a 1', 'x 1\nProvides: v', 'y 1\nProvides: v']);
   const details = (name: string) => {
