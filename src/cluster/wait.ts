@@ -23,11 +23,12 @@ left() { l=$((end - $(date +%s))); [ "$l" -gt 0 ] && echo "$l"; }
 # what does not exist yet is no reason to stop waiting: look again
 again() { until "$@" --timeout="$(left)s"; do left >/dev/null || exit 3; sleep 1; done; }
 fresh() {
-  kubectl get nodes,pods --all-namespaces --output json | jq --exit-status --argjson started "$started" '
+  kubectl get nodes,pods --all-namespaces --output json | jq --null-input --exit-status --argjson started "$started" '
     def ready: any(.status.conditions[]?; .type == "Ready" and .status == "True");
     # static pods work when nodes get Ready and daemons roll out; their own condition lags, see above
     def static: .status.phase == "Running" and any(.metadata.ownerReferences[]?; .kind == "Node");
-    all(.items[];
+    # of no answer jq 1.6 would say that all is well
+    input | all(.items[];
       if .kind == "Node" then
         ($started[.metadata.name] // "") as $start
         | ready and all(.status.conditions[]; .type != "Ready" or .lastHeartbeatTime >= $start)
@@ -59,16 +60,15 @@ export async function waitForCluster(
   seconds: number,
   signal?: AbortSignal,
 ): Promise<void> {
-  const names = awaited.map(({ name }) => name);
   // as the API server writes times: no fractions of a second
-  const started = awaited.map(({ name, since }) => [name, since.toISOString().replace(/\.\d+Z/, 'Z')]);
-  const nodes = names.map((name) => `node/${name}`);
+  const started = new Map(awaited.map(({ name, since }) => [name, since.toISOString().replace(/\.\d+Z/, 'Z')]));
+  const nodes = [...started.keys()].map((name) => `node/${name}`);
   const settings = [String(Math.ceil(seconds)), JSON.stringify(Object.fromEntries(started))];
   const argv = ['sh', '-c', script, 'sh', ...settings, ...nodes];
   const result = await controlPlane.exec(argv, { signal, timeout: (seconds + 30) * 1000 });
   if (result.code === 0) return;
   throw new KinaError('cluster', `the cluster is not ready after ${seconds} s`, {
-    details: await reasons(controlPlane, names),
+    details: await reasons(controlPlane, started),
     hint: 'It may only be slow: wait longer with --wait. kubectl and `kina export logs` say more (a creation keeps its nodes with --retain).',
   });
 }
@@ -78,6 +78,7 @@ interface Condition {
   readonly status: string;
   readonly reason?: string;
   readonly message?: string;
+  readonly lastHeartbeatTime?: string;
 }
 interface Item {
   readonly kind: string;
@@ -88,32 +89,52 @@ interface Item {
     readonly conditions?: readonly Condition[];
     readonly containerStatuses?: readonly {
       readonly name: string;
-      readonly state?: { readonly waiting?: { readonly reason?: string; readonly message?: string } };
+      readonly state?: {
+        readonly waiting?: { readonly reason?: string; readonly message?: string };
+        readonly running?: { readonly startedAt?: string };
+      };
     }[];
   };
 }
 
+/** When each node started, as the API server writes times. */
+type Started = ReadonlyMap<string, string>;
+
 /** One line for each node, and each pod of kube-system, that is not ready. */
-async function reasons(controlPlane: Node, names: readonly string[]): Promise<string[]> {
+async function reasons(controlPlane: Node, started: Started): Promise<string[]> {
   const argv = kubectl(['get', 'nodes,pods', '--all-namespaces', '--output=json', '--request-timeout=15s']);
   const answer = await controlPlane.exec(argv, { timeout: 30_000 });
   if (answer.code !== 0) return [`the API server does not answer: ${answer.stderr.trim()}`];
   const items = (JSON.parse(answer.stdout) as { items: Item[] }).items;
-  const missing = names.filter((name) => !items.some((item) => item.kind === 'Node' && item.metadata.name === name));
-  return [...missing.map((name) => `node ${name} has not joined`), ...items.flatMap(reason)].slice(0, 30);
+  const missing = [...started.keys()].filter(
+    (name) => !items.some((item) => item.kind === 'Node' && item.metadata.name === name),
+  );
+  return [
+    ...missing.map((name) => `node ${name} has not joined`),
+    ...items.flatMap((item) => reason(item, started)),
+  ].slice(0, 30);
 }
 
-function reason(item: Item): string[] {
+function reason(item: Item, started: Started): string[] {
   const condition = (type: string) => item.status?.conditions?.find((one) => one.type === type);
   const said = (one: Condition | undefined) => [one?.reason, one?.message].filter(Boolean).join(': ');
   const ready = condition('Ready');
-  if (ready?.status === 'True' || item.status?.phase === 'Succeeded') return [];
-  if (item.kind === 'Node') return [`node ${item.metadata.name} is not Ready: ${said(ready)}`];
-  if (item.metadata.namespace !== 'kube-system') return [];
+  const { name, namespace } = item.metadata;
+  if (item.kind === 'Node') {
+    if (ready?.status !== 'True') return [`node ${name} is not Ready: ${said(ready)}`];
+    const silent = (ready.lastHeartbeatTime ?? '') < (started.get(name) ?? '');
+    return silent ? [`node ${name} has not reported since its start`] : [];
+  }
+  if (namespace !== 'kube-system' || item.status?.phase === 'Succeeded') return [];
+  if (ready?.status === 'True') {
+    const since = started.get(item.spec?.nodeName ?? '') ?? '';
+    const old = item.status?.containerStatuses?.some(({ state }) => (state?.running?.startedAt ?? since) < since);
+    return old ? [`pod ${name} (${item.spec?.nodeName}) has not been started again with its node`] : [];
+  }
   const waiting = item.status?.containerStatuses?.flatMap(({ name, state }) =>
     state?.waiting ? [`${name} waits: ${state.waiting.reason} ${state.waiting.message ?? ''}`.trim()] : [],
   );
   const scheduled = condition('PodScheduled');
   const why = waiting?.length ? waiting.join('; ') : said(scheduled?.status === 'False' ? scheduled : ready);
-  return [`pod ${item.metadata.name} (${item.spec?.nodeName ?? 'no node'}) is not ready: ${why}`];
+  return [`pod ${name} (${item.spec?.nodeName ?? 'no node'}) is not ready: ${why}`];
 }
