@@ -6,7 +6,10 @@ import { Command } from 'commander';
 import { addMirrorOptions, type ClusterFlags, type CreateFlags } from './shared.ts';
 
 const nameOption = ['-n, --name <name>', 'cluster name (default: KINA_CLUSTER_NAME, else kina)'] as const;
-const providerOption = ['--provider <name>', 'podman, docker or apple (also KINA_PROVIDER; default: one that works)'] as const;
+const providerOption = [
+  '--provider <name>',
+  'podman, docker or apple (also KINA_PROVIDER; default: one that works)',
+] as const;
 const kubeconfigOption = [
   '--kubeconfig <file>',
   'kubeconfig file (default: $KUBECONFIG, else ~/.kube/config)',
