@@ -21,7 +21,9 @@ export function buildCommand(): Command {
       [],
     )
     .option('--image <ref>', 'the same as --tag, as kind names it')
-    .option('--compression <kind[:level]>', 'none, zstd or gzip', 'none')
+    .option('--compression <kind[:level]>', 'none, zstd or gzip (default: none; zstd with --push)')
+    .option('--push', 'push the image to the registries that its names name', false)
+    .option('--metadata-file <file>', 'with --push: write digest and names as JSON, with the keys of docker buildx')
     .option('--lock <file>', 'build from this lock')
     .option('--locked', 'build from kina.lock; fail when it and the recipe disagree', false)
     .option('--no-cache', 'write every layer again')
@@ -35,6 +37,7 @@ Examples:
   kina build node-image v1.34.2                                 the host's platform, into the store
   kina build node-image 1.34 --platform linux/arm64,linux/amd64 -o type=oci-archive,dest=node.tar
   kina build node-image --recipe debian                         everything from Debian's archive
+  kina build node-image v1.34.2 --tag ghcr.io/example/node:v1.34.2 --push
   kina build node-image v1.34.2 --dry-run                       what would go in`,
     )
     .action(async (source: string | undefined, _own: BuildFlags, command: Command) =>

@@ -18,9 +18,11 @@ import {
 } from './cluster.ts';
 import { completeCommand, completionCommand } from './completion.ts';
 import { reportError, version } from './context.ts';
+import { copyCommand } from './copy.ts';
 import { imageCommand } from './image.ts';
 import { lockCommand } from './lock.ts';
 import { mirrorCommand } from './mirror.ts';
+import { pullCommand, pushCommand } from './push.ts';
 import { recipeCommand } from './recipe.ts';
 import { versionCommand } from './version.ts';
 
@@ -44,6 +46,9 @@ export function program(): Command {
   kina.addCommand(lockCommand());
   kina.addCommand(mirrorCommand());
   kina.addCommand(imageCommand());
+  kina.addCommand(pushCommand());
+  kina.addCommand(pullCommand());
+  kina.addCommand(copyCommand());
   kina.addCommand(cacheCommand());
   kina.addCommand(recipeCommand());
   kina.addCommand(completionCommand());

@@ -8,10 +8,12 @@ import { checkFileDestination } from '../host/files.ts';
 import { compressorOf } from '../oci/compress.ts';
 import { defaultTag } from '../oci/node-image.ts';
 import { checkDestination, writeOutput } from '../oci/output.ts';
-import { answer, answerJson, withProgress } from './context.ts';
+import type { ImageReference } from '../oci/registry-reference.ts';
+import { answer, answerJson, version, withProgress } from './context.ts';
 import { bytes, seconds, table } from './format.ts';
 import { checkOutputs, compression, imageName, output } from './options.ts';
 import { planJson, planText, storedArtifacts } from './plan.ts';
+import { checkMetadata, destination, pushSummary, reportPublished } from './published.ts';
 import { prepareRequest, toolboxFor } from './request.ts';
 import type { BuildFlags } from './shared.ts';
 
@@ -25,7 +27,8 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
       'usage',
       '--report and --dry-run exclude each other: a report is about an image that was built',
     );
-  const chosen = compression(flags.compression);
+  const pushTo = flags.push ? pushDestinations(names, flags) : [];
+  const chosen = compression(flags.compression ?? (flags.push ? 'zstd' : undefined));
   const epoch = imageEpoch();
   const lockFile = flags.lock ?? (flags.locked ? 'kina.lock' : undefined);
   const request = prepareRequest(source, flags, lockFile);
@@ -35,6 +38,7 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
     });
   for (const { type, dest } of outputs) await checkDestination(type, dest);
   if (flags.report !== undefined) await checkFileDestination(flags.report, 'report');
+  await checkMetadata(flags.metadataFile);
   const started = performance.now();
 
   const result = await withProgress(flags, async (shown, signal) => {
@@ -60,14 +64,27 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
       const { writeReport } = await import('../ops/report/write.ts');
       await writeReport(flags.report, tools.store, built.index, refs[0]!, recording.tasks());
     }
-    return { prepared, tools, built, refs };
+    if (!flags.push) return { prepared, tools, built, refs };
+    const { publishImage, writingTransport } = await import('../ops/registry/publish.ts');
+    const transport = writingTransport({ insecureRegistries: flags.insecureRegistry, version, signal });
+    // In the form in which it was built.
+    const form = chosen ? 'keep' : 'none';
+    const published = await publishImage(built.index, pushTo, form, {
+      store: tools.store,
+      transport,
+      reporter,
+      signal,
+    });
+    await reportPublished(published, flags.metadataFile);
+    return { prepared, tools, built, refs, published };
   });
 
-  const { prepared, built, refs, stored } = result;
+  const { prepared, built, refs, stored, published } = result;
   if (stored) return flags.json ? answerJson(planJson(prepared, stored)) : answer(planText(prepared, stored));
   if (flags.json)
-    return answerJson(
-      resultJson(
+    return answerJson({
+      ...(published ? { pushed: { references: published.references, ...published.pushed } } : {}),
+      ...resultJson(
         prepared.plan.recipe,
         prepared.plan.kubernetes,
         lockDigest(prepared.lock),
@@ -76,10 +93,23 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
         outputs,
         chosen ? compressorOf(chosen) : null,
       ),
-    );
+    });
   if (!flags.quiet) process.stderr.write(summary(built, refs, outputs, performance.now() - started));
+  if (published && !flags.quiet) process.stderr.write(`${pushSummary(published.pushed)}\n`);
   // With `dest=-` standard output is the archive, and nothing else may go there.
-  if (!outputs.some((o) => o.dest === '-')) answer(refs.map((ref) => `${ref}@${built.index.digest}`).join('\n'));
+  if (!outputs.some((o) => o.dest === '-'))
+    answer((published?.references ?? refs.map((ref) => `${ref}@${built.index.digest}`)).join('\n'));
+}
+
+/** Names of this machine alone lead nowhere: a push needs one that somebody chose. */
+function pushDestinations(names: readonly string[], flags: BuildFlags): ImageReference[] {
+  if (flags.dryRun) throw new KinaError('usage', '--push and --dry-run exclude each other');
+  const first = names[0] && destination(names[0]);
+  if (!first || first.registry === 'localhost')
+    throw new KinaError('usage', '--push needs to know where to', {
+      hint: 'Name the image with --tag REGISTRY/NAME:TAG, as often as you like.',
+    });
+  return names.map(destination);
 }
 
 function unverified({ plan }: Awaited<ReturnType<typeof prepare>>): string[] {
@@ -126,7 +156,7 @@ function resultJson(
   built: BuiltNodeImage,
   outputs: readonly { type: string; dest: string }[],
   compressor: string | null,
-): unknown {
+): object {
   return {
     refs,
     digest: built.index.digest,

@@ -22,6 +22,7 @@ export const words: Readonly<Record<TaskKind, Words>> = {
   write: { doing: 'Writing layers', did: 'Wrote layers', things: 'layers' },
   compress: { doing: 'Compressing', did: 'Compressed', things: 'layers' },
   output: { doing: 'Writing output', did: 'Wrote output', things: 'outputs' },
+  push: { doing: 'Pushing', did: 'Pushed', things: 'blobs' },
 };
 /** In the order in which a build meets them. */
 export const kinds = Object.keys(words) as TaskKind[];

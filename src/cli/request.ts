@@ -33,6 +33,7 @@ export function toolboxFor(flags: SourceFlags, reporter: Reporter, signal: Abort
     debianMirror: flags.debianMirror,
     debianSecurityMirror: flags.debianSecurityMirror,
     offline: flags.offline,
+    insecureRegistries: flags.insecureRegistry,
     version,
   });
 }

@@ -1,5 +1,5 @@
 /** Flags as commander hands them over, and the options that `build node-image` and `lock` share. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { GlobalFlags } from './context.ts';
 import { collect } from './options.ts';
 
@@ -17,6 +17,7 @@ export interface SourceFlags extends MirrorFlags {
   arch?: string;
   set: string[];
   strict: boolean;
+  insecureRegistry: string[];
 }
 
 export interface BuildFlags extends SourceFlags, GlobalFlags {
@@ -29,6 +30,8 @@ export interface BuildFlags extends SourceFlags, GlobalFlags {
   locked: boolean;
   cache: boolean;
   dryRun: boolean;
+  push: boolean;
+  metadataFile?: string;
   json: boolean;
 }
 
@@ -53,10 +56,16 @@ export interface CreateFlags extends ClusterFlags, MirrorFlags {
   allowEvenControlPlanes: boolean;
 }
 
+export function mirrorOption(): Option {
+  return new Option('--mirror <url>', 'fetch https://HOST/PATH from URL/HOST/PATH (repeatable; also KINA_MIRROR)')
+    .argParser(collect)
+    .default([]);
+}
+
 /** Where things are fetched from. */
 export function addMirrorOptions(command: Command): Command {
   return command
-    .option('--mirror <url>', 'fetch https://HOST/PATH from URL/HOST/PATH (repeatable; also KINA_MIRROR)', collect, [])
+    .addOption(mirrorOption())
     .option('--debian-mirror <url>', "base URL of Debian's archive (also KINA_DEBIAN_MIRROR)")
     .option('--debian-security-mirror <url>', 'the same for its security updates (also KINA_DEBIAN_SECURITY_MIRROR)')
     .option('--offline', 'use only what the store holds', false);
@@ -71,5 +80,14 @@ export function addSourceOptions(command: Command): Command {
       .option('--platform <list>', 'comma list of linux/arm64, linux/amd64 (default: this host)')
       .option('--arch <arch>', 'one platform, as kind names it: arm64 or amd64')
       .option('--set <key=value>', 'set a variable of the recipe (repeatable)', collect, []),
-  ).option('--strict', 'an optional component that upstream lacks is an error', false);
+  )
+    .addOption(insecureOption())
+    .option('--strict', 'an optional component that upstream lacks is an error', false);
+}
+
+/** Plain HTTP is a thing to ask for; this machine itself needs no asking. */
+export function insecureOption(): Option {
+  return new Option('--insecure-registry <host[:port]>', 'a registry that speaks plain HTTP (repeatable)')
+    .argParser(collect)
+    .default([]);
 }

@@ -1,14 +1,21 @@
 /**
- * Anonymous bearer tokens: a server that answers 401 names a `realm` where anybody gets a token for a `service` and a
- * `scope` (the token flow of container registries, distribution.github.io/distribution/spec/auth/token). Tokens are
- * kept until shortly before they expire; concurrent requests for one share a single answer, and failures are not kept.
+ * Bearer tokens: a server that answers 401 names a `realm` that gives tokens for a `service` and a `scope` (the token
+ * flow of container registries, distribution.github.io/distribution/spec/auth/token and …/auth/oauth). Without a login
+ * anybody gets one for what is public. Tokens are kept until shortly before they expire; concurrent requests for one
+ * share a single answer, and failures are not kept.
  */
 import { KinaError } from './errors.ts';
-import { redact } from './http-route.ts';
+import { originOf, redact } from './http-route.ts';
 
+/** `source` says where it came from, for messages: a file, a helper. */
+export type Login = { readonly source: string } & (
+  | { readonly username: string; readonly password: string }
+  | { readonly refreshToken: string }
+);
 interface Challenge {
   readonly realm: string;
   readonly service: string | undefined;
+  /** `TYPE:NAME:ACTION,ACTION`, several separated by spaces. */
   readonly scope: string | undefined;
 }
 interface Token {
@@ -16,30 +23,72 @@ interface Token {
   /** Milliseconds since the epoch. */
   readonly expires: number;
 }
+/** How a token is asked for. */
+export interface RealmRequest {
+  readonly method: 'GET' | 'POST';
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array | undefined;
+}
+/** Gets a realm's answer; `address` is the server that named the realm. */
+export type RealmReader = (realm: string, address: string, request: RealmRequest) => Promise<Buffer>;
 
 export class BearerTokens {
-  readonly #read: (realm: string, address: string) => Promise<Buffer>;
+  readonly #read: RealmReader;
+  readonly #onSecret: (secret: string) => void;
   readonly #tokens = new Map<string, Promise<Token>>();
+  /** By origin, and by origin and scope: what was asked for last time. */
+  readonly #challenges = new Map<string, Challenge>();
 
-  /** `read` gets a realm's answer; `address` is the server that named the realm. */
-  constructor(read: (realm: string, address: string) => Promise<Buffer>) {
+  /** `onSecret` is told what must never be shown. */
+  constructor(read: RealmReader, onSecret: (secret: string) => void = () => {}) {
     this.#read = read;
+    this.#onSecret = onSecret;
+  }
+
+  /** True when this server has asked for tokens before. */
+  knows(address: string): boolean {
+    return this.#challenges.has(originOf(address));
+  }
+
+  /** A token for a server that `knows`, before it asks. */
+  async known(address: string, scope: string, login: Login | undefined): Promise<string | undefined> {
+    const origin = originOf(address);
+    const challenge = this.#challenges.get(`${origin} ${scope}`) ?? this.#challenges.get(origin);
+    return challenge && this.#token({ ...challenge, scope: join(scope, challenge.scope) }, address, undefined, login);
   }
 
   /**
-   * The `Authorization` value that answers a 401, or undefined when it asks for something else than a bearer token.
-   * `rejected` is the value that the server just refused, so that it is not offered again.
+   * The `Authorization` value that answers a challenge, or undefined when the server has just `rejected` the only one
+   * there is. `scope` is what the request needs beyond the server's own words.
    */
-  async answer(header: string | undefined, address: string, rejected: string | undefined): Promise<string | undefined> {
-    const challenge = parseChallenge(header ?? '');
-    if (!challenge) return undefined;
-    const key = JSON.stringify([challenge.realm, challenge.service, challenge.scope]);
+  async answer(
+    challenge: Challenge,
+    address: string,
+    rejected: string | undefined,
+    scope: string | undefined,
+    login: Login | undefined,
+  ): Promise<string | undefined> {
+    const origin = originOf(address);
+    const whole = { ...challenge, scope: join(scope, challenge.scope) };
+    this.#challenges.set(origin, { ...challenge, scope: undefined });
+    if (scope !== undefined) this.#challenges.set(`${origin} ${scope}`, whole);
+    return this.#token(whole, address, rejected, login);
+  }
+
+  async #token(
+    challenge: Challenge,
+    address: string,
+    rejected: string | undefined,
+    login: Login | undefined,
+  ): Promise<string | undefined> {
+    const who = login && ('refreshToken' in login ? login.refreshToken : `${login.username}:${login.password}`);
+    const key = JSON.stringify([challenge.realm, challenge.service, challenge.scope, who]);
     for (let known = this.#tokens.get(key); known; known = this.#tokens.get(key)) {
       const { value, expires } = await known;
       if (expires > Date.now() && value !== rejected) return value;
       if (this.#tokens.get(key) === known) this.#tokens.delete(key); // unless somebody else asked again already
     }
-    const asking = this.#ask(challenge, address);
+    const asking = this.#ask(challenge, address, login);
     this.#tokens.set(key, asking);
     try {
       const { value } = await asking;
@@ -50,24 +99,59 @@ export class BearerTokens {
     }
   }
 
-  async #ask(challenge: Challenge, address: string): Promise<Token> {
+  async #ask(challenge: Challenge, address: string, login: Login | undefined): Promise<Token> {
     const url = URL.canParse(challenge.realm) ? new URL(challenge.realm) : undefined;
     if (!url || (url.protocol !== 'https:' && !(url.protocol === 'http:' && address.startsWith('http:'))))
       throw new KinaError(
         'network',
         `${redact(address)} names a token server that cannot be trusted: ${redact(challenge.realm)}`,
       );
-    if (challenge.service) url.searchParams.set('service', challenge.service);
-    for (const scope of challenge.scope?.split(' ') ?? []) url.searchParams.append('scope', scope);
-    const body = await this.#read(url.href, address);
-    const answer = parseAnswer(body);
+    const wish: [string, string][] = [
+      ...(challenge.service ? [['service', challenge.service] satisfies [string, string]] : []),
+      ...(challenge.scope?.split(' ') ?? []).map((scope): [string, string] => ['scope', scope]),
+    ];
+    const request = realmRequest(url, wish, challenge.scope, login);
+    const answer = parseAnswer(await this.#read(url.href, address, request));
     if (!answer) throw new KinaError('network', `${redact(url.href)} did not answer with a token`);
+    this.#onSecret(answer.value.slice('Bearer '.length));
     return answer;
   }
 }
 
+/** Docker's own token is exchanged by POST, so that it stands in no URL; everything else is a GET. */
+function realmRequest(
+  url: URL,
+  wish: readonly [string, string][],
+  scope: string | undefined,
+  login: Login | undefined,
+): RealmRequest {
+  if (login && 'refreshToken' in login) {
+    const form = new URLSearchParams({
+      grant_type: 'refresh_token',
+      client_id: 'kina',
+      refresh_token: login.refreshToken,
+      ...Object.fromEntries(wish.filter(([name]) => name === 'service')),
+      ...(scope ? { scope } : {}),
+    });
+    return {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-www-form-urlencoded' },
+      body: Buffer.from(form.toString()),
+    };
+  }
+  for (const [name, value] of wish) url.searchParams.append(name, value);
+  if (!login) return { method: 'GET', headers: {} };
+  url.searchParams.set('account', login.username);
+  return { method: 'GET', headers: { authorization: basic(login.username, login.password) } };
+}
+
+/** `Basic …` (RFC 7617, in UTF-8). */
+export function basic(username: string, password: string): string {
+  return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
+}
+
 /** `Bearer realm="…",service="…",scope="…"`, alone or among other challenges. */
-function parseChallenge(header: string): Challenge | undefined {
+export function parseBearer(header: string): Challenge | undefined {
   const start = /(?:^|[,\s])Bearer\s+/i.exec(header);
   if (!start) return undefined;
   const parameters = new Map<string, string>();
@@ -77,6 +161,20 @@ function parseChallenge(header: string): Challenge | undefined {
     if (!parameters.has(match[1]!.toLowerCase())) parameters.set(match[1]!.toLowerCase(), match[2] ?? match[3] ?? '');
   const realm = parameters.get('realm');
   return realm ? { realm, service: parameters.get('service'), scope: parameters.get('scope') } : undefined;
+}
+
+/** Both wishes as one: actions on the same thing are joined, what comes first stays first. */
+function join(own: string | undefined, asked: string | undefined): string | undefined {
+  if (own === undefined || asked === undefined) return own ?? asked;
+  const actions = new Map<string, Set<string>>();
+  for (const scope of `${own} ${asked}`.split(' ').filter(Boolean)) {
+    const at = scope.lastIndexOf(':');
+    const thing = scope.slice(0, at);
+    const known = actions.get(thing) ?? new Set();
+    for (const action of scope.slice(at + 1).split(',')) known.add(action);
+    actions.set(thing, known);
+  }
+  return [...actions].map(([thing, wanted]) => `${thing}:${[...wanted].join(',')}`).join(' ');
 }
 
 function parseAnswer(body: Buffer): Token | undefined {

@@ -6,15 +6,26 @@
 import { type ErrorOptions, isErrno, KinaError } from './errors.ts';
 import { redact } from './http-route.ts';
 
-/** A failed transfer. `transient`: the same request may succeed later; `retryAfter`: the server said when, in ms. */
+interface TransferErrorOptions extends ErrorOptions {
+  readonly transient: boolean;
+  readonly retryAfter?: number | undefined;
+  readonly status?: number | undefined;
+}
+
+/**
+ * A failed transfer. `transient`: the same request may succeed later; `retryAfter`: the server said when, in ms; `status`:
+ * what it answered, if it did.
+ */
 export class TransferError extends KinaError {
   readonly transient: boolean;
   readonly retryAfter: number | undefined;
+  readonly status: number | undefined;
 
-  constructor(message: string, options: ErrorOptions & { transient: boolean; retryAfter?: number | undefined }) {
+  constructor(message: string, options: TransferErrorOptions) {
     super('network', message, options);
     this.transient = options.transient;
     this.retryAfter = options.retryAfter;
+    this.status = options.status;
   }
 }
 
@@ -56,18 +67,23 @@ export function offlineError(url: string): KinaError {
   });
 }
 
-/** An answer that is neither success nor "not found". `says` is what the server wrote about it. */
+/**
+ * An answer that is neither success nor "not found". `says` is what the server wrote about it, `login` where the login
+ * came from that it was offered.
+ */
 export function refused(
   asked: Asked,
   status: number,
   headers: Readonly<Record<string, string>>,
   says: string,
+  login?: string,
 ): TransferError {
   const transient = status === 408 || status === 429 || status >= 500;
   const retryAfter = transient ? parseRetryAfter(headers['retry-after']) : undefined;
   return new TransferError(`${describe(asked)}: the server answered ${status}`, {
     transient,
     retryAfter,
+    status,
     details: [
       ...(says ? [`it says: ${says}`] : []),
       ...(retryAfter ? [`it asks to come back in ${Math.ceil(retryAfter / 1000)} s`] : []),
@@ -75,7 +91,9 @@ export function refused(
     hint: transient
       ? 'The server or a proxy is in trouble or busy. Try again later.'
       : status === 401 || status === 403
-        ? 'The file is private or does not exist, or a proxy forbids it.'
+        ? login
+          ? `The login in ${login} does not allow this. Log in again, or as somebody who may.`
+          : 'The file is private or does not exist, or a proxy forbids it.'
         : status === 407
           ? 'The proxy wants a user and a password: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT.'
           : 'The server does not accept this request.',

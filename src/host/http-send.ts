@@ -1,5 +1,5 @@
 /**
- * One request to one address: connections, proxies, redirects and tokens. No mirrors and no retries: those are
+ * One request to one address: connections, proxies, redirects and logins. No mirrors and no retries: those are
  * `http.ts`.
  *
  * - Redirects are followed within reason: never from https to http (an attacker in between could choose the bytes of
@@ -10,14 +10,23 @@
 import { Readable } from 'node:stream';
 import { Agent, type Dispatcher, EnvHttpProxyAgent, request } from 'undici';
 import { KinaError } from './errors.ts';
-import { BearerTokens } from './http-bearer.ts';
+import { basic, type RealmReader } from './http-bearer.ts';
 import { type Asked, describe, explainFailure, interrupted, notFound, refused, TransferError } from './http-errors.ts';
 import { answerFile } from './http-file.ts';
+import { Authorizations, type FindLogin } from './http-login.ts';
 import { isLoopback, originOf, redact } from './http-route.ts';
 
+type Method = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+
 export interface RequestOptions {
-  readonly method?: 'GET' | 'HEAD' | undefined;
+  readonly method?: Method | undefined;
   readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** What is sent: bytes, or a stream that can be begun again; then `content-length` is among the headers. */
+  readonly body?: Uint8Array | (() => AsyncIterable<Uint8Array>) | undefined;
+  /** What a token has to allow for this request, in the words of token servers: `repository:a/b:pull,push`. */
+  readonly scope?: string | undefined;
+  /** A refusal is final: neither logins nor tokens are offered. */
+  readonly anonymous?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Statuses beside 2xx and 304 that the caller wants to see instead of an error. */
   readonly accept?: readonly number[] | undefined;
@@ -49,13 +58,14 @@ export class Connections {
   readonly #timeouts: Timeouts;
   readonly #direct: Dispatcher;
   readonly #proxied: Dispatcher;
-  readonly #tokens: BearerTokens;
+  readonly #authorizations: Authorizations;
 
   /** `readRealm` gets the answer of a token server that `address` named. Throws `usage` for a malformed proxy. */
   constructor(options: {
     userAgent: string;
     timeouts: Timeouts;
-    readRealm: (realm: string, address: string) => Promise<Buffer>;
+    readRealm: RealmReader;
+    findLogin?: FindLogin | undefined;
   }) {
     this.#userAgent = options.userAgent;
     this.#timeouts = options.timeouts;
@@ -68,48 +78,53 @@ export class Connections {
       ...proxyOption('httpProxy', 'HTTP_PROXY'),
       ...proxyOption('httpsProxy', 'HTTPS_PROXY'),
     });
-    this.#tokens = new BearerTokens(options.readRealm);
+    this.#authorizations = new Authorizations(options.readRealm, options.findLogin);
   }
 
   /** Resolves when a wanted answer begins; throws KinaErrors, and whatever the connection throws. */
   async send(asked: Asked, options: RequestOptions): Promise<HttpResponse> {
-    const method = options.method ?? 'GET';
-    const { signal } = options;
+    const { signal, scope } = options;
     if (signal?.aborted) throw interrupted(signal.reason);
     let target = asked.address;
     let headers: Record<string, string> = { 'user-agent': this.#userAgent, 'accept-encoding': 'identity' };
     for (const [name, value] of Object.entries(options.headers ?? {})) headers[name.toLowerCase()] = value;
-    for (let redirects = 0, tokens = 0; ; ) {
-      const answer = await this.#exchange(target, method, headers, signal);
+    const known = options.anonymous ? undefined : await this.#authorizations.known(target, scope);
+    if (known && !headers.authorization) headers = { ...headers, authorization: known };
+    for (let redirects = 0, answers = 0; ; ) {
+      const answer = await this.#exchange(target, headers, options);
       const { status } = answer;
       const wanted = (status >= 200 && status < 300) || status === 304 || options.accept?.includes(status);
       if (wanted) return { ...answer, body: guarded(answer.body, asked, signal), address: redact(asked.address) };
-      const says = await whatItSays(answer);
+      const says = this.#authorizations.mask(await whatItSays(answer));
       if (status === 404 || status === 410) throw notFound(asked.url, [target]);
       if ([301, 302, 303, 307, 308].includes(status) && answer.headers.location) {
         if (++redirects > maxRedirects)
           throw new TransferError(`${describe(asked)}: more than ${maxRedirects} redirects`, { transient: false });
         const next = redirectTarget(asked, target, answer.headers.location);
+        // Other redirects may turn a request into a GET (RFC 9110, 15.4): what was to be sent would be lost in silence.
+        if (options.body !== undefined && status !== 307 && status !== 308)
+          throw refused({ url: asked.url, address: target }, status, answer.headers, says);
         if (originOf(next) !== originOf(target)) headers = withoutCredentials(headers);
         target = next;
         continue;
       }
-      if (status === 401 && tokens++ < 2) {
-        const token = await this.#tokens.answer(answer.headers['www-authenticate'], target, headers.authorization);
-        if (token) {
-          headers = { ...headers, authorization: token };
+      if (status === 401 && !options.anonymous && answers++ < 2) {
+        const challenge = answer.headers['www-authenticate'];
+        const authorization = await this.#authorizations.answer(challenge, target, headers.authorization, scope);
+        if (authorization) {
+          headers = { ...headers, authorization };
           continue;
         }
       }
-      throw refused({ url: asked.url, address: target }, status, answer.headers, says);
+      const login = status === 401 || status === 403 ? await this.#authorizations.sourceOf(target) : undefined;
+      throw refused({ url: asked.url, address: target }, status, answer.headers, says, login);
     }
   }
 
   async #exchange(
     target: string,
-    method: 'GET' | 'HEAD',
     headers: Readonly<Record<string, string>>,
-    signal: AbortSignal | undefined,
+    { method = 'GET', body, signal }: RequestOptions,
   ): Promise<Answer> {
     if (target.startsWith('file:')) return answerFile(target, method);
     const url = new URL(target);
@@ -119,10 +134,12 @@ export class Connections {
     const answer = await request(url, {
       method,
       headers: { ...authorization, ...headers },
+      body: typeof body === 'function' ? Readable.from(body(), { objectMode: false }) : (body ?? null),
       dispatcher: this.#dispatcher(url),
       signal: signal ?? null,
-      // Here and not on the agents: undici's proxy wrapper forgets those of its agent.
-      headersTimeout: this.#timeouts.headers ?? 60_000,
+      // Here and not on the agents: undici's proxy wrapper forgets those of its agent. Who has received gigabytes may
+      // think about them for a while.
+      headersTimeout: this.#timeouts.headers ?? (typeof body === 'function' ? 600_000 : 60_000),
       bodyTimeout: this.#timeouts.body ?? 60_000,
     });
     return { status: answer.statusCode, headers: joined(answer.headers), body: answer.body };
@@ -182,8 +199,7 @@ function withoutCredentials(headers: Readonly<Record<string, string>>): Record<s
 
 function basicAuthorization(url: URL): Record<string, string> {
   if (!url.username && !url.password) return {};
-  const pair = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
-  return { authorization: `Basic ${Buffer.from(pair).toString('base64')}` };
+  return { authorization: basic(decodeURIComponent(url.username), decodeURIComponent(url.password)) };
 }
 
 function joined(headers: Record<string, string | string[] | undefined>): Record<string, string> {

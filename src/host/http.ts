@@ -7,11 +7,12 @@
  *   `Retry-After` says; other refusals and cancellations never are. A body that breaks off is the business of who reads
  *   it: `read` starts again, `artifacts/fetch.ts` resumes.
  * - `offline` refuses here, so nothing can slip past it. `file:` URLs still work: they are no network.
- * - Redirects, proxies and token servers: `http-send.ts`.
+ * - Redirects, proxies and logins: `http-send.ts`.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { KinaError } from './errors.ts';
 import { explainFailure, interrupted, isTransient, notFound, offlineError, TransferError } from './http-errors.ts';
+import type { FindLogin } from './http-login.ts';
 import { originOf, type RouteOptions, Routes, redact } from './http-route.ts';
 import { Connections, type HttpResponse, type RequestOptions, type Timeouts } from './http-send.ts';
 
@@ -26,10 +27,16 @@ export interface TransportOptions extends RouteOptions {
   /** Milliseconds before the first retry; doubles each time. Default 500. */
   readonly retryDelay?: number | undefined;
   readonly timeouts?: Timeouts | undefined;
+  /** Who we are to servers that ask. Nobody when absent. */
+  readonly findLogin?: FindLogin | undefined;
   /** Cancels everything that this transport does. */
   readonly signal?: AbortSignal | undefined;
 }
-export interface ReadOptions extends RequestOptions {
+export interface TriedOptions extends RequestOptions {
+  /** Instead of the transport's own number: 0 where the caller knows better how to go on. */
+  readonly retries?: number | undefined;
+}
+export interface ReadOptions extends TriedOptions {
   /** Most bytes to take. Default 1 MiB. */
   readonly limit?: number | undefined;
 }
@@ -66,7 +73,12 @@ export class Transport {
     this.#connections = new Connections({
       userAgent: options.userAgent ?? 'kina',
       timeouts: options.timeouts ?? {},
-      readRealm: (realm, address) => this.#readRealm(realm, address),
+      readRealm: async (realm, address, request) => {
+        // A mirror that passes upstream's challenge on also stands for the token server; its own realm is asked as it is.
+        const addresses = originOf(realm) === originOf(address) ? [realm] : this.#routes.addresses(realm);
+        return (await this.#read(realm, addresses, { ...request, anonymous: true, limit: 64 << 10 })).bytes;
+      },
+      findLogin: options.findLogin,
     });
   }
 
@@ -74,7 +86,7 @@ export class Transport {
    * Sends a request; resolves when the answer begins. Throws `not-found`, `offline`, `network`, `interrupted`, and
    * `usage` for what is no URL.
    */
-  request(url: string, options: RequestOptions = {}): Promise<HttpResponse> {
+  request(url: string, options: TriedOptions = {}): Promise<HttpResponse> {
     return this.#try(url, this.#routes.addresses(url), options, async (response) => response);
   }
 
@@ -145,7 +157,7 @@ export class Transport {
   async #try<T>(
     url: string,
     all: readonly string[],
-    options: RequestOptions,
+    options: TriedOptions,
     use: (response: HttpResponse) => Promise<T>,
   ): Promise<T> {
     const addresses = this.#offline ? all.filter((address) => address.startsWith('file:')) : all;
@@ -174,7 +186,7 @@ export class Transport {
       }
       if (!failure) throw notFound(url, addresses);
       const tooLong = failure instanceof TransferError && (failure.retryAfter ?? 0) > maxRetryAfter;
-      if (!isTransient(failure) || tooLong || attempt >= this.retries) throw failure;
+      if (!isTransient(failure) || tooLong || attempt >= (options.retries ?? this.retries)) throw failure;
       await this.pause(attempt, failure, options.signal);
     }
   }
@@ -187,12 +199,6 @@ export class Transport {
   #anySignal(signal: AbortSignal | undefined): AbortSignal | undefined {
     if (!signal || !this.#signal || signal === this.#signal) return signal ?? this.#signal;
     return AbortSignal.any([signal, this.#signal]);
-  }
-
-  /** A mirror that passes upstream's challenge on also stands for the token server; its own realm is asked as it is. */
-  async #readRealm(realm: string, address: string): Promise<Buffer> {
-    const addresses = originOf(realm) === originOf(address) ? [realm] : this.#routes.addresses(realm);
-    return (await this.#read(realm, addresses, { limit: 64 << 10 })).bytes;
   }
 }
 

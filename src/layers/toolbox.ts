@@ -8,6 +8,8 @@ import { cacheDirectory, configFile } from '../host/files.ts';
 import { Transport } from '../host/http.ts';
 import type { Reporter } from '../host/progress.ts';
 import { readUserConfig } from '../host/user-config.ts';
+import { registryLogins } from '../oci/registry-credentials.ts';
+import { insecureHosts } from '../oci/registry-reference.ts';
 import { Store } from '../oci/store.ts';
 import { Unpacker } from '../tree/unpack.ts';
 
@@ -18,6 +20,8 @@ export interface ToolboxOptions {
   readonly debianMirror?: string | undefined;
   readonly debianSecurityMirror?: string | undefined;
   readonly offline?: boolean | undefined;
+  /** Registries that speak plain HTTP, `HOST[:PORT]`. */
+  readonly insecureRegistries?: readonly string[] | undefined;
   readonly version: string;
 }
 
@@ -61,10 +65,11 @@ export async function openToolbox(options: ToolboxOptions): Promise<Toolbox> {
   const offline = options.offline ?? false;
   const transport = new Transport({
     mirrors: options.mirrors?.length ? options.mirrors : (environmentMirrors ?? config.mirrors ?? []),
-    hostMirrors: config.hosts ?? {},
+    hostMirrors: { ...config.hosts, ...insecureHosts(options.insecureRegistries ?? []) },
     prefixes: archivePrefixes(debianBases),
     offline,
     userAgent: `kina/${options.version}`,
+    findLogin: registryLogins(),
     signal,
   });
   const store = await Store.open(cacheDirectory());

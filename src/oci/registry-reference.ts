@@ -67,3 +67,16 @@ export function repositoryUrl({ registry, repository }: ImageReference): string 
   const scheme = isLoopback(host.replace(/:\d+$/, '')) ? 'http' : 'https';
   return `${scheme}://${host}/v2/${repository}`;
 }
+
+/**
+ * What `--insecure-registry HOST[:PORT]` means to a transport: these hosts are asked over plain HTTP. URLs in locks and
+ * messages stay as they are. Throws `usage` for what is no host.
+ */
+export function insecureHosts(hosts: readonly string[]): Record<string, string> {
+  for (const host of hosts)
+    if (!hostForm.test(host))
+      throw new KinaError('usage', `--insecure-registry ${host}: expected HOST or HOST:PORT`, {
+        hint: 'Only the host, without scheme and path: registry.example.org:5000.',
+      });
+  return Object.fromEntries(hosts.map((host) => [host.toLowerCase(), `http://${host.toLowerCase()}`]));
+}

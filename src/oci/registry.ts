@@ -1,7 +1,7 @@
 /**
- * Registries, read without an account (OCI distribution specification, "Pull"; Docker's schema 2 besides): from a name
- * and a platform to everything that makes the image, each part with URL, size and digest, so that fetching, resuming,
- * mirrors and locks are those of any other artifact. Anonymous tokens and redirects to storage are the transport's.
+ * Registries, read (OCI distribution specification, "Pull"; Docker's schema 2 besides): from a name and a platform to
+ * everything that makes the image, each part with URL, size and digest, so that fetching, resuming, mirrors and locks are
+ * those of any other artifact. Logins, tokens and redirects to storage are the transport's. `registry-upload.ts` writes.
  *
  * The chain of trust is in the bytes: a digest in the reference, or else what the registry answers for the tag now,
  * names the index, that names the manifest, that names config and layers; each document is hashed before it is parsed.
@@ -23,7 +23,7 @@ import {
   parseManifest,
 } from './descriptor.ts';
 import { formatPlatform, type Platform } from './platform.ts';
-import { formatReference, parseReference, repositoryUrl } from './registry-reference.ts';
+import { formatReference, type ImageReference, parseReference, repositoryUrl } from './registry-reference.ts';
 
 /** One piece of a remote image: an artifact, and what it is. */
 interface RemoteBlob {
@@ -62,6 +62,36 @@ export function registryHeaders(url: string): Record<string, string> {
   return /\/v2\/.+\/manifests\/[^/]+$/.test(url) ? { accept: manifestTypes.join(', ') } : {};
 }
 
+/** What a reference stands for now: an index or a manifest. */
+export interface TopDocument {
+  readonly reference: ImageReference;
+  readonly descriptor: Descriptor;
+  readonly bytes: Buffer;
+}
+
+/** Throws `usage` for a malformed reference, `not-found`, `network`, `integrity`; `archive` for what is no image. */
+export async function resolveReference(
+  ref: string,
+  transport: Transport,
+  signal?: AbortSignal | undefined,
+): Promise<TopDocument> {
+  const reference = parseReference(ref);
+  const url = `${repositoryUrl(reference)}/manifests/${reference.digest ?? reference.tag ?? 'latest'}`;
+  const { bytes, digest, mediaType: type } = await getDocument(url, reference.digest, transport, signal);
+  if (!isIndexType(type) && !isManifestType(type)) throw notAnImage(formatReference(reference), type);
+  return { reference, descriptor: { mediaType: type, digest, size: bytes.length }, bytes };
+}
+
+/** One inner document of an image, verified. */
+export async function readManifest(
+  reference: ImageReference,
+  digest: Digest,
+  transport: Transport,
+  signal?: AbortSignal | undefined,
+): Promise<Buffer> {
+  return (await getDocument(`${repositoryUrl(reference)}/manifests/${digest}`, digest, transport, signal)).bytes;
+}
+
 /**
  * Finds the image for a platform. Throws `usage` for a malformed reference, `not-found` when the registry does not have
  * it, `platform` when it has it for other platforms only, `integrity` when documents are not what their digests say,
@@ -82,7 +112,7 @@ export async function resolveImage(
   const top = await get(parsed.digest ?? parsed.tag ?? 'latest', parsed.digest);
   let found = top;
   if (isIndexType(top.mediaType)) {
-    const chosen = choose(parseIndex(top.bytes, reference).manifests, platform, reference);
+    const chosen = choosePlatform(parseIndex(top.bytes, reference).manifests, platform, reference);
     found = await get(chosen.digest, chosen.digest);
   }
   if (!isManifestType(found.mediaType)) throw notAnImage(reference, found.mediaType);
@@ -177,8 +207,11 @@ function notAnImage(reference: string, type: string): KinaError {
   });
 }
 
-/** An entry without a platform, or of an unknown one, is no image (attestations are stored that way). */
-function choose(manifests: readonly Descriptor[], platform: Platform, reference: string): Descriptor {
+/**
+ * The entry of an index for a platform; throws `platform`. An entry without a platform, or of an unknown one, is no image
+ * (attestations are stored that way).
+ */
+export function choosePlatform(manifests: readonly Descriptor[], platform: Platform, reference: string): Descriptor {
   const images = manifests.filter((m) => m.platform && m.platform.os !== 'unknown');
   const fits = images.find(
     ({ platform: p }) =>

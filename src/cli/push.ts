@@ -1,0 +1,100 @@
+/** `kina push` and `kina pull`: images between the store and registries. */
+import { Command } from 'commander';
+import { choosePlatforms, narrowImage, openImage } from '../oci/select.ts';
+import { answer, answerJson, type GlobalFlags, version, withProgress } from './context.ts';
+import { compression, platforms } from './options.ts';
+import { checkMetadata, destination, pushSummary, reportPublished } from './published.ts';
+import { insecureOption, mirrorOption } from './shared.ts';
+import { openStore } from './store.ts';
+
+interface PushFlags extends GlobalFlags {
+  compression?: string;
+  platform?: string;
+  metadataFile?: string;
+  insecureRegistry: string[];
+  json: boolean;
+}
+interface PullFlags extends GlobalFlags {
+  mirror: string[];
+  platform?: string;
+  insecureRegistry: string[];
+}
+
+export function pushCommand(): Command {
+  return new Command('push')
+    .description('push an image from the store to registries: what they lack, and nothing else')
+    .argument('<ref>', 'name of the image in the store')
+    .argument('[dest...]', 'names it gets in registries (default: its own)')
+    .option(
+      '--compression <kind[:level]>',
+      'zstd, gzip or none for all layers (default: zstd for those that are not compressed)',
+    )
+    .option('--platform <list>', 'comma list of platforms (default: all)')
+    .option('--metadata-file <file>', 'write digest and names as JSON, with the keys of docker buildx')
+    .addOption(insecureOption())
+    .option('--json', 'answer as JSON', false)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  kina push ghcr.io/example/node:v1.34.2
+  kina push localhost/kina/node:v1.34.2 ghcr.io/example/node:v1.34.2 ghcr.io/example/node:latest
+  kina push localhost/kina/node:v1.34.2 127.0.0.1:5000/node:v1.34.2 --compression gzip`,
+    )
+    .action(async (ref: string, names: string[], _own: unknown, command: Command) =>
+      runPush(ref, names, command.optsWithGlobals<PushFlags>()),
+    );
+}
+
+async function runPush(ref: string, names: readonly string[], flags: PushFlags): Promise<void> {
+  const references = [...new Set(names.length ? names : [ref])].map(destination);
+  const wanted = flags.platform === undefined ? undefined : platforms(flags.platform);
+  const form = flags.compression === undefined ? 'keep' : (compression(flags.compression) ?? 'none');
+  await checkMetadata(flags.metadataFile);
+  const { publishImage, writingTransport } = await import('../ops/registry/publish.ts');
+  const result = await withProgress(flags, async (reporter, signal) => {
+    const transport = writingTransport({ insecureRegistries: flags.insecureRegistry, version, signal });
+    const store = await openStore();
+    const contents = await openImage(store, ref);
+    const image = await narrowImage(store, contents, choosePlatforms(ref, contents, wanted));
+    return publishImage(image, references, form, { store, transport, reporter, signal });
+  });
+  await reportPublished(result, flags.metadataFile);
+  if (flags.json) return answerJson({ references: result.references, digest: result.root.digest, ...result.pushed });
+  if (!flags.quiet) process.stderr.write(`${pushSummary(result.pushed)}\n`);
+  answer(result.references.join('\n'));
+}
+
+export function pullCommand(): Command {
+  return new Command('pull')
+    .description('pull an image from a registry into the store')
+    .argument('<ref>', 'name of the image, with a tag or a digest')
+    .option('--platform <list>', 'comma list of platforms; the image then is an index of these (default: all)')
+    .addOption(mirrorOption())
+    .addOption(insecureOption())
+    .action(async (ref: string, _own: unknown, command: Command) => {
+      const flags = command.optsWithGlobals<PullFlags>();
+      const wanted = flags.platform === undefined ? undefined : platforms(flags.platform);
+      const { parseReference } = await import('../oci/registry-reference.ts');
+      const { tag } = parseReference(ref);
+      // A name with a digest in it would be wrong as soon as somebody tags another image with it.
+      const name = tag === undefined ? ref : ref.replace(/@.*$/, '');
+      const { openToolbox } = await import('../layers/toolbox.ts');
+      const { pullImage } = await import('../ops/registry/pull.ts');
+      const image = await withProgress(flags, async (reporter, signal) =>
+        pullImage(
+          ref,
+          name,
+          wanted,
+          await openToolbox({
+            reporter,
+            signal,
+            mirrors: flags.mirror,
+            insecureRegistries: flags.insecureRegistry,
+            version,
+          }),
+        ),
+      );
+      answer(`${name.replace(/@.*$/, '')}@${image.digest}`);
+    });
+}

@@ -1,0 +1,86 @@
+/**
+ * The same image with its layers compressed otherwise: other blobs, other manifests, the same configs. A config names
+ * layers by what they unpack to, so the id by which runtimes know the image stays.
+ */
+import { availableParallelism } from 'node:os';
+import pLimit from 'p-limit';
+import { canonicalJson } from '../host/json.ts';
+import type { Reporter } from '../host/progress.ts';
+import { type Compression, compressLayer, uncompressedLayer } from './compress.ts';
+import type { ImageContents, PlatformImage } from './contents.ts';
+import { type Descriptor, type Digest, mediaType } from './descriptor.ts';
+import type { Store } from './store.ts';
+
+/** `keep` compresses with zstd what is not compressed, and leaves the rest as it is. */
+export type LayerForm = Compression | 'none' | 'keep';
+
+/** The descriptor of the image in that form; its own when nothing changes. Its parts are in the store. */
+export async function recompressImage(
+  store: Store,
+  contents: ImageContents,
+  form: LayerForm,
+  reporter: Reporter,
+): Promise<Descriptor> {
+  const limit = pLimit(availableParallelism());
+  const made = new Map<Digest, Promise<Descriptor>>();
+  const layerOf = (layer: Descriptor, diffId: Digest): Promise<Descriptor> => {
+    const known = made.get(layer.digest) ?? limit(() => recompressLayer(store, layer, diffId, form, reporter));
+    made.set(layer.digest, known);
+    return known;
+  };
+  const manifests = await Promise.all(contents.platforms.map((image) => recompressPlatform(store, image, layerOf)));
+  if (manifests.every(({ digest }, i) => digest === contents.platforms[i]?.descriptor.digest))
+    return contents.descriptor;
+  if (!contents.index) return manifests[0] as Descriptor;
+  const index = { ...contents.index, mediaType: mediaType.index, manifests };
+  return { mediaType: mediaType.index, ...(await store.writeBytes(canonicalJson(index))) };
+}
+
+async function recompressPlatform(
+  store: Store,
+  { descriptor, manifest, config }: PlatformImage,
+  layerOf: (layer: Descriptor, diffId: Digest) => Promise<Descriptor>,
+): Promise<Descriptor> {
+  const diffIds = config.rootfs.diff_ids ?? [];
+  const layers = await Promise.all(manifest.layers.map((layer, i) => layerOf(layer, diffIds[i] as Digest)));
+  if (layers.every(({ digest }, i) => digest === manifest.layers[i]?.digest)) return descriptor;
+  const { digest, size } = manifest.config;
+  const changed = {
+    ...manifest,
+    mediaType: mediaType.manifest,
+    config: { mediaType: mediaType.config, digest, size },
+    layers,
+  };
+  return { ...descriptor, mediaType: mediaType.manifest, ...(await store.writeBytes(canonicalJson(changed))) };
+}
+
+const compressed: Readonly<Record<string, Compression['kind']>> = {
+  [mediaType.layerGzip]: 'gzip',
+  [mediaType.dockerLayerGzip]: 'gzip',
+  [mediaType.layerZstd]: 'zstd',
+};
+
+async function recompressLayer(
+  store: Store,
+  layer: Descriptor,
+  diffId: Digest,
+  form: LayerForm,
+  reporter: Reporter,
+): Promise<Descriptor> {
+  const kind = compressed[layer.mediaType];
+  if (form === 'keep' && kind) return layer;
+  const wanted = form === 'keep' ? { kind: 'zstd' as const } : form;
+  // What has the form already stays, whatever its level: its bytes may be in registries.
+  if (wanted !== 'none' && kind === wanted.kind && wanted.level === undefined) return layer;
+  const plain = await uncompressedLayer(store, layer, diffId);
+  if (wanted === 'none') return plain;
+  const task = reporter.task('compress', `${diffId.slice(0, 19)} (${wanted.kind})`);
+  try {
+    const result = await compressLayer(store, plain, wanted, (done) => task.progress(done, plain.size));
+    task.done();
+    return result;
+  } catch (error) {
+    task.fail();
+    throw error;
+  }
+}

@@ -1,0 +1,45 @@
+/** `kina push` and `kina build node-image --push`: an image of the store to registries, its layers compressed on the way. */
+import { Transport } from '../../host/http.ts';
+import type { Reporter } from '../../host/progress.ts';
+import { readContents } from '../../oci/contents.ts';
+import type { Descriptor } from '../../oci/descriptor.ts';
+import { type PushResult, pushImage } from '../../oci/push.ts';
+import { type LayerForm, recompressImage } from '../../oci/recompress.ts';
+import { registryLogins } from '../../oci/registry-credentials.ts';
+import { formatReference, type ImageReference, insecureHosts } from '../../oci/registry-reference.ts';
+import type { Store } from '../../oci/store.ts';
+
+export interface Published {
+  /** Of what is in the registries now. */
+  readonly root: Descriptor;
+  /** `REF@sha256:…`, in the order asked for. */
+  readonly references: readonly string[];
+  readonly pushed: PushResult;
+}
+
+/** A transport for writing: it goes to the registry that was named, never to a mirror. Close it in the end. */
+export function writingTransport(options: {
+  insecureRegistries: readonly string[];
+  version: string;
+  signal?: AbortSignal | undefined;
+}): Transport {
+  return new Transport({
+    hostMirrors: insecureHosts(options.insecureRegistries),
+    findLogin: registryLogins(),
+    userAgent: `kina/${options.version}`,
+    signal: options.signal,
+  });
+}
+
+/** `image` is of the store. Throws what `pushImage` throws, and `store` for a damaged image. */
+export async function publishImage(
+  image: Descriptor,
+  references: readonly ImageReference[],
+  form: LayerForm,
+  tools: { store: Store; transport: Transport; reporter: Reporter; signal?: AbortSignal | undefined },
+): Promise<Published> {
+  const { store, reporter } = tools;
+  const root = await recompressImage(store, await readContents(store, image), form, reporter);
+  const pushed = await pushImage({ ...tools, source: store, root, references });
+  return { root, pushed, references: references.map((to) => formatReference({ ...to, digest: root.digest })) };
+}
