@@ -1,6 +1,8 @@
 /**
  * `/etc/pam.d/common-*` as `pam-auth-update --package` renders them from `/usr/share/pam-configs` on first installation:
- * every profile with `Default: yes`, by priority, put into the templates of `/usr/share/pam`.
+ * every profile with `Default: yes`, by priority, put into the templates of `/usr/share/pam`. And `/var/lib/pam`, where it
+ * keeps what it rendered: without that it takes the stacks for edited by hand, and a package that is installed in a node
+ * and brings a profile would not get it in.
  */
 import { bytesContent, type Entry, readAll } from '../tree/entry.ts';
 import { comparePaths, file, type Tree } from '../tree/tree.ts';
@@ -8,53 +10,86 @@ import { parseStanza, type Stanza } from './deb822.ts';
 
 const kinds = ['auth', 'account', 'password', 'session', 'session-noninteractive'] as const;
 
-/** The five files; none when the tree has no templates. */
-export async function pamEntries(tree: Tree, owner: string): Promise<Entry[]> {
-  const profiles: { name: string; fields: Stanza }[] = [];
-  for (const entry of tree.values()) {
-    const name = /^usr\/share\/pam-configs\/([^/]+)$/.exec(entry.path)?.[1];
-    const found = name && tree.file(entry.path);
-    if (!found) continue;
-    const fields = parseStanza((await readAll(found.content, 1 << 20)).toString('utf8'), `/${entry.path}`);
-    if (fields.get('default') === 'yes') profiles.push({ name, fields });
-  }
-  const priority = (fields: Stanza) => Number(fields.get('priority') ?? 0);
-  profiles.sort((a, b) => priority(b.fields) - priority(a.fields) || comparePaths(a.name, b.name));
+interface Profile {
+  readonly name: string;
+  readonly fields: Stanza;
+}
+type Part = 'Primary' | 'Additional';
 
+/** What a profile puts into a stack, a line per module. */
+interface Lines {
+  readonly profile: string;
+  readonly lines: readonly string[];
+}
+
+/** The five files and what is remembered of them; none when the tree has no templates. */
+export async function pamEntries(tree: Tree, owner: string): Promise<Entry[]> {
+  const known = await readProfiles(tree);
+  const enabled = known.filter(({ fields }) => fields.get('default') === 'yes');
   const entries: Entry[] = [];
+  const remember = (name: string, text: string) => entries.push(file(`var/lib/pam/${name}`, bytesContent(text), owner));
   for (const kind of kinds) {
     const template = tree.file(`usr/share/pam/common-${kind}`);
     if (!template) continue;
     const text = (await readAll(template.content, 1 << 20)).toString('utf8');
     const type = kind.replace('-noninteractive', '');
-    const chosen = profiles
-      .map((profile) => profile.fields)
-      .filter((fields) => kind !== 'session-noninteractive' || fields.get('session-interactive-only') !== 'yes');
+    const chosen = enabled.filter(
+      ({ fields }) => kind !== 'session-noninteractive' || fields.get('session-interactive-only') !== 'yes',
+    );
+    const [primary, additional] = [stack(chosen, type, 'Primary'), stack(chosen, type, 'Additional')];
     const rendered = text
-      .replace(/^\$[a-z_]+_primary\n/m, block(chosen, type, 'Primary'))
-      .replace(/^\$[a-z_]+_additional\n/m, block(chosen, type, 'Additional'));
+      .replace(/^\$[a-z_]+_primary\n/m, block(primary, type, 'Primary'))
+      .replace(/^\$[a-z_]+_additional\n/m, block(additional, type, 'Additional'));
     entries.push(file(`etc/pam.d/common-${kind}`, bytesContent(rendered), owner));
+    const parts = [...(primary.length > 0 ? primary : [{ profile: 'null', lines: [placeholder] }]), ...additional];
+    remember(kind, parts.map(({ profile, lines }) => `Module: ${profile}\n${lines.join('\n')}\n`).join(''));
   }
+  if (entries.length > 0) remember('seen', known.map(({ name }) => `${name}\n`).join(''));
   return entries;
 }
 
-function block(profiles: readonly Stanza[], type: string, part: 'Primary' | 'Additional'): string {
-  const modules: string[] = [];
-  for (const fields of profiles) {
+/** All profiles in pam-auth-update's order: by priority, then backwards by name. */
+async function readProfiles(tree: Tree): Promise<Profile[]> {
+  const profiles: Profile[] = [];
+  for (const entry of tree.values()) {
+    const name = /^usr\/share\/pam-configs\/([^/]+)$/.exec(entry.path)?.[1];
+    const found = name && tree.file(entry.path);
+    if (!found) continue;
+    const fields = parseStanza((await readAll(found.content, 1 << 20)).toString('utf8'), `/${entry.path}`);
+    profiles.push({ name, fields });
+  }
+  const priority = ({ fields }: Profile) => Number(fields.get('priority') ?? 0);
+  return profiles.sort((a, b) => priority(b) - priority(a) || comparePaths(b.name, a.name));
+}
+
+function stack(profiles: readonly Profile[], type: string, part: Part): Lines[] {
+  const found: Lines[] = [];
+  for (const { name, fields } of profiles) {
     if ((fields.get(`${type}-type`) ?? 'Primary') !== part) continue;
     // The first module of a stack has nothing before it to take a password from.
-    const initial = modules.length === 0 ? fields.get(`${type}-initial`) : undefined;
-    const text = initial ?? fields.get(type);
-    if (text)
-      modules.push(
-        ...text
-          .split('\n')
-          .map((line) => line.trim())
-          .filter((line) => line !== ''),
-      );
+    const initial = found.length === 0 ? fields.get(`${type}-initial`) : undefined;
+    const lines = (initial ?? fields.get(type) ?? '')
+      .split('\n')
+      .map((line) => line.trim())
+      .filter((line) => line !== '');
+    if (lines.length > 0) found.push({ profile: name, lines });
   }
-  // pam-auth-update's placeholder for a stack without modules: jump over the `pam_deny` that follows.
-  if (modules.length === 0 && part === 'Primary') return `${type}\t[default=1]\t\t\tpam_permit.so\n`;
-  // `end` means: jump over the rest of the block and over the `pam_deny` that follows it.
-  return modules.map((line, at) => `${type}\t${line.replaceAll('=end', `=${modules.length - at}`)}\n`).join('');
+  return found;
+}
+
+/** pam-auth-update's line for a stack without modules: jump over the `pam_deny` that follows. */
+const placeholder = '[default=1]\t\t\tpam_permit.so';
+
+function block(found: readonly Lines[], type: string, part: Part): string {
+  const modules = found.flatMap(({ lines }) => lines);
+  if (modules.length === 0 && part === 'Primary') return `${type}\t${placeholder}\n`;
+  // `end` means: jump over the rest of the block, and over the `pam_deny` that follows the primary one.
+  const last = part === 'Primary' ? modules.length : modules.length - 1;
+  return modules
+    .map((line, at) => {
+      // The module with its condition, a space, then the options: also the space where there are none.
+      const [, module = line, options = ''] = /^((?:\[[^\]]+\]|\w+)\s+\S+)\s*(.*)$/.exec(line) ?? [];
+      return `${type}\t${module.replaceAll('=end', `=${last - at}`)} ${options.replace(/\s+/g, ' ')}\n`;
+    })
+    .join('');
 }

@@ -69,7 +69,7 @@ export function upstreamVersion(version: string): string {
 
 export const debianKind: PlainKind<DebianStep> = {
   name: 'debian',
-  version: 1,
+  version: 2,
   schema,
   summary: 'Debian packages and their dependencies, from signed archives',
 

@@ -11,7 +11,7 @@ const schema = z.strictObject({});
 
 export const systemKind: DerivedKind<z.infer<typeof schema>> = {
   name: 'system',
-  version: 1,
+  version: 2,
   schema,
   derived: true,
   summary: 'whole-tree state: accounts, linker cache, alternatives, CA bundle, dpkg database',
