@@ -12,11 +12,8 @@
  */
 import { spawn } from 'node:child_process';
 import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
-import { create, insideArguments, inspectContainers, listContainers, remove, start, stop } from './containers.ts';
 import { type Call, parse } from './grammar.ts';
-import { deleteImages, inspectImages, listImages, load } from './images.ts';
 import { compact } from './json.ts';
-import { createNetwork, deleteNetworks, inspectNetworks, listNetworks } from './networks.ts';
 import { failure, Refusal } from './refusal.ts';
 import { service } from './state.ts';
 
@@ -25,29 +22,37 @@ const macos = Number(process.env.KINA_APPLE_MACOS ?? 26);
 const serviceState = process.env.KINA_APPLE_SERVICE ?? 'running';
 const commit = '3c4c59cf6a1099c334f1ad6d485f79969e09f4b9';
 
+// Loaded when wanted: most calls are of one kind.
+const containers = () => import('./containers.ts');
+const images = () => import('./images.ts');
+const networks = () => import('./networks.ts');
+
 type Work = (call: Call) => Promise<string> | string;
 
 const last = (call: Call, option: string): string | undefined => call.options[option]?.at(-1);
 
 const commands: Readonly<Record<string, Work>> = {
-  run: (call) => service(() => create(call, macos)),
-  create: (call) => service(() => create(call, macos)),
-  start: (call) => service(() => start(call.positional[0]!)),
-  stop: (call) => stop(call),
-  delete: (call) => service(() => remove(call)),
-  list: (call) => asJson(call, () => listContainers(call)),
-  inspect: (call) => inspectContainers(call.positional),
+  run: (call) => service(async () => (await containers()).create(call, macos)),
+  create: (call) => service(async () => (await containers()).create(call, macos)),
+  start: (call) => service(async () => (await containers()).start(call.positional[0]!)),
+  stop: async (call) => (await containers()).stop(call),
+  delete: (call) => service(async () => (await containers()).remove(call)),
+  list: (call) => asJson(call, async () => (await containers()).listContainers(call)),
+  inspect: async (call) => (await containers()).inspectContainers(call.positional),
   // Exit 0 and nothing there: it writes below the tmpfs that the node has mounted since.
   copy: (call) => `${call.positional[1]}\n`,
-  'image load': (call) => load(last(call, 'input')),
-  'image inspect': (call) => inspectImages(call.positional),
-  'image list': (call) => asJson(call, listImages),
-  'image delete': (call) => deleteImages(call.positional, Boolean(call.options.force)),
-  'network create': (call) =>
-    createNetwork(call.positional[0]!, { labels: call.options.label ?? [], subnet: last(call, 'subnet') }),
-  'network list': (call) => asJson(call, listNetworks),
-  'network inspect': (call) => inspectNetworks(call.positional),
-  'network delete': (call) => deleteNetworks(call.positional),
+  'image load': async (call) => (await images()).load(last(call, 'input')),
+  'image inspect': async (call) => (await images()).inspectImages(call.positional),
+  'image list': (call) => asJson(call, async () => (await images()).listImages()),
+  'image delete': async (call) => (await images()).deleteImages(call.positional, Boolean(call.options.force)),
+  'network create': async (call) =>
+    (await networks()).createNetwork(call.positional[0]!, {
+      labels: call.options.label ?? [],
+      subnet: last(call, 'subnet'),
+    }),
+  'network list': (call) => asJson(call, async () => (await networks()).listNetworks()),
+  'network inspect': async (call) => (await networks()).inspectNetworks(call.positional),
+  'network delete': async (call) => (await networks()).deleteNetworks(call.positional),
   'system version': () => compact([{ appName: 'container', buildType: 'release', commit, version }]),
   'system df': () => compact({ containers: {}, images: {}, volumes: {} }),
 };
@@ -107,7 +112,7 @@ function isBusy(): boolean {
 /** Streams go straight to podman; of its own words only that there is no such program is told, in the real one's. */
 async function inside(call: Call): Promise<number> {
   if (call.command === 'logs' && call.options.boot) return 0;
-  const args = await insideArguments(call);
+  const args = await (await containers()).insideArguments(call);
   const child = spawn('podman', args, { stdio: [call.options.i ? 'inherit' : 'ignore', 'inherit', 'pipe'] });
   let said = '';
   child.stderr!.on('data', (chunk: Buffer) => {
