@@ -7,17 +7,24 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import { appleStandIn } from './apple.ts';
 import { type CommandResult, check, kina, run, tail } from './command.ts';
 import { type EngineName, engineRequirements, startDockerDaemon } from './engine.ts';
 import { buildImage, kubernetes, sharedStore } from './images.ts';
 import { hostHelper, isConstrainedHost } from './requirements.ts';
 
 /** The requirements of `describeWith` for clusters on an engine. */
-export const clusterRequirements = (engine: EngineName): string[] => [...engineRequirements[engine], 'shared mirror'];
+export const clusterRequirements = (engine: ClusterEngine): string[] => [
+  ...engineRequirements[engine === 'apple' ? 'podman' : engine],
+  'shared mirror',
+];
+
+/** What clusters run on; Apple's runtime is the stand-in, whose nodes run on podman. */
+export type ClusterEngine = EngineName | 'apple';
 
 export interface TestCluster {
   readonly name: string;
-  readonly engine: EngineName;
+  readonly engine: ClusterEngine;
   /** Seconds from the command to its end. */
   readonly seconds: number;
   /** Runs kina against this cluster's engine; throws when it fails. */
@@ -35,7 +42,7 @@ export interface TestCluster {
 }
 
 export interface ClusterOptions {
-  readonly engine: EngineName;
+  readonly engine: ClusterEngine;
   /** A configuration, as YAML would have it; absent: one node. */
   readonly config?: unknown;
   readonly flags?: readonly string[];
@@ -55,6 +62,7 @@ export async function createTestCluster({ engine, config, flags = [] }: ClusterO
   await buildImage('node-cluster', [kubernetes.version], { output: false });
   const folder = await mkdtemp(join(tmpdir(), 'kina-cluster-'));
   const daemon = engine === 'docker' ? await startDockerDaemon() : undefined;
+  const apple = engine === 'apple' ? appleStandIn({ engine: true }) : undefined;
   const name = `e2e-${process.pid}-${randomBytes(2).toString('hex')}`;
   const kubeconfig = join(folder, 'kubeconfig');
   const env: Record<string, string> = {
@@ -63,7 +71,8 @@ export async function createTestCluster({ engine, config, flags = [] }: ClusterO
     KINA_CLUSTER_NAME: name,
     KUBECONFIG: kubeconfig,
     ...(daemon ? { DOCKER_HOST: daemon.socket } : {}),
-    ...(engine === 'podman' && isConstrainedHost() ? { CONTAINERS_CONF: hostHelper('containers.conf') } : {}),
+    ...apple?.env,
+    ...(engine !== 'docker' && isConstrainedHost() ? { CONTAINERS_CONF: hostHelper('containers.conf') } : {}),
   };
   const call = async (args: readonly string[]): Promise<CommandResult> => {
     const result = await kina(args, { env });
@@ -73,6 +82,10 @@ export async function createTestCluster({ engine, config, flags = [] }: ClusterO
   const close = async (): Promise<void> => {
     await kina(['delete', 'cluster'], { env });
     await daemon?.stop();
+    if (apple) {
+      await run(['container', 'image', 'delete', '--force', `localhost/kina/node:${kubernetes.version}`], { env });
+      apple.close();
+    }
     await rm(folder, { recursive: true, force: true });
   };
   try {
@@ -96,7 +109,14 @@ export async function createTestCluster({ engine, config, flags = [] }: ClusterO
           throw new Error(`kubectl ${args.join(' ')}\nended with ${result.code}\n${result.stdout}${result.stderr}`);
         return result.stdout.trimEnd();
       },
-      engineCall: (args) => check([engine, ...args], { env }),
+      // What is left of nodes on the stand-in would be on podman, under names that end in their own.
+      engineCall: (args) =>
+        check(
+          engine === 'apple'
+            ? ['podman', ...args.map((arg) => arg.replace('label=dev.kina.cluster=', 'name='))]
+            : [engine, ...args],
+          { env },
+        ),
     };
   } catch (error) {
     await close();

@@ -58,7 +58,7 @@ function shown(call: readonly string[]): string {
   return call
     .map((word) => word.replace(/^--input=.*/, '--input=FILE'))
     .map((word) => word.replace(`linux/${architecture}`, 'linux/ARCH'))
-    .map((word) => word.replace(/:\d{4,5}:6443/, ':PORT:6443'))
+    .map((word) => word.replace(/:\d{4,5}:6443/, ':PORT:6443').replace(/=192\.168\.\d+\.0/, '=192.168.N.0'))
     .map((word) => (/[\s']/.test(word) ? JSON.stringify(word) : word))
     .join(' ');
 }
