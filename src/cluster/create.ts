@@ -18,7 +18,7 @@ import { bootstrapToken, caCertHash, join, joinControlPlane, readSharedKeys } fr
 import { waitForBoot } from './boot.ts';
 import type { Cluster } from './config/cluster.ts';
 import { removeCluster } from './delete.ts';
-import { namePeers } from './etcd.ts';
+import { namePeers, renewWatches } from './etcd.ts';
 import { writeHosts } from './hosts.ts';
 import { checkContainerdPatches, patchContainerd } from './kubeadm/containerd.ts';
 import { checkPatches, kubeadmDocuments } from './kubeadm/documents.ts';
@@ -270,6 +270,7 @@ async function joinNodes(
           await joinControlPlane(context, node, keys);
         }
         await namePeers(first);
+        await renewWatches(first, context.kubernetes, context.signal);
       }),
     );
   if (members.length > 0)

@@ -3,6 +3,8 @@
  * then no two of them find each other, and there is no quorum that could be told the new ones. So they are introduced by
  * name, once, as soon as all are there; names resolve on every node.
  */
+import { versionAtLeast } from '../oci/node-image.ts';
+import { apiServerPort } from './names.ts';
 import type { Node } from './node.ts';
 
 /** The port on which members talk to each other. */
@@ -30,3 +32,21 @@ export async function namePeers(controlPlane: Node): Promise<void> {
     await etcdctl(['member', 'update', ids[i]!, `--peer-urls=${url}`]);
   }
 }
+
+/**
+ * Restarts the first control plane's API server, once all members are there. While its etcd waits for a second member it
+ * has no leader, and then some watches through this API server stay open and silent for ever (seen with v1.20.2: no
+ * Service gets endpoints). Learner mode, on by default from 1.29, adds members without losing the leader.
+ */
+export async function renewWatches(controlPlane: Node, kubernetes: string, signal: AbortSignal): Promise<void> {
+  if (versionAtLeast(kubernetes, '1.29.0')) return;
+  await controlPlane.shell(restart, [String(apiServerPort)], { signal, timeout: 180_000 });
+}
+
+// the old process may answer for a moment after it was asked to end
+const restart = `
+old=$(pgrep -x kube-apiserver) || exit 0
+kill $old
+while kill -0 $old 2>/dev/null; do sleep 0.3; done
+until curl --silent --fail --insecure --max-time 2 --output /dev/null "https://localhost:$1/readyz"; do sleep 0.5; done
+`;

@@ -7,6 +7,7 @@ import { spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildWebImage, type ClusterOptions, createTestCluster, type TestCluster, webImage } from './cluster.ts';
+import { kubernetes } from './images.ts';
 
 interface Topology extends ClusterOptions {
   readonly nodes: number;
@@ -57,7 +58,7 @@ export function clusterSuite(title: string, topology: Topology): void {
       }
       const before = await nodeAddresses(cluster);
       await cluster.kina(['stop', 'cluster']);
-      await cluster.kina(['start', 'cluster']);
+      await withOldAddressesTaken(cluster, topology.nodes, () => cluster.kina(['start', 'cluster']));
       const after = await nodeAddresses(cluster);
       // what a start has to repair must really happen here
       expect(Object.values(after)).not.toEqual(Object.values(before));
@@ -97,6 +98,23 @@ async function readyNodes(cluster: TestCluster): Promise<string[]> {
 async function nodeAddresses(cluster: TestCluster): Promise<Record<string, string>> {
   const nodes = JSON.parse((await cluster.kina(['get', 'nodes', '--json'])).stdout) as { name: string; ipv4: string }[];
   return Object.fromEntries(nodes.map(({ name, ipv4 }) => [name, ipv4]));
+}
+
+/** docker gives a stopped node's address to whoever comes next, and back to the node if nobody came. */
+async function withOldAddressesTaken(cluster: TestCluster, count: number, work: () => Promise<unknown>): Promise<void> {
+  if (cluster.engine !== 'docker') return void (await work());
+  const names = Array.from({ length: count }, (_, i) => `${cluster.name}-taker-${i}`);
+  const image = `localhost/kina/node:${kubernetes.version}`;
+  for (const name of names)
+    await cluster.engineCall([
+      ...['run', '--detach', '--name', name, '--network', `kina-${cluster.name}`],
+      ...['--entrypoint', 'sleep', image, '900'],
+    ]);
+  try {
+    await work();
+  } finally {
+    await cluster.engineCall(['rm', '--force', ...names]);
+  }
 }
 
 interface WebPod {
