@@ -5,8 +5,9 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { check } from '../support/command.ts';
+import { check, run } from '../support/command.ts';
 import { type Bench, digestIn, openBench } from '../support/kina.ts';
+import { startProxy } from '../support/proxy.ts';
 import { startRegistry } from '../support/registry.ts';
 import { describeUnless } from '../support/requirements.ts';
 
@@ -182,6 +183,51 @@ describeUnless(registry.skip, 'a real registry', () => {
         `docker://${ref}`,
       ]);
     expect(await config(back)).toBe(await config(one));
+  });
+
+  test.each([
+    ['a blob', /^PUT .*uploads/],
+    ['a manifest', /^PUT .*manifests.sha256/],
+    ['the tag', /^PUT .*manifests.v1/],
+  ])('killed when %s is sent, and done again', async (what, moment) => {
+    const name = `killed/${what.replace(' ', '-')}`;
+    const reached = Promise.withResolvers<void>();
+    const proxy = await startProxy(host, (method, path) => {
+      if (moment.test(`${method} ${path}`)) reached.resolve();
+      return undefined;
+    });
+    try {
+      const running = bench.run(['push', small, `${proxy.host}/${name}:v1`]);
+      await reached.promise;
+      running.process.kill('SIGKILL');
+      await running.ended;
+      const between = await run(['skopeo', 'inspect', '--raw', '--tls-verify=false', `docker://${host}/${name}:v1`]);
+      // Either it is not there, or it is there and whole; the tag is the last thing that is written.
+      if (between.code === 0) expect(await rawDigest(`${host}/${name}:v1`)).toBe(built.zstd);
+      expect(digestIn(await bench.kina(['push', small, `${proxy.host}/${name}:v1`]))).toBe(built.zstd);
+      await check([
+        'skopeo',
+        'copy',
+        '--all',
+        '--src-tls-verify=false',
+        `docker://${host}/${name}:v1`,
+        `oci:${join(bench.folder, name.replace('/', '-'))}:v1`,
+      ]);
+    } finally {
+      await proxy.stop();
+    }
+  });
+
+  test('plain HTTP is spoken to this machine, and to whom it was asked for', async () => {
+    // 127.0.0.1 in a spelling that is not taken for this machine.
+    const elsewhere = `[::ffff:7f00:1]:${host.split(':')[1]}/kina/insecure:v1`;
+    const refused = await bench.kina(['push', small, elsewhere]);
+    expect(refused).toMatchObject({ code: 1, stdout: '' });
+    expect(refused.stderr).toContain('TLS failed');
+    const insecure = ['--insecure-registry', elsewhere.slice(0, elsewhere.indexOf('/'))];
+    const pushed = await bench.kina(['push', small, elsewhere, ...insecure]);
+    expect(pushed).toMatchObject({ code: 0, stdout: `${elsewhere}@${built.zstd}\n` });
+    expect(digestIn(await bench.kina(['pull', elsewhere, ...insecure], { store: 'insecure' }))).toBe(built.zstd);
   });
 
   test('names that nobody can push to, and images that are not there', async () => {
