@@ -19,6 +19,7 @@ import {
 import { completeCommand, completionCommand } from './completion.ts';
 import { reportError, version } from './context.ts';
 import { copyCommand } from './copy.ts';
+import { doctorCommand } from './doctor.ts';
 import { imageCommand } from './image.ts';
 import { lockCommand } from './lock.ts';
 import { mirrorCommand } from './mirror.ts';
@@ -52,6 +53,7 @@ export function program(): Command {
   kina.addCommand(cacheCommand());
   kina.addCommand(recipeCommand());
   kina.addCommand(completionCommand());
+  kina.addCommand(doctorCommand());
   kina.addCommand(versionCommand());
   kina.addCommand(
     completeCommand(() => kina),

@@ -7,7 +7,7 @@ import { KinaError } from '../host/errors.ts';
 import { cacheDirectory, configFile } from '../host/files.ts';
 import { Transport } from '../host/http.ts';
 import type { Reporter } from '../host/progress.ts';
-import { readUserConfig } from '../host/user-config.ts';
+import { readUserConfig, type UserConfig } from '../host/user-config.ts';
 import { registryLogins } from '../oci/registry-credentials.ts';
 import { insecureHosts } from '../oci/registry-reference.ts';
 import { Store } from '../oci/store.ts';
@@ -41,9 +41,11 @@ export interface Toolbox {
   readonly version: string;
 }
 
-/** Flags win over the environment, the environment over the user's config file. */
-export async function openToolbox(options: ToolboxOptions): Promise<Toolbox> {
-  const { reporter, signal } = options;
+/** How kina reaches the outside: what flags, environment and the user's config file say, in this order. */
+export async function openConnection(
+  options: Omit<ToolboxOptions, 'reporter'>,
+): Promise<Pick<Toolbox, 'transport' | 'debianBases'> & { readonly config: UserConfig }> {
+  const { signal } = options;
   const config = await readUserConfig(configFile());
   const environmentMirrors = process.env.KINA_MIRROR ? [process.env.KINA_MIRROR] : undefined;
   const configured: Record<string, string> = {};
@@ -62,16 +64,21 @@ export async function openToolbox(options: ToolboxOptions): Promise<Toolbox> {
       ? { 'debian-security': checkedBase(options.debianSecurityMirror, '--debian-security-mirror') }
       : {}),
   };
-  const offline = options.offline ?? false;
   const transport = new Transport({
     mirrors: options.mirrors?.length ? options.mirrors : (environmentMirrors ?? config.mirrors ?? []),
     hostMirrors: { ...config.hosts, ...insecureHosts(options.insecureRegistries ?? []) },
     prefixes: archivePrefixes(debianBases),
-    offline,
+    offline: options.offline ?? false,
     userAgent: `kina/${options.version}`,
     findLogin: registryLogins(),
     signal,
   });
+  return { transport, debianBases, config };
+}
+
+export async function openToolbox(options: ToolboxOptions): Promise<Toolbox> {
+  const { reporter, signal } = options;
+  const { transport, debianBases, config } = await openConnection(options);
   const store = await Store.open(cacheDirectory());
   const fetcher = new Fetcher({ store, transport, reporter, signal });
   return {
@@ -81,7 +88,7 @@ export async function openToolbox(options: ToolboxOptions): Promise<Toolbox> {
     unpacker: new Unpacker(join(store.root, 'unpacked')),
     reporter,
     signal,
-    offline,
+    offline: options.offline ?? false,
     debianBases,
     debianCheckValidUntil:
       checkValidUntil(process.env.KINA_DEBIAN_CHECK_VALID_UNTIL) ?? config.debian?.checkValidUntil ?? true,

@@ -1,0 +1,101 @@
+/** A Mac with Apple's container: its system, the program and its service, the kernel that nodes would boot. */
+import { join } from 'node:path';
+import semver from 'semver';
+import { decodeService, versionIn } from '../../provider/apple-decode.ts';
+import { minimumVersion, oneNodeOnly, whyMinimum } from '../../provider/apple-errors.ts';
+import { bad, type Check, type Outcome, ok, type Probes } from './check.ts';
+import { judgeKernel } from './machine.ts';
+
+const onMac = ({ platform }: Probes): boolean => platform === 'darwin';
+const start = '`container system start --enable-kernel-install`';
+
+const macos: Check = {
+  id: 'macos',
+  title: 'macOS',
+  applies: onMac,
+  async run({ run }) {
+    const { stdout } = await run(['sw_vers', '-productVersion']);
+    const version = stdout.trim();
+    const major = Number(/^\d+/.exec(version)?.[0]);
+    if (!Number.isInteger(major))
+      return bad('unknown', `sw_vers says ${JSON.stringify(version)}`, 'macOS 26 has all that is needed.');
+    if (major < 15)
+      return bad('fail', version, "Apple's container needs macOS 15, and several nodes macOS 26: update.");
+    return major < 26 ? bad('warn', version, oneNodeOnly) : ok(version);
+  },
+};
+
+interface Service {
+  readonly status: string;
+  readonly version: string | undefined;
+}
+
+/** It ends with 1 when the service is down, and answers all the same. */
+async function service({ run }: Probes): Promise<Service & { appRoot: string | undefined }> {
+  const { stdout } = await run(['container', 'system', 'status', '--format=json']);
+  const { appRoot, paths } = JSON.parse(stdout || '{}') as { appRoot?: string; paths?: { appRoot?: string } };
+  return { ...decodeService(stdout), appRoot: (paths?.appRoot ?? appRoot) || undefined };
+}
+
+const program: Check = {
+  id: 'apple-container',
+  title: "Apple's container",
+  applies: onMac,
+  async run(probes) {
+    const { stdout } = await probes.run(['container', '--version']);
+    const version = versionIn(stdout);
+    if (!version) return bad('unknown', stdout.trim(), `kina needs ${minimumVersion} or later.`);
+    if (semver.lt(version, minimumVersion))
+      return bad(
+        'fail',
+        version,
+        `Install ${minimumVersion} or later, then \`container system stop\` and ${start}. ${whyMinimum}`,
+      );
+    const found = await service(probes);
+    if (found.status !== 'running')
+      return bad('fail', `${version}, its service is ${found.status}`, `Start it: ${start}.`);
+    if (found.version && found.version !== version)
+      return bad(
+        'warn',
+        `${version}, its service is ${found.version}`,
+        `An upgrade is half done: \`container system stop\`, then ${start}.`,
+      );
+    return ok(version);
+  },
+};
+
+/** Upstream's names of the kernels that were its default; an installed one is never replaced by an upgrade. */
+const old = /vmlinux-6\.12\./;
+
+const kernel: Check = {
+  id: 'apple-kernel',
+  title: 'kernel of nodes',
+  applies: onMac,
+  async run(probes): Promise<Outcome> {
+    // The kernel of a node that runs tells best: its file's name is only what the next one would get.
+    const engine = (await probes.engines()).find(({ provider, version }) => provider.name === 'apple' && version);
+    const node =
+      engine &&
+      (await probes.nodes(engine)).find(({ state, role }) => state === 'running' && role !== 'external-load-balancer');
+    if (engine && node) {
+      const { code, stdout } = await engine.provider.exec(node.name, ['sh', '-c', 'uname -r; zcat /proc/config.gz']);
+      const [version = '', ...config] = stdout.split('\n');
+      if (code === 0) return judgeKernel(config.join('\n'), `Linux ${version} of ${node.name}`);
+    }
+    const { appRoot } = await service(probes);
+    if (!appRoot) return bad('unknown', 'the service does not say where it is', `Start it: ${start}.`);
+    const folder = join(appRoot, 'kernels');
+    const listed = await probes.run(['readlink', join(folder, 'default.kernel-arm64')]);
+    const file = listed.stdout.trim().split('/').at(-1);
+    if (!file) return bad('fail', `no default kernel in ${folder}`, `Install one: ${start}.`);
+    if (old.test(file))
+      return bad(
+        'warn',
+        file,
+        'It has no nf_tables, VXLAN and bridge netfilter; upgrades keep it. `container system kernel set --recommended --force` replaces it, for all new containers.',
+      );
+    return ok(file);
+  },
+};
+
+export const appleChecks: readonly Check[] = [macos, program, kernel];

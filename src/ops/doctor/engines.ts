@@ -1,0 +1,103 @@
+/** Container engines: whether one works, what it gives to nodes, and what is left on it. */
+import { bad, type Check, type FoundEngine, type Outcome, ok, type Probes } from './check.ts';
+
+const working = async (probes: Probes): Promise<FoundEngine[]> =>
+  (await probes.engines()).filter(({ version }) => version !== undefined);
+
+const engines: Check = {
+  id: 'engines',
+  title: 'container engines',
+  async run(probes) {
+    const every = await probes.engines();
+    const found = every.map(({ provider, version, installed, problem }) =>
+      version === undefined
+        ? installed
+          ? (problem ?? `${provider.name} does not work`)
+          : `${provider.name} is not installed`
+        : `${provider.name} ${version}`,
+    );
+    if (every.some(({ version }) => version !== undefined)) {
+      const broken = every.find(({ version, installed }) => version === undefined && installed);
+      return broken
+        ? bad('warn', found.join('; '), broken.advice ?? 'kina uses the one that works.')
+        : ok(found.join('; '));
+    }
+    const wish = probes.platform === 'darwin' ? "Apple's container" : 'podman or docker';
+    return bad(
+      'fail',
+      found.join('; '),
+      every.find(({ installed }) => installed)?.advice ?? `Install ${wish}: clusters run on it. Images build without.`,
+    );
+  },
+};
+
+/** Without these kubelet cannot set limits. */
+const controllers = ['cpu', 'memory', 'pids'];
+
+const cgroups: Check = {
+  id: 'cgroups',
+  title: 'control groups',
+  applies: ({ platform }) => platform === 'linux',
+  async run(probes) {
+    const found: Outcome[] = [];
+    for (const { provider } of await working(probes)) {
+      const { rootless, cgroupVersion, controllers: given } = await provider.host();
+      const how = `${provider.name} ${rootless ? 'without' : 'with'} root on cgroup v${cgroupVersion}`;
+      const missing = given ? controllers.filter((one) => !given.includes(one)) : [];
+      if (cgroupVersion === 1 && rootless)
+        found.push(
+          bad('fail', how, `Run ${provider.name} as root, or boot the host with systemd.unified_cgroup_hierarchy=1.`),
+        );
+      else if (rootless && missing.length > 0)
+        found.push(
+          bad(
+            'fail',
+            `${how}, without ${missing.join(', ')}`,
+            'Delegate them: `[Service]`, `Delegate=cpu cpuset io memory pids` in /etc/systemd/system/user@.service.d/delegate.conf; `systemctl daemon-reload`, and log in again.',
+          ),
+        );
+      else if (cgroupVersion === 1)
+        found.push(
+          bad(
+            'warn',
+            how,
+            'Nodes need an image with systemd below 258, and Kubernetes from 1.35 on refuses v1: boot with systemd.unified_cgroup_hierarchy=1 for those.',
+          ),
+        );
+      else found.push(ok(how));
+    }
+    return found.length > 0 ? worst(found) : bad('unknown', 'no engine to ask', 'See container engines.');
+  },
+};
+
+/** The worst of several with all that was found. */
+function worst(outcomes: readonly Outcome[]): Outcome {
+  const order = ['fail', 'unknown', 'warn', 'ok'] as const;
+  const [first] = [...outcomes].sort((a, b) => order.indexOf(a.state) - order.indexOf(b.state));
+  return { ...first!, found: outcomes.map(({ found }) => found).join('; ') };
+}
+
+const clusters: Check = {
+  id: 'clusters',
+  title: 'clusters',
+  async run(probes) {
+    const found: string[] = [];
+    const advice: string[] = [];
+    for (const engine of await working(probes)) {
+      const names = new Map<string, { role: string; state: string }[]>();
+      for (const node of await probes.nodes(engine))
+        names.set(node.cluster, [...(names.get(node.cluster) ?? []), node]);
+      for (const [name, nodes] of names) {
+        const up = nodes.filter(({ state }) => state === 'running').length;
+        found.push(`${name} on ${engine.provider.name}, ${up} of ${nodes.length} nodes running`);
+        if (!nodes.some(({ role }) => role === 'control-plane'))
+          advice.push(`${name} has no control plane: \`kina delete cluster --name ${name}\`.`);
+        else if (up < nodes.length) advice.push(`\`kina start cluster --name ${name}\`, or delete it.`);
+      }
+    }
+    const said = found.join('; ') || 'none';
+    return advice.length > 0 ? bad('warn', said, advice.join(' ')) : ok(said);
+  },
+};
+
+export const engineChecks: readonly Check[] = [engines, cgroups, clusters];

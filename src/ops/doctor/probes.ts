@@ -1,0 +1,104 @@
+/** The machine as it is. Engines and servers are asked once, however many checks want to know. */
+import { existsSync } from 'node:fs';
+import { readFile, statfs } from 'node:fs/promises';
+import { freemem, totalmem } from 'node:os';
+import { dirname, join } from 'node:path';
+import { isErrno, KinaError } from '../../host/errors.ts';
+import { cacheDirectory } from '../../host/files.ts';
+import type { Transport } from '../../host/http.ts';
+import { run } from '../../host/process.ts';
+import { Store } from '../../oci/store.ts';
+import { providerNamed } from '../../provider/select.ts';
+import type { Answer, FoundEngine, Probes } from './check.ts';
+
+/** One small file of each place that a build reads; registries answer there without a login, or ask for one. */
+const places = ['https://dl.k8s.io/release/stable.txt', 'https://registry.k8s.io/v2/'];
+const patience = 20_000;
+
+export interface ProbeOptions {
+  /** How servers are asked, and the base of Debian's archive; undefined: no network. */
+  readonly connect: (() => Promise<{ transport: Transport; debian: string }>) | undefined;
+}
+
+export function machineProbes({ connect }: ProbeOptions): Probes {
+  const folder = cacheDirectory();
+  const names = process.platform === 'darwin' ? ['apple', 'docker', 'podman'] : ['docker', 'podman'];
+  return {
+    platform: process.platform,
+    uid: process.getuid?.(),
+    folder,
+    now: Date.now,
+    memory: async () => ({ total: totalmem(), available: (await availableMemory()) ?? freemem() }),
+    freeDisk: async (path) => {
+      let place = path;
+      while (!existsSync(place) && dirname(place) !== place) place = dirname(place);
+      const { bavail, bsize } = await statfs(place);
+      return bavail * bsize;
+    },
+    readText,
+    run: (argv) => run(argv, { timeout: patience }),
+    engines: once(() => Promise.all(names.map(askEngine))),
+    nodes: ({ provider }) => provider.nodes(),
+    store: async () => (existsSync(join(folder, 'blobs')) ? Store.open(folder) : undefined),
+    upstreams: once(async () => {
+      if (!connect) return [];
+      const { transport, debian } = await connect();
+      const urls = [...places, `${debian.replace(/\/$/, '')}/dists/stable/InRelease`];
+      return Promise.all(urls.map((url) => askServer(transport, url)));
+    }),
+  };
+}
+
+function once<T>(ask: () => Promise<T>): () => Promise<T> {
+  let answer: Promise<T> | undefined;
+  return () => {
+    answer ??= ask();
+    return answer;
+  };
+}
+
+/** Bytes as they are: a compressed file is for whoever reads it. */
+async function readText(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'latin1');
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined;
+    throw error;
+  }
+}
+
+/** What Linux would give without swapping; elsewhere nobody tells. */
+async function availableMemory(): Promise<number | undefined> {
+  const found = /^MemAvailable:\s+(\d+) kB/m.exec((await readText('/proc/meminfo')) ?? '')?.[1];
+  return found === undefined ? undefined : Number(found) * 1024;
+}
+
+async function askEngine(name: string): Promise<FoundEngine> {
+  const provider = providerNamed(name, 'doctor');
+  try {
+    return { provider, version: await provider.version(), installed: true, problem: undefined, advice: undefined };
+  } catch (error) {
+    const known = error instanceof KinaError ? error : undefined;
+    const problem = [known?.message ?? String(error), ...(known?.details ?? [])].slice(0, 2).join(': ');
+    const installed = known?.code !== 'not-found';
+    return { provider, version: undefined, installed, problem, advice: known?.hint };
+  }
+}
+
+async function askServer(transport: Transport, url: string): Promise<Answer> {
+  try {
+    const answer = await transport.request(url, {
+      method: 'HEAD',
+      signal: AbortSignal.timeout(patience),
+      // It answers: that is the question. What it has to say is another.
+      accept: [400, 401, 403, 405],
+    });
+    answer.body.destroy();
+    const date = Date.parse(answer.headers.date ?? '');
+    return { url, date: Number.isNaN(date) ? undefined : date };
+  } catch (error) {
+    // A mirror may not have this very file.
+    if (error instanceof KinaError && error.code === 'not-found') return { url };
+    return { url, problem: error instanceof Error ? error.message : String(error) };
+  }
+}
