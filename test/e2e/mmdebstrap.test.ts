@@ -20,9 +20,11 @@ import { compareTrees, type Difference, readTree } from './mmdebstrap/tree.ts';
 const cases: readonly { suite: string; architecture: 'amd64' | 'arm64'; variant: Variant }[] = [
   { suite: 'bookworm', architecture: 'amd64', variant: 'unpacked' },
   { suite: 'trixie', architecture: 'amd64', variant: 'unpacked' },
+  { suite: 'bookworm', architecture: 'arm64', variant: 'unpacked' },
   { suite: 'trixie', architecture: 'arm64', variant: 'unpacked' },
   { suite: 'bookworm', architecture: 'amd64', variant: 'configured' },
   { suite: 'trixie', architecture: 'amd64', variant: 'configured' },
+  { suite: 'bookworm', architecture: 'arm64', variant: 'configured' },
   { suite: 'trixie', architecture: 'arm64', variant: 'configured' },
 ];
 
@@ -35,7 +37,8 @@ function cannotRun(architecture: string, variant: Variant): string | undefined {
 }
 
 /** No package of Debian 12 has these links; its installers make them, as kina does. */
-const mergeUsr = 'cd "$1" && for name in bin sbin lib lib64; do mkdir -p usr/$name; ln -s usr/$name $name; done';
+const mergeUsr = (architecture: string): string =>
+  `cd "$1" && for name in bin sbin lib ${architecture === 'amd64' ? 'lib64' : ''}; do mkdir -p usr/$name; ln -s usr/$name $name; done`;
 
 const problem = missing(['full tier', 'root', 'mmdebstrap']) ?? (await noDebianMirror());
 const used = new Set<string>();
@@ -57,7 +60,7 @@ for (const { suite, architecture, variant } of cases)
       const theirs = join(folder, 'theirs.tar');
       const flags = ['--mode=root', '--format=tar', `--architectures=${architecture}`, `--include=${packages.join()}`];
       const kind = variant === 'unpacked' ? 'extract' : 'essential';
-      if (variant === 'unpacked' && suite === 'bookworm') flags.push(`--setup-hook=${mergeUsr}`);
+      if (variant === 'unpacked' && suite === 'bookworm') flags.push(`--setup-hook=${mergeUsr(architecture)}`);
       await check(['mmdebstrap', `--variant=${kind}`, ...flags, suite, theirs, debianMirror], { timeout: 900 });
       differences = compareTrees(await readTree(image.layers), await readTree([theirs]));
       await rm(built.archive);
