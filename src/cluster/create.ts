@@ -67,6 +67,7 @@ export async function createCluster(request: CreateRequest): Promise<CreatedClus
       },
     );
   const rootless = await checkRootless(provider);
+  sayWhatIsIgnored(request);
   const images = await ensureImages(request);
   const context: CreateContext = {
     cluster,
@@ -289,6 +290,16 @@ async function joinNodes(
 }
 
 /** What people would otherwise find out by themselves, one line each. */
+/** Keys of the configuration that this runtime has no use for. */
+function sayWhatIsIgnored({ cluster, provider, steps }: CreateRequest): void {
+  const named = (key: 'disk' | 'kernel') =>
+    cluster.nodes.filter((node) => node[key] !== undefined).map(({ name }) => name);
+  if (named('disk').length > 0)
+    steps.warn(`disk of ${named('disk').join(', ')} is passed over: no runtime sets that for one node`);
+  if (named('kernel').length > 0 && provider.name !== 'apple')
+    steps.warn(`kernel of ${named('kernel').join(', ')} is passed over: nodes on ${provider.name} share the host's`);
+}
+
 function sayWhatIsMissing({ absent, steps, cluster }: CreateContext): void {
   const { cni } = cluster.networking;
   if (absent.has('coredns')) steps.warn('this node image has no CoreDNS: pods reach Services by address, not by name');

@@ -31,6 +31,8 @@ const least: Readonly<Record<string, Size>> = {
 };
 
 const defaultMtu = 1500;
+/** IPv6's least, which the runtime insists on. */
+const leastMtu = 1280;
 
 /** A quarter of the machine, at least what the role needs; what the configuration says goes first. */
 export function nodeSize({ role, cpus, memory }: Pick<NodeSpec, 'role' | 'cpus' | 'memory'>, machine: Machine): Size {
@@ -54,11 +56,16 @@ export function runArguments(spec: NodeSpec, platform: string, machine: Machine,
     ...spec.labels,
   };
   const { cpus, memory } = nodeSize(spec, machine);
+  const { mtu = defaultMtu } = spec;
+  if (mtu < leastMtu)
+    throw new KinaError('config', `an MTU of ${mtu} is too small for Apple's container`, {
+      hint: `It takes ${leastMtu} and more.`,
+    });
   return [
     ...['run', '--detach', '--progress=none', `--name=${spec.name}`, `--platform=${platform}`],
     ...Object.entries(labels).map(([key, value]) => `--label=${key}=${labelValue(key, value)}`),
     ...(spec.privileged ? ['--cap-add=ALL', '--masked-path=NONE', '--read-only-path=NONE'] : []),
-    ...[`--cpus=${cpus}`, `--memory=${memory}m`, `--network=${network},mtu=${spec.mtu ?? defaultMtu}`],
+    ...[`--cpus=${cpus}`, `--memory=${memory}m`, `--network=${network},mtu=${mtu}`],
     ...Object.entries(spec.env ?? {}).map(([key, value]) => `--env=${key}=${value}`),
     ...(spec.mounts ?? []).map((mount) => `--volume=${mount.source}:${mount.target}${mount.readOnly ? ':ro' : ''}`),
     ...(spec.ports ?? []).map((port) => `--publish=${publish(port)}`),

@@ -84,11 +84,12 @@ describe('a node', () => {
     expect(nodeSize({ role }, on)).toEqual(size);
   });
 
-  test('a label with = and a port of SCTP cannot be said, and kina says so', () => {
+  test('a label with =, a port of SCTP and a small MTU cannot be said, and kina says so', () => {
     const labelled = () => runArguments({ ...spec, labels: { a: 'b=c' } }, 'linux/arm64', machine);
     expect(labelled).toThrow(/label a/);
     const port = { address: '0.0.0.0', hostPort: 1234, containerPort: 5, protocol: 'SCTP' } as const;
     expect(() => runArguments({ ...spec, ports: [port] }, 'linux/arm64', machine)).toThrow(/5\/SCTP/);
+    expect(() => runArguments({ ...spec, mtu: 1000 }, 'linux/arm64', machine)).toThrow(/MTU of 1000/);
   });
 });
 
