@@ -36,6 +36,8 @@ const DEFAULT_EPOCH = 1577836800;
 export interface ImageOptions {
   readonly compression: Compression | undefined;
   readonly noCache: boolean;
+  /** Asked for what the store lacks, and given what was built. */
+  readonly cache?: ImageCache | undefined;
   /** Seconds since the epoch for files and for `created`. */
   readonly epoch: number;
 }
@@ -55,6 +57,13 @@ export interface BuiltPlatform {
 export interface BuiltNodeImage {
   readonly index: Descriptor;
   readonly platforms: readonly BuiltPlatform[];
+}
+
+/** Finished images of other machines, by everything that was pinned. */
+export interface ImageCache {
+  /** The image, all of it in the store now; undefined when there is none that can be had and believed. */
+  find(key: string, platform: string): Promise<BuiltPlatform | undefined>;
+  keep(key: string, built: BuiltPlatform): Promise<void>;
 }
 
 /** Reads SOURCE_DATE_EPOCH; empty counts as unset (reproducible-builds.org, and a trap in CI files). */
@@ -78,7 +87,10 @@ export async function buildNodeImage(
     plan.platforms.map(async (platform) => {
       const key = imageKey(platform, lock, plan, options, tools.version);
       const known = options.noCache ? undefined : await knownImage(key, tools);
-      return { platform, key, known };
+      if (known || options.noCache) return { platform, key, known };
+      const found = await options.cache?.find(key, formatPlatform(platform.platform));
+      if (found) await tools.store.putRecord('image', key, found);
+      return { platform, key, known: found };
     }),
   );
   const missing = work.filter((w) => !w.known).map((w) => w.platform);
@@ -97,6 +109,7 @@ export async function buildNodeImage(
   for (const { platform, key, known } of work) {
     const built = known ?? (await buildPlatform(platform, lock, plan, options, tools));
     if (!known) await tools.store.putRecord('image', key, built);
+    await options.cache?.keep(key, built);
     platforms.push(built);
   }
   await prefetch;
@@ -162,7 +175,7 @@ function innerKeys(inner: Plan, options: ImageOptions, version: string): string[
 
 /** The image that a step carries is not compressed like the one around it: the step decides about that. */
 function innerOptions(options: ImageOptions): ImageOptions {
-  return { ...options, compression: undefined };
+  return { ...options, compression: undefined, cache: undefined };
 }
 
 /** The part of the lock that decides one platform's image, so that building two platforms changes neither. */

@@ -27,6 +27,9 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
       'usage',
       '--report and --dry-run exclude each other: a report is about an image that was built',
     );
+  const { cacheReference, registryCache } = await import('../ops/registry/cache.ts');
+  const cacheFrom = flags.cacheFrom.map((value) => cacheReference('--cache-from', value));
+  const cacheTo = flags.cacheTo.map((value) => cacheReference('--cache-to', value));
   const pushTo = flags.push ? pushDestinations(names, flags) : [];
   const chosen = compression(flags.compression ?? (flags.push ? 'zstd' : undefined));
   const epoch = imageEpoch();
@@ -51,7 +54,10 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
       reporter.warn(`${absent} is not available upstream and stays out (--strict makes this an error)`);
     for (const a of unverified(prepared))
       reporter.warn(`${a} is not verified by any checksum or signature of its publisher`);
-    const built = await buildNodeImage(prepared, { compression: chosen, noCache: !flags.cache, epoch }, tools);
+    const { publishImage, writingTransport } = await import('../ops/registry/publish.ts');
+    const transport = writingTransport({ insecureRegistries: flags.insecureRegistry, version, signal });
+    const cache = registryCache(cacheFrom, cacheTo, tools, transport);
+    const built = await buildNodeImage(prepared, { compression: chosen, noCache: !flags.cache, epoch, cache }, tools);
     const { plan } = prepared;
     const template = plan.image.tag;
     const refs = [...names];
@@ -65,8 +71,6 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
       await writeReport(flags.report, tools.store, built.index, refs[0]!, recording.tasks());
     }
     if (!flags.push) return { prepared, tools, built, refs };
-    const { publishImage, writingTransport } = await import('../ops/registry/publish.ts');
-    const transport = writingTransport({ insecureRegistries: flags.insecureRegistry, version, signal });
     // In the form in which it was built.
     const form = chosen ? 'keep' : 'none';
     const published = await publishImage(built.index, pushTo, form, {

@@ -32,6 +32,8 @@ export interface BuildFlags extends SourceFlags, GlobalFlags {
   dryRun: boolean;
   push: boolean;
   metadataFile?: string;
+  cacheFrom: string[];
+  cacheTo: string[];
   json: boolean;
 }
 

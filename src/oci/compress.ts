@@ -13,6 +13,7 @@ import { constants, createGunzip, createGzip, createZstdCompress, createZstdDeco
 import { KinaError } from '../host/errors.ts';
 import { digestOf } from '../host/json.ts';
 import { asDescriptor, type Descriptor, type Digest, mediaType } from './descriptor.ts';
+import { hashStream } from './hash.ts';
 import type { Store, Written } from './store.ts';
 
 export interface Compression {
@@ -79,6 +80,15 @@ export async function uncompressedLayer(store: Store, layer: Descriptor, diffId:
     written = await store.write(source, { digest: diffId });
   });
   return plain((written as unknown as Written).size);
+}
+
+/** Digest and size of what a compressed layer of the store unpacks to; nothing is written. Throws as `uncompressedLayer`. */
+export async function contentOf(store: Store, layer: Descriptor): Promise<Written> {
+  let found: Written | undefined;
+  await pipeline(store.verified(layer.digest, layer.size), decompressorFor(layer), async (source) => {
+    found = await hashStream(source);
+  });
+  return found as unknown as Written;
 }
 
 function decompressorFor(layer: Descriptor): Transform {

@@ -26,6 +26,8 @@ export interface FaultyProxy {
   readonly requests: string[];
   /** Bytes of request bodies that arrived. */
   readonly received: () => number;
+  /** Bytes of answers' bodies. */
+  readonly sent: () => number;
   stop(): Promise<void>;
 }
 
@@ -35,6 +37,7 @@ export async function startProxy(
 ): Promise<FaultyProxy> {
   const requests: string[] = [];
   let received = 0;
+  let sent = 0;
   const server = createServer((request, response) => {
     const path = (request.url ?? '').replace(/\?.*/, '');
     requests.push(`${request.method} ${path}`);
@@ -52,6 +55,9 @@ export async function startProxy(
         answer.resume().once('end', () => request.socket.destroy());
         return;
       }
+      answer.on('data', (chunk: Buffer) => {
+        sent += chunk.length;
+      });
       const changed = typeof what === 'object' && 'answer' in what ? what.answer : {};
       response.writeHead(answer.statusCode ?? 500, { ...answer.headers, ...changed });
       if (what !== 'truncate') return void answer.pipe(response);
@@ -82,6 +88,7 @@ export async function startProxy(
     host: address,
     requests,
     received: () => received,
+    sent: () => sent,
     stop: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
