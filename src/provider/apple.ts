@@ -143,14 +143,28 @@ export class AppleProvider implements Provider {
       const ports = await this.#choosePorts(spec);
       const args = runArguments({ ...spec, ports }, platform, machine, this.#networks ? spec.network : 'default');
       for (let left = attempts; ; left--) {
-        const result = await this.#run(args, { signal });
+        const result = await this.#run(args, { signal }).catch(async (error) => {
+          await this.#takeBack(spec);
+          throw error;
+        });
         if (result.code === 0) return;
         if (left === 1 || troubleOf(result) !== 'overloaded') throw appleFailure(args, result);
         // Nobody knows how far it came: what there is of it would be in the way.
-        await this.#remove([spec.name]);
-        await sleep(pause);
+        await this.#takeBack(spec);
       }
     });
+  }
+
+  /**
+   * Removes what an interrupted creation left. The service goes on with it when nobody listens any more, so that it may
+   * appear a moment later. A container of somebody else that has the name has not the labels.
+   */
+  async #takeBack({ name, cluster }: NodeSpec): Promise<void> {
+    for (let left = attempts; left > 0; left--) {
+      const nodes = await this.nodes(cluster);
+      if (nodes.some((node) => node.name === name)) return this.#remove([name]);
+      await sleep(pause);
+    }
   }
 
   /** Port 0 means "any", which this runtime does not know: a free one, that no stopped container waits for. */
@@ -225,15 +239,14 @@ export class AppleProvider implements Provider {
 
   /** What the first process wrote, then the console of the VM's kernel. */
   async logs(node: string): Promise<string> {
-    const parts = await Promise.all(
-      [[], ['--boot']].map(async (which) => {
-        const whole = await this.#run(['logs', ...which, node], { timeout: 20_000 });
-        if (whole.code === 0) return whole.stdout;
-        // One byte that is no UTF-8 is too much for the whole, not for its end.
-        const end = await this.#run(['logs', ...which, '-n', '5000', node], { timeout: 20_000 });
-        return end.code === 0 ? end.stdout : end.stderr;
-      }),
-    );
+    const parts: string[] = [];
+    for (const which of [[], ['--boot']]) {
+      const whole = await this.#run(['logs', ...which, node], { timeout: 20_000 });
+      // One byte that is no UTF-8 is too much for the whole, not for its end.
+      const end =
+        whole.code === 0 ? whole : await this.#run(['logs', ...which, '-n', '5000', node], { timeout: 20_000 });
+      parts.push(end.code === 0 ? end.stdout : end.stderr);
+    }
     return parts.join('');
   }
 

@@ -32,7 +32,7 @@ echo "$*" >>"$FAKE_PODMAN/podman"
 case $1 in
 ps) [ ! -e "$FAKE_PODMAN/created" ] || echo id ;;
 create) for a in "$@"; do case $a in --name=*) echo "\${a#--name=}" >"$FAKE_PODMAN/created" ;; esac; done ;;
-start) : >"$FAKE_PODMAN/up" ;;
+start) [ ! -e "$FAKE_PODMAN/slow" ] || sleep 2; : >"$FAKE_PODMAN/up" ;;
 stop) rm -f "$FAKE_PODMAN/up" ;;
 rm) rm -f "$FAKE_PODMAN/up" "$FAKE_PODMAN/created" ;;
 load) cat >/dev/null ;;

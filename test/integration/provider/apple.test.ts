@@ -163,15 +163,24 @@ test('an overloaded service is asked again', { timeout: 60_000 }, async () => {
   expect(standIn.calls()).toHaveLength(2);
   await loadImage();
   await provider.ensureNetwork({ name: 'kina-c', ipv6: false });
-  // What such a run has left is taken away before the next.
+  // Whether such a run has left something is looked at before the next.
   writeFileSync(busy, '1');
   await provider.create(spec('c-worker'));
-  expect(
-    standIn
-      .calls()
-      .slice(-3)
-      .map(([command]) => command),
-  ).toEqual(['run', 'delete', 'run']);
+  const commands = standIn.calls().map(([command]) => command);
+  expect(commands.slice(commands.indexOf('run'))).toEqual(['run', 'list', 'list', 'list', 'list', 'run']);
+});
+
+test('an interrupted creation leaves nothing', { timeout: 60_000 }, async () => {
+  await loadImage();
+  await provider.ensureNetwork({ name: 'kina-c', ipv6: false });
+  writeFileSync(join(standIn.folder, 'slow'), '');
+  const controller = new AbortController();
+  const creation = provider.create(spec('c-worker'), controller.signal);
+  while (!existsSync(join(standIn.folder, 'created'))) await new Promise((done) => setTimeout(done, 50));
+  controller.abort(new Error('Ctrl-C'));
+  await expect(creation).rejects.toThrow('Ctrl-C');
+  expect(await provider.nodes()).toEqual([]);
+  expect(standIn.calls().at(-2)).toEqual(['delete', '--force', 'c-worker']);
 });
 
 test('a network of somebody else is not used, and not removed', async () => {
