@@ -58,26 +58,35 @@ export async function ensureImage(reference: string, request: ImageRequest): Pro
   return image;
 }
 
-/**
- * One platform of an image of the store, in the form that the runtime reads. The OCI form needs an index with platforms,
- * which an image from elsewhere may lack: then it gets one.
- */
+/** One platform of an image of the store. */
 async function sendImage(reference: string, contents: ImageContents, request: ImageRequest): Promise<void> {
   const { provider, store, platform, signal } = request;
   const chosen = choosePlatforms(reference, contents, [platform]);
-  const described = chosen.every(({ descriptor }) => descriptor.platform);
-  const one = described
-    ? await narrowImage(store, contents, chosen)
-    : await buildIndex(
-        store,
-        chosen.map(({ descriptor, config }) => ({ ...descriptor, platform: config })),
-      );
-  const narrowed = await readContents(store, one);
+  const narrowed = await readContents(store, await narrowImage(store, contents, chosen));
+  await provider.load(await archiveFor(provider, store, narrowed, reference), signal);
+}
+
+/**
+ * An image of one platform in the form that the runtime reads. The OCI form needs an index with a platform, which an image
+ * from elsewhere may lack: then it gets one.
+ */
+export async function archiveFor(
+  provider: Provider,
+  store: Store,
+  contents: ImageContents,
+  reference: string,
+): Promise<Readable> {
+  const described = contents.index && contents.platforms.every(({ descriptor }) => descriptor.platform);
+  const indexed = async () =>
+    buildIndex(
+      store,
+      contents.platforms.map(({ descriptor, config }) => ({ ...descriptor, platform: descriptor.platform ?? config })),
+    );
   const members =
-    provider.archive === 'oci-archive'
-      ? ociMembers(narrowed, [reference])
-      : await dockerMembers(store, narrowed, [reference]);
-  await provider.load(Readable.from(tarStream(store, members), { objectMode: false }), signal);
+    provider.archive === 'docker-archive'
+      ? await dockerMembers(store, contents, [reference])
+      : ociMembers(described ? contents : await readContents(store, await indexed()), [reference]);
+  return Readable.from(tarStream(store, members), { objectMode: false });
 }
 
 function provided(

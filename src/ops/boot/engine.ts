@@ -1,10 +1,8 @@
-/** An image as a node of docker or podman, started as a cluster's nodes are. Everything made for it is removed. */
+/** An image as a node of a container engine, started as a cluster's nodes are. Everything made for it is removed. */
 import { randomBytes } from 'node:crypto';
-import { Readable } from 'node:stream';
-import { dockerMembers } from '../../oci/archive.ts';
+import { archiveFor } from '../../cluster/image.ts';
 import { type PlatformImage, readContents } from '../../oci/contents.ts';
 import type { Store } from '../../oci/store.ts';
-import { tarStream } from '../../oci/tar.ts';
 import type { Provider } from '../../provider/provider.ts';
 import { type BootTarget, NodeEnded } from './target.ts';
 
@@ -33,8 +31,7 @@ export async function bootContainer(
   const state = async (): Promise<string | undefined> => (await provider.nodes(name))[0]?.state;
   try {
     const contents = await readContents(store, image.descriptor);
-    const archive = tarStream(store, await dockerMembers(store, contents, [reference]));
-    await provider.load(Readable.from(archive, { objectMode: false }), signal);
+    await provider.load(await archiveFor(provider, store, contents, reference), signal);
     await provider.ensureNetwork({ name, ipv6: false });
     await provider.create(
       { name, cluster: name, role: 'control-plane', image: reference, network: name, privileged: true },
