@@ -1,13 +1,14 @@
 /** The image store: what `image load` accepts and refuses, and what is known of an image afterwards. */
 import { createHash } from 'node:crypto';
-import { closeSync, createReadStream, existsSync, openSync, readSync, statSync } from 'node:fs';
+import { closeSync, copyFileSync, createReadStream, existsSync, openSync, readSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { type Member, tarStream } from '../../src/oci/tar.ts';
 import { compact, pretty } from './json.ts';
 import { layerProblems } from './layers.ts';
 import { mustPodman, podman } from './podman.ts';
 import { failure, Refusal } from './refusal.ts';
-import { change, prefix, read, type StoredImage } from './state.ts';
+import { change, folder, prefix, read, type StoredImage } from './state.ts';
 import { type TarMember, tarMembers } from './tar.ts';
 
 const nameKeys = [
@@ -78,7 +79,26 @@ async function loadFrom(fd: number, path: string): Promise<string> {
       throw failure('several platforms: each would be unpacked, also those that this machine cannot run');
     references.push(await take(fd, path, { entry, name, manifest: only, blob }));
   }
+  if (references.length === 1 && statSync(path).size < keptBytes) copyFileSync(path, keptArchive(references[0]!));
   return references.map((one) => `${one}\n`).join('');
+}
+
+/** Small images can be saved again: as they came. */
+const keptBytes = 64 << 20;
+const keptArchive = (name: string): string => join(folder, `${name.replaceAll('/', '_')}.tar`);
+
+/** The file that `image save` writes. */
+export function savedArchive(reference: string, platform: string | undefined): string {
+  const image = findStored(reference);
+  if (!image)
+    throw new Refusal(
+      `failed to get image for reference ${reference}: notFound: "image with reference ${reference}"\nError: failed to save image(s)\n`,
+    );
+  const has = (image.variant as { platform: { architecture: string } }).platform.architecture;
+  if (platform !== undefined && platform.split('/')[1] !== has)
+    throw failure(`image ${image.name} has no content for platform ${platform}; available platforms: linux/${has}`);
+  if (!existsSync(keptArchive(image.name))) throw new Error('the stand-in saves small images only');
+  return keptArchive(image.name);
 }
 
 /** One certificate of Debian's has such a name. Programs read the bundle, which has it too, whatever its file is called. */

@@ -11,7 +11,8 @@
  * KINA_APPLE_BUSY     file with a number: so many requests are not answered in time
  */
 import { spawn } from 'node:child_process';
-import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, createReadStream, readFileSync, writeFileSync } from 'node:fs';
+import { pipeline } from 'node:stream/promises';
 import { type Call, parse } from './grammar.ts';
 import { compact } from './json.ts';
 import { failure, Refusal } from './refusal.ts';
@@ -76,10 +77,18 @@ async function main(argv: readonly string[]): Promise<number> {
       'interrupted: "XPC connection error: Connection invalid"\nEnsure container system service has been started with `container system start`.',
     );
   if (isBusy()) throw failure('XPC timeout for request to com.apple.container.apiserver/networkList');
+  if (call.command === 'image save') return save(call);
   if (call.command === 'exec' || call.command === 'logs') return inside(call);
   const work = commands[call.command];
   if (!work) throw new Error(`the stand-in does not imitate \`container ${call.command}\``);
   process.stdout.write(await work(call));
+  return 0;
+}
+
+/** To standard output, as bytes. */
+async function save(call: Call): Promise<number> {
+  const file = (await images()).savedArchive(call.positional[0]!, last(call, 'platform'));
+  await pipeline(createReadStream(file), process.stdout);
   return 0;
 }
 

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ensureImage } from '../../../src/cluster/image.ts';
+import { findSources } from '../../../src/cluster/load/sources.ts';
 import { hostPlatform } from '../../../src/oci/platform.ts';
 import { Store } from '../../../src/oci/store.ts';
 import type { NodeSpec, Provider } from '../../../src/provider/provider.ts';
@@ -200,6 +201,20 @@ test('an image is sent once, with one platform and in the form of the runtime; n
   expect((await provider.image(reference))?.names).toEqual([reference]);
 });
 
+test('what the runtime has, kina loads into nodes: the archive that it saves is understood', {
+  timeout: 60_000,
+}, async () => {
+  await loadImage();
+  const other = await Store.open(join(storeFolder, 'other'));
+  const [source] = await findSources([reference], other, [provider]);
+  const { images } = await source!.open();
+  expect(images).toMatchObject([{ names: [reference], platforms: [{ platform: { os: 'linux' } }] }]);
+  expect(standIn.calls().at(-1)).toEqual(['image', 'save', `--platform=linux/${architecture}`, reference]);
+  await expect(findSources(['localhost/kina/absent:v1'], other, [provider])).rejects.toMatchObject({
+    code: 'not-found',
+  });
+});
+
 describeUnless(appleReference.missing, 'the stand-in', () => {
   type Sample = { id: string; argv: string[]; exitCode: number; stdout: string; stderr: string; match: string };
   /** Of the samples those that an empty runtime can give, and how the stand-in is told to be in their state. */
@@ -214,6 +229,7 @@ describeUnless(appleReference.missing, 'the stand-in', () => {
     'image-inspect-missing': {},
     'image-delete-missing': {},
     'image-load-no-file': {},
+    'image-save-missing': {},
     'network-inspect-missing': {},
     'network-delete-missing': {},
     'network-create-bad-name': {},
