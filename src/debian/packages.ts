@@ -70,6 +70,9 @@ export function packageRecord(stanza: Stanza, architecture: string, from: string
   };
 }
 
+/** Fields that make apt take note of a name. */
+const naming = /^(?:Package|Pre-Depends|Depends|Conflicts|Breaks|Recommends|Suggests|Replaces|Enhances|Provides): /;
+
 /** Looks packages up by name or by what they provide. */
 export class PackageIndex {
   readonly #text: Buffer;
@@ -124,6 +127,21 @@ export class PackageIndex {
   /** Names of the packages that provide a virtual name, in the order of the file. */
   providers(virtual: string): readonly string[] {
     return [...(this.#providers.get(virtual) ?? [])];
+  }
+
+  /**
+   * Where the file first mentions a name, as a package or in a relation; undefined when it never does. apt numbers
+   * packages in this order, and the number is what it goes by when nothing else tells two of them apart.
+   */
+  firstMention(name: string): number | undefined {
+    const text = this.#text;
+    for (let at = text.indexOf(name); at >= 0; at = text.indexOf(name, at + 1)) {
+      if (text[at - 1] !== 32 || !/^[\s,:]/.test(text.toString('latin1', at + name.length, at + name.length + 1)))
+        continue;
+      const line = text.lastIndexOf(10, at) + 1;
+      if (naming.test(text.toString('latin1', line, Math.min(at, line + 16)))) return at;
+    }
+    return undefined;
   }
 
   #end(start: number): number {

@@ -85,6 +85,7 @@ class Resolver {
   readonly #hopeless = new Map<PackageRecord, Problem>();
   readonly #requested = new Map<string, { version?: string; suite?: string }>();
   readonly #roots = new Map<string, Set<string>>();
+  readonly #mentions = new Map<string, number>();
 
   constructor(request: ClosureRequest) {
     this.#request = request;
@@ -206,8 +207,26 @@ class Resolver {
       const candidate = this.#candidate(name);
       if (candidate && this.#meets(dependency, candidate.record)) found.push(candidate);
     }
-    // Among equals, as apt: the one that comes last in the index.
-    return found.reverse().sort((a, b) => rank(a.record.priority) - rank(b.record.priority));
+    if (found.length < 2) return found;
+    // Among equals, as apt: the one that the indexes mention last.
+    const placed = found.map((candidate) => ({ candidate, place: this.#firstMention(candidate.record.name) }));
+    placed.sort((a, b) => rank(a.candidate.record.priority) - rank(b.candidate.record.priority) || b.place - a.place);
+    return placed.map(({ candidate }) => candidate);
+  }
+
+  /** Place of a name's first mention in all indexes, one after the other. */
+  #firstMention(name: string): number {
+    let place = this.#mentions.get(name);
+    if (place === undefined) {
+      // No index is as long as this.
+      const length = 2 ** 40;
+      const places = this.#request.indexes.map(
+        ({ packages }, at) => at * length + (packages.firstMention(name) ?? NaN),
+      );
+      place = places.find((one) => !Number.isNaN(one)) ?? 0;
+      this.#mentions.set(name, place);
+    }
+    return place;
   }
 
   /** Whether a package satisfies a dependency, by its name or by what it provides. */

@@ -129,9 +129,12 @@ test('a failure explains itself down to the cause', () => {
   }
 });
 
-test('of providers that nothing else tells apart, the last in the index is taken, as apt does', () => {
-  const suite = index('s', ['a 1\nDepends: v', 'x 1\nProvides: v', 'z 1\nProvides: v', 'y 1\nProvides: v']);
-  expect(closure([suite], ['a'])).toEqual(['a 1', 'y 1']);
+test('of providers that nothing else tells apart, the one that the index mentions last is taken, as apt does', () => {
+  const providers = ['x 1\nProvides: v', 'z 1\nProvides: v', 'y 1\nProvides: v'];
+  expect(closure([index('s', ['a 1\nDepends: v', ...providers])], ['a'])).toEqual(['a 1', 'y 1']);
+  // A relation counts as a mention, words of a description do not.
+  const before = 'b 1\nSuggests: c, y (>= 1)\nDescription: with z\n and z';
+  expect(closure([index('s', ['a 1\nDepends: v', before, ...providers])], ['a'])).toEqual(['a 1', 'z 1']);
 });
 
 test('an unknown name and an unknown version name what there is', () => {
