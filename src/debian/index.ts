@@ -71,7 +71,7 @@ export async function planPackages(
   context: ArchiveContext,
 ): Promise<PlannedPackage[]> {
   const key = digestOf({
-    kind: 'debian-closure/1',
+    kind: 'debian-closure/2',
     request,
     indexes: archives.map(({ spec: { archive, suite, components, priority }, release }) => ({
       archive,
