@@ -27,6 +27,8 @@ export function buildCommand(): Command {
     .option('--lock <file>', 'build from this lock')
     .option('--locked', 'build from kina.lock; fail when it and the recipe disagree', false)
     .option('--no-cache', 'write every layer again')
+    .option('--sbom', 'with --push: put an SPDX document beside each platform', false)
+    .option('--provenance', 'with --push: put a SLSA provenance document beside the image', false)
     .option('--cache-from <repository>', 'take finished images from a cache in a registry (repeatable)', collect, [])
     .option('--cache-to <repository>', 'keep finished images in a cache in a registry (repeatable)', collect, [])
     .option('--dry-run', 'print the plan and stop', false)

@@ -5,6 +5,7 @@ import { answer, answerJson } from './context.ts';
 import { bytes, table } from './format.ts';
 import { diffCommand, filesCommand, historyCommand } from './image-content.ts';
 import { saveCommand, tagCommand, verifyCommand } from './image-move.ts';
+import { sbomCommand } from './image-sbom.ts';
 import { testCommand } from './image-test.ts';
 import { openStore } from './store.ts';
 
@@ -57,6 +58,7 @@ export function imageCommand(): Command {
     .addCommand(historyCommand())
     .addCommand(filesCommand())
     .addCommand(diffCommand())
+    .addCommand(sbomCommand())
     .addCommand(verifyCommand())
     .addCommand(testCommand())
     .addCommand(saveCommand())

@@ -30,6 +30,12 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
   const { cacheReference, registryCache } = await import('../ops/registry/cache.ts');
   const cacheFrom = flags.cacheFrom.map((value) => cacheReference('--cache-from', value));
   const cacheTo = flags.cacheTo.map((value) => cacheReference('--cache-to', value));
+  for (const [given, flag] of [
+    [flags.sbom, '--sbom'],
+    [flags.provenance, '--provenance'],
+    [flags.metadataFile, '--metadata-file'],
+  ])
+    if (given && !flags.push) throw new KinaError('usage', `${flag} is about what is pushed: it needs --push`);
   const pushTo = flags.push ? pushDestinations(names, flags) : [];
   const chosen = compression(flags.compression ?? (flags.push ? 'zstd' : undefined));
   const epoch = imageEpoch();
@@ -54,10 +60,13 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
       reporter.warn(`${absent} is not available upstream and stays out (--strict makes this an error)`);
     for (const a of unverified(prepared))
       reporter.warn(`${a} is not verified by any checksum or signature of its publisher`);
+    const { rememberOrigin } = await import('../ops/trust/origin.ts');
+    const { attachDocuments } = await import('../ops/trust/attach.ts');
     const { publishImage, writingTransport } = await import('../ops/registry/publish.ts');
     const transport = writingTransport({ insecureRegistries: flags.insecureRegistry, version, signal });
     const cache = registryCache(cacheFrom, cacheTo, tools, transport);
     const built = await buildNodeImage(prepared, { compression: chosen, noCache: !flags.cache, epoch, cache }, tools);
+    await rememberOrigin(tools.store, prepared.lock, built);
     const { plan } = prepared;
     const template = plan.image.tag;
     const refs = [...names];
@@ -79,6 +88,7 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
       reporter,
       signal,
     });
+    await attachDocuments(published.root, pushTo, flags, { store: tools.store, transport, version, signal });
     await reportPublished(published, flags.metadataFile);
     return { prepared, tools, built, refs, published };
   });

@@ -11,6 +11,8 @@ interface PushFlags extends GlobalFlags {
   compression?: string;
   platform?: string;
   metadataFile?: string;
+  sbom: boolean;
+  provenance: boolean;
   insecureRegistry: string[];
   json: boolean;
 }
@@ -31,6 +33,8 @@ export function pushCommand(): Command {
     )
     .option('--platform <list>', 'comma list of platforms (default: all)')
     .option('--metadata-file <file>', 'write digest and names as JSON, with the keys of docker buildx')
+    .option('--sbom', 'put an SPDX document beside each platform', false)
+    .option('--provenance', 'put a SLSA provenance document beside the image; for images built here', false)
     .addOption(insecureOption())
     .option('--json', 'answer as JSON', false)
     .addHelpText(
@@ -57,10 +61,19 @@ async function runPush(ref: string, names: readonly string[], flags: PushFlags):
     const store = await openStore();
     const contents = await openImage(store, ref);
     const image = await narrowImage(store, contents, choosePlatforms(ref, contents, wanted));
-    return publishImage(image, references, form, { store, transport, reporter, signal });
+    const published = await publishImage(image, references, form, { store, transport, reporter, signal });
+    const { attachDocuments } = await import('../ops/trust/attach.ts');
+    const documents = await attachDocuments(published.root, references, flags, { store, transport, version, signal });
+    return { ...published, documents };
   });
   await reportPublished(result, flags.metadataFile);
-  if (flags.json) return answerJson({ references: result.references, digest: result.root.digest, ...result.pushed });
+  if (flags.json)
+    return answerJson({
+      references: result.references,
+      digest: result.root.digest,
+      ...result.pushed,
+      documents: result.documents,
+    });
   if (!flags.quiet) process.stderr.write(`${pushSummary(result.pushed)}\n`);
   answer(result.references.join('\n'));
 }

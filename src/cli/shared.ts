@@ -32,6 +32,8 @@ export interface BuildFlags extends SourceFlags, GlobalFlags {
   dryRun: boolean;
   push: boolean;
   metadataFile?: string;
+  sbom: boolean;
+  provenance: boolean;
   cacheFrom: string[];
   cacheTo: string[];
   json: boolean;

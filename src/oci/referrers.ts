@@ -1,0 +1,100 @@
+/**
+ * Documents about an image, beside it in the registry: manifests whose `subject` is the image (OCI distribution
+ * specification 1.1, "Pushing Manifests with Subject"). A registry that lists them by itself says so with `OCI-Subject`;
+ * for any other, kina keeps the list under the tag that clients then look at ("Referrers Tag Schema").
+ */
+import { KinaError } from '../host/errors.ts';
+import type { Transport } from '../host/http.ts';
+import { canonicalJson, sha256 } from '../host/json.ts';
+import { type Descriptor, hexOf, type ImageIndex, mediaType, parseIndex } from './descriptor.ts';
+import { resolveReference } from './registry.ts';
+import { formatReference, type ImageReference } from './registry-reference.ts';
+import { Repository } from './registry-upload.ts';
+
+export interface Attachment {
+  /** Of the image or index that it is about; in the repository already. */
+  readonly subject: Descriptor;
+  /** `application/spdx+json` and the like: what the document is. */
+  readonly type: string;
+  readonly document: Uint8Array;
+  /** A file's name, for those who download it. */
+  readonly title: string;
+}
+
+/** The empty JSON object that stands where there is no config (OCI image specification, "Guidance for an Empty Descriptor"). */
+const empty = Buffer.from('{}');
+const emptyType = 'application/vnd.oci.empty.v1+json';
+
+/** Pushes the document; the descriptor of its manifest. Does nothing when it is there. */
+export async function attach(
+  to: ImageReference,
+  { subject, type, document, title }: Attachment,
+  transport: Transport,
+  signal?: AbortSignal,
+): Promise<Descriptor> {
+  const repository = new Repository(to, transport, signal);
+  const blobs = [
+    { mediaType: emptyType, bytes: empty },
+    { mediaType: type, bytes: document, annotations: { 'org.opencontainers.image.title': title } },
+  ].map(({ bytes, ...rest }) => ({ ...rest, digest: sha256(bytes), size: bytes.length, bytes }));
+  for (const { digest, size, bytes } of blobs)
+    if (!(await repository.hasBlob(digest)))
+      await repository.pushBlob({
+        ...{ digest, size },
+        async *open() {
+          yield bytes;
+        },
+      });
+  const [config, layer] = blobs.map(({ bytes: _, ...descriptor }) => descriptor);
+  const { mediaType: subjectType, digest: subjectDigest, size: subjectSize } = subject;
+  const manifest = Buffer.from(
+    canonicalJson({
+      schemaVersion: 2,
+      mediaType: mediaType.manifest,
+      artifactType: type,
+      config,
+      layers: [layer],
+      subject: { mediaType: subjectType, digest: subjectDigest, size: subjectSize },
+    }),
+  );
+  const digest = sha256(manifest);
+  const answer = await repository.putManifest(digest, manifest, digest, mediaType.manifest);
+  const descriptor = { mediaType: mediaType.manifest, digest, size: manifest.length };
+  if (answer.headers['oci-subject'] !== subjectDigest)
+    await list(to, repository, subject, { ...descriptor, artifactType: type }, transport, signal);
+  return descriptor;
+}
+
+/** Adds an entry to the list under the fallback tag. Somebody else may do the same just now: look again afterwards. */
+async function list(
+  to: ImageReference,
+  repository: Repository,
+  subject: Descriptor,
+  entry: Descriptor & { artifactType: string },
+  transport: Transport,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const tag = `sha256-${hexOf(subject.digest)}`;
+  const where = formatReference({ ...to, tag, digest: undefined });
+  for (let attempt = 0; attempt < 5; attempt++) {
+    const manifests = await listed(where, transport, signal);
+    if (manifests.some(({ digest }) => digest === entry.digest)) return;
+    const index = { schemaVersion: 2, mediaType: mediaType.index, manifests: [...manifests, entry] };
+    const bytes = Buffer.from(canonicalJson(index));
+    await repository.putManifest(tag, bytes, sha256(bytes), mediaType.index);
+  }
+  throw new KinaError('network', `the list ${where} is changed by others again and again`, { hint: 'Push again.' });
+}
+
+async function listed(
+  where: string,
+  transport: Transport,
+  signal: AbortSignal | undefined,
+): Promise<ImageIndex['manifests']> {
+  try {
+    return parseIndex((await resolveReference(where, transport, signal)).bytes, where).manifests;
+  } catch (error) {
+    if (error instanceof KinaError && error.code === 'not-found') return [];
+    throw error;
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * What is in an image, whatever the document that says so: Debian packages from dpkg's database in the image with the
+ * licences of their copyright files, and, where the store saw the image built, every upstream artifact with its address
+ * and digest and every image to preload. Of other images the versions in their labels are known.
+ */
+import { isPackageText, packagesOf } from '../../layers/image/packages.ts';
+import { readImage } from '../../layers/image/read.ts';
+import type { PlatformImage } from '../../oci/contents.ts';
+import type { Digest } from '../../oci/descriptor.ts';
+import { labels } from '../../oci/node-image.ts';
+import { nameOf } from '../../oci/select.ts';
+import type { Store } from '../../oci/store.ts';
+import type { InventoryItem } from './item.ts';
+import { artifactsOf, type Origin, originOf } from './origin.ts';
+import { publicAddress } from './purl.ts';
+
+export interface Inventory {
+  readonly platform: string;
+  readonly manifest: Digest;
+  /** RFC 3339; the image's own time, so that documents can be made again. */
+  readonly created: string;
+  readonly items: readonly InventoryItem[];
+}
+
+/** Reads the image. Throws `store` when it is damaged. */
+export async function inventory(store: Store, image: PlatformImage): Promise<Inventory> {
+  const origin = await originOf(store, image.manifest.config.digest);
+  const artifacts = origin ? artifactsOf(origin) : [];
+  const { packages } = packagesOf(await readImage(store, image, { texts: isPackageText }));
+  const debian = [...packages.values()].map(({ name, version, architecture, licences }): InventoryItem => {
+    const file = artifacts.find((one) => one.url.startsWith('debian:') && one.name === name && one.version === version);
+    const found = file ? { url: publicAddress(file.url), sha256: file.digest.slice(7) } : {};
+    return { kind: 'debian', name, version, architecture, licences, ...found };
+  });
+  const upstream = artifacts
+    .filter(({ url }) => !url.startsWith('debian:') && !partOfImage.test(url))
+    .map(({ name, version, url, digest }): InventoryItem => {
+      return { kind: 'upstream', name, version, url: publicAddress(url), sha256: digest.slice(7), licences: [] };
+    });
+  const items = [...debian, ...(origin ? upstream : fromLabels(image)), ...(origin ? preloaded(origin) : [])];
+  return {
+    platform: nameOf(image),
+    manifest: image.descriptor.digest,
+    created: image.config.created ?? '1970-01-01T00:00:00Z',
+    items: items.sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1)),
+  };
+}
+
+/** Manifests and blobs of images from registries: the image is the thing, not its parts. */
+const partOfImage = /\/v2\/.+\/(manifests|blobs)\/sha256:/;
+
+function preloaded({ platforms }: Origin): InventoryItem[] {
+  const images = new Map<string, string>();
+  for (const steps of Object.values(platforms))
+    for (const { inputs } of Object.values(steps))
+      for (const [name, value] of Object.entries(inputs ?? {}))
+        if (name.includes('/') && /^sha256:[0-9a-f]{64}$/.test(value)) images.set(name, value);
+  return [...images].map(([name, digest]) => {
+    const colon = name.lastIndexOf(':');
+    const tagged = colon > name.lastIndexOf('/');
+    return {
+      kind: 'image',
+      name: tagged ? name.slice(0, colon) : name,
+      version: tagged ? name.slice(colon + 1) : undefined,
+      sha256: digest.slice(7),
+      licences: [],
+    };
+  });
+}
+
+function fromLabels({ config }: PlatformImage): InventoryItem[] {
+  const prefix = labels.component('');
+  return Object.entries(config.config?.Labels ?? {})
+    .filter(([label]) => label.startsWith(prefix))
+    .map(([label, version]) => ({ kind: 'upstream', name: label.slice(prefix.length), version, licences: [] }));
+}
+
+function keyOf({ kind, name, version, architecture }: InventoryItem): string {
+  return [kind, name, version ?? '', architecture ?? ''].join(' ');
+}

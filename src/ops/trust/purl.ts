@@ -1,0 +1,35 @@
+/** Names for things that every scanner understands: package URLs (github.com/package-url/purl-spec) and public addresses. */
+import { redact } from '../../host/http-route.ts';
+import type { InventoryItem } from './item.ts';
+
+/** Undefined where there is no type for it and no address. */
+export function purlOf({ kind, name, version, architecture, url, sha256 }: InventoryItem): string | undefined {
+  const at = version === undefined ? '' : `@${encodeURIComponent(version)}`;
+  if (kind === 'debian') return `pkg:deb/debian/${encodeURIComponent(name)}${at}?arch=${architecture}`;
+  if (kind === 'image') {
+    const last = name.slice(name.lastIndexOf('/') + 1);
+    const tag = version === undefined ? '' : `&tag=${encodeURIComponent(version)}`;
+    return `pkg:oci/${last}@sha256%3A${sha256}?repository_url=${encodeURIComponent(name)}${tag}`;
+  }
+  const qualifiers = [
+    ...(sha256 === undefined ? [] : [`checksum=sha256:${sha256}`]),
+    ...(url === undefined ? [] : [`download_url=${encodeURIComponent(url)}`]),
+  ];
+  return `pkg:generic/${encodeURIComponent(name)}${at}${qualifiers.length ? `?${qualifiers.join('&')}` : ''}`;
+}
+
+/** The address without a mirror and without anything that grants access. Files of the building machine have none. */
+export function publicAddress(url: string): string | undefined {
+  if (url.startsWith('local:') || url.startsWith('file:')) return undefined;
+  return redact(
+    url
+      .replace(/^debian:debian\//, 'http://deb.debian.org/debian/')
+      .replace(/^debian:debian-security\//, 'http://security.debian.org/debian-security/'),
+  );
+}
+
+/** A UUID made of a digest's bits (RFC 9562, version 8): the same document has the same one. */
+export function uuidOf(hex: string): string {
+  const variant = ((Number.parseInt(hex[16] as string, 16) & 3) | 8).toString(16);
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+}
