@@ -13,6 +13,7 @@ import type { EngineImage, NodeStatus, Provider } from '../provider/provider.ts'
 import { endpointName, installAddons, openControlPlane } from './actions/addons.ts';
 import { configureLoadBalancer } from './actions/balance.ts';
 import { type CreateContext, controlPlanes, firstControlPlane, workers } from './actions/context.ts';
+import { configureFirstNetwork } from './actions/first-range.ts';
 import { initControlPlane, skippedPhases } from './actions/init.ts';
 import { bootstrapToken, caCertHash, join, joinControlPlane, readSharedKeys } from './actions/join.ts';
 import { waitForBoot } from './boot.ts';
@@ -126,7 +127,7 @@ async function build(request: CreateRequest, context: CreateContext): Promise<Cr
   await steps.step('Writing configuration', async () => {
     if (context.loadBalancer) await configureLoadBalancer(context.loadBalancer, statuses, cluster.networking.ipFamily);
     await writeHosts(context.nodes, statuses);
-    await Promise.all(context.nodes.map((node) => patchRuntime(context, node)));
+    await Promise.all([configureFirstNetwork(context), ...context.nodes.map((node) => patchRuntime(context, node))]);
   });
   const configure = configurator(context, statuses);
   await startControlPlane(context, configure);

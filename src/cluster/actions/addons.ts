@@ -8,6 +8,7 @@ import { parseAllDocuments } from 'yaml';
 import { KinaError } from '../../host/errors.ts';
 import { apiServerPort } from '../names.ts';
 import { type CreateContext, firstControlPlane } from './context.ts';
+import { firstRange } from './first-range.ts';
 
 const manifests = '/kind/manifests';
 
@@ -27,6 +28,15 @@ conf=/etc/kubernetes/super-admin.conf
 [ -f "$conf" ] || conf=/etc/kubernetes/admin.conf
 [ "$2" = none ] || kubectl --kubeconfig="$conf" create -f -
 kubectl --kubeconfig="$conf" apply -f "$3"
+[ -n "$5" ] || exit 0
+# the node is there a moment after the API server; its range is whoever's who comes first, and the same
+looks=60
+until kubectl --kubeconfig="$conf" get node "$4" >/dev/null 2>&1; do
+  looks=$((looks - 1))
+  [ "$looks" -gt 0 ] || exit 0
+  sleep 0.5
+done
+kubectl --kubeconfig="$conf" patch node "$4" --patch "{\\"spec\\":{\\"podCIDR\\":\\"$5\\",\\"podCIDRs\\":[\\"$5\\"]}}" || :
 `;
 
 /**
@@ -37,8 +47,12 @@ export async function installAddons(context: CreateContext, signal: AbortSignal)
   const { cni } = context.cluster.networking;
   const manifest = cni === 'none' ? '' : await networkManifest(context);
   context.steps.debug(5, manifest);
-  const settings = [String(apiServerPort), cni === 'none' ? 'none' : 'network', `${manifests}/default-storage.yaml`];
-  await firstControlPlane(context).shell(script, settings, { input: manifest, signal });
+  const node = firstControlPlane(context);
+  const settings = [
+    ...[String(apiServerPort), cni === 'none' ? 'none' : 'network', `${manifests}/default-storage.yaml`],
+    ...[node.name, firstRange(context.cluster) ?? ''],
+  ];
+  await node.shell(script, settings, { input: manifest, signal });
 }
 
 async function networkManifest(context: CreateContext): Promise<string> {
