@@ -17,6 +17,8 @@ import {
 export interface ImageSource {
   readBytes(digest: Digest, limit: number): Promise<Buffer>;
   verified(digest: Digest, size?: number): AsyncIterable<Uint8Array>;
+  /** A part of what `verified` has given before, unchecked; both positions inclusive. */
+  open?(digest: Digest, range: { start: number; end: number }): AsyncIterable<Uint8Array>;
 }
 
 /** An index or a manifest. */

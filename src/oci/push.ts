@@ -12,7 +12,7 @@ import { digestOf } from '../host/json.ts';
 import type { Reporter } from '../host/progress.ts';
 import type { Descriptor } from './descriptor.ts';
 import { type Document, type ImageSource, type Parts, partsOf } from './parts.ts';
-import { formatReference, type ImageReference } from './registry-reference.ts';
+import type { ImageReference } from './registry-reference.ts';
 import { type BlobToPush, Repository } from './registry-upload.ts';
 import type { Store } from './store.ts';
 
@@ -112,11 +112,12 @@ async function pushBlob(
     ...(origin?.registry === to.registry ? [origin.repository] : []),
     ...(typeof remembered?.repository === 'string' ? [remembered.repository] : []),
   ].filter((name, i, all) => name !== to.repository && all.indexOf(name) === i);
-  const task = reporter.task('push', `${formatReference({ ...to, tag: undefined, digest })}`);
+  const task = reporter.task('push', `${to.repository} ${digest.slice(7, 19)}`);
   const blob: BlobToPush = {
     digest,
     size,
     open: () => source.verified(digest, size),
+    ...(source.open ? { part: (start: number, end: number) => source.open!(digest, { start, end }) } : {}),
     neighbours,
     progress: (done) => task.progress(done, size),
   };
@@ -124,7 +125,7 @@ async function pushBlob(
     const how = await repository.pushBlob(blob);
     result[how]++;
     if (how === 'uploaded') result.bytes += size;
-    task.done(how, how === 'mounted');
+    task.done(undefined, how === 'mounted');
   } catch (error) {
     task.fail();
     throw error;

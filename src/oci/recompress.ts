@@ -74,10 +74,14 @@ async function recompressLayer(
   if (wanted !== 'none' && kind === wanted.kind && wanted.level === undefined) return layer;
   const plain = await uncompressedLayer(store, layer, diffId);
   if (wanted === 'none') return plain;
-  const task = reporter.task('compress', `${diffId.slice(0, 19)} (${wanted.kind})`);
+  const task = reporter.task('compress', `${diffId.slice(7, 19)} (${wanted.kind})`);
+  let known = true;
   try {
-    const result = await compressLayer(store, plain, wanted, (done) => task.progress(done, plain.size));
-    task.done();
+    const result = await compressLayer(store, plain, wanted, (done) => {
+      known = false;
+      task.progress(done, plain.size);
+    });
+    task.done(undefined, known);
     return result;
   } catch (error) {
     task.fail();

@@ -6,7 +6,9 @@
  * further request; a registry that has forgotten the upload gets all of it again. One that finds the request too large
  * (413: a proxy before it has a limit) gets pieces. Blobs of a neighbouring repository are mounted, which moves nothing.
  *
- * Bytes are hashed on the way out and the last piece waits for the result: a damaged source never completes an upload.
+ * Bytes are hashed on the way out and the last piece waits for the result: a damaged source never completes an upload in
+ * one request. Parts of a blob are not hashed by themselves; when the registry finds the whole wrong, the source is read
+ * again to see whether it is to blame.
  */
 import { KinaError } from '../host/errors.ts';
 import type { HttpResponse, Transport, TriedOptions } from '../host/http.ts';
@@ -21,6 +23,8 @@ export interface BlobToPush {
   readonly size: number;
   /** The bytes from the first one on, each time it is called; fails at the end when they are not the digest's. */
   open(): AsyncIterable<Uint8Array>;
+  /** Bytes of a blob that `open` has been read of before, both positions inclusive; spares reading from the start. */
+  part?(start: number, end: number): AsyncIterable<Uint8Array>;
   /** Repositories of the same registry that may have it. */
   readonly neighbours?: readonly string[] | undefined;
   /** Told how many bytes have left. */
@@ -155,13 +159,18 @@ export class Repository {
   async #finish(blob: BlobToPush, { url, offset }: Session): Promise<void> {
     const left = blob.size - offset;
     const end = `${url}${url.includes('?') ? '&' : '?'}digest=${encodeURIComponent(blob.digest)}`;
-    const answer = await this.#send(end, {
-      method: 'PUT',
-      headers: bodyHeaders(left),
-      ...(left > 0 ? { body: () => slice(blob, offset, left) } : {}),
-      retries: 0,
-    });
-    this.#compare(answer, blob.digest, this.url);
+    try {
+      const answer = await this.#send(end, {
+        method: 'PUT',
+        headers: bodyHeaders(left),
+        ...(left > 0 ? { body: () => slice(blob, offset, left) } : {}),
+        retries: 0,
+      });
+      this.#compare(answer, blob.digest, this.url);
+    } catch (error) {
+      if (error instanceof TransferError && error.status === 400) for await (const _ of blob.open());
+      throw error;
+    }
   }
 
   /** What the registry has of it; undefined when it has forgotten. */
@@ -236,24 +245,22 @@ function received({ headers }: HttpResponse): number {
   return last === 0 ? 0 : last + 1;
 }
 
-/**
- * A part of a blob; all of it is read, because its hash says whether the part is right. The last piece is held back
- * until the source has ended without complaint.
- */
+/** A part of a blob. The last piece is held back until the source has ended without complaint. */
 async function* slice(blob: BlobToPush, start: number, length: number): AsyncGenerator<Uint8Array> {
   const end = start + length;
+  const rest = start > 0 ? blob.part?.(start, end - 1) : undefined;
+  let position = rest ? start : 0;
   let held: Uint8Array | undefined;
-  let position = 0;
-  for await (const chunk of blob.open()) {
+  for await (const chunk of rest ?? blob.open()) {
     const from = Math.max(0, start - position);
-    const part = chunk.subarray(from, Math.max(from, end - position));
+    const piece = chunk.subarray(from, Math.max(from, end - position));
     position += chunk.length;
-    if (!part.length) {
+    if (!piece.length) {
       if (position > end && end < blob.size) break;
       continue;
     }
     if (held) yield held;
-    held = part;
+    held = piece;
     blob.progress?.(Math.min(position, end));
   }
   if (held) yield held;

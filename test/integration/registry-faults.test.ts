@@ -3,7 +3,7 @@
  * a tag never leads to something else than was meant, and what is said about it helps.
  */
 import { createHash } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -208,6 +208,20 @@ describeUnless(registry.skip, 'what does not pass', () => {
     // And then, without the fault, it goes through.
     await push(`${real}/${name}`, root);
     expect(await tagOf(name)).toBe(root.digest);
+  });
+
+  test('a blob that is damaged while it travels in pieces is called so, not the registry', async () => {
+    const root = await smallImage(store, 'damaged pieces', [34 << 20]);
+    const [{ digest: victim }] = (await layersOf(root)).filter(({ size }) => size > 1 << 20) as [Descriptor];
+    const proxy = await proxied((_, __, request) =>
+      Number(request.headers['content-length']) > 20 << 20 ? { status: 413 } : undefined,
+    );
+    const path = store.blobPath(victim);
+    chmodSync(path, 0o600);
+    writeFileSync(path, Buffer.alloc(34 << 20, 7));
+    const error = await failure(push(`${proxy.host}/damaged:v1`, root));
+    expect(error).toMatchObject({ code: 'store', message: expect.stringContaining('was damaged') });
+    expect(await tagOf('damaged:v1')).toBe('no such image');
   });
 
   test('a damaged blob of the store never completes an upload', async () => {

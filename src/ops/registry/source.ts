@@ -69,6 +69,7 @@ async function registrySource(ref: string, { store, transport, fetcher, signal }
       await fetcher.fetch(artifact({ digest, size }));
       yield* store.verified(digest, size);
     },
+    open: (blob, range) => store.open(blob, range),
     async keep(blobs) {
       await fetcher.fetchAll(blobs.map(artifact));
     },
@@ -109,6 +110,7 @@ async function layoutSource(
       await keep(blob);
       yield* store.verified(blob, bytes);
     },
+    open: (blob, range) => store.open(blob, range),
     async keep(blobs) {
       for (const blob of blobs) await keep(blob.digest);
     },
@@ -123,6 +125,7 @@ async function dockerSource(path: string, name: string | undefined, { store }: T
     name: name ?? image.names[0],
     readBytes: (inner, limit) => store.readBytes(inner, limit),
     verified: (blob, bytes) => store.verified(blob, bytes),
+    open: (blob, range) => store.open(blob, range),
     keep: async () => {},
   };
 }
