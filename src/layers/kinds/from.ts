@@ -1,55 +1,45 @@
 /**
- * `from`: the files of an image (an OCI layout or an image archive beside the recipe) as the ground of this layer: its
- * layers laid over each other, whiteouts applied, as one tree.
+ * `from`: the files of an image (in a registry, or an OCI layout or image archive beside the recipe) as the ground of this
+ * layer: its layers laid over each other, whiteouts applied, as one tree. A lock pins the manifest and every layer.
  */
 import { z } from 'zod';
-import { LOCAL } from '../../artifacts/artifact.ts';
+import { type Artifact, LOCAL } from '../../artifacts/artifact.ts';
 import { KinaError } from '../../host/errors.ts';
 import { digestOf } from '../../host/json.ts';
 import { importArchive } from '../../oci/import.ts';
+import { resolveImage } from '../../oci/registry.ts';
 import { Tree } from '../../tree/tree.ts';
 import { applyLayer } from '../../tree/whiteouts.ts';
 import { localPath } from '../local.ts';
-import { noPins, type PlainKind } from '../step.ts';
+import { noPins, type Pins, type PlainKind, type ResolveContext } from '../step.ts';
 
-const schema = z.strictObject({ source: z.string() });
+const schema = z
+  .strictObject({
+    /** An OCI layout or image archive beside the recipe. */
+    source: z.string().optional(),
+    /** A reference to a registry. */
+    image: z.string().optional(),
+  })
+  .refine((s) => (s.source === undefined) !== (s.image === undefined), 'give exactly one of source, image');
 
 export const fromKind: PlainKind<z.infer<typeof schema>> = {
   name: 'from',
   version: 1,
   schema,
-  summary: 'the files of an OCI layout or image archive',
+  summary: 'the files of an image: of a registry, an OCI layout or an image archive',
 
   async resolve(step, context) {
-    const path = localPath(context.recipeFolder, step.source);
-    const images = await importArchive(context.store, path);
-    const own = images.filter((i) => i.platform.architecture === context.platform.architecture);
-    const [image] = own;
-    if (!image)
-      throw new KinaError('platform', `${step.source} has no image for linux/${context.platform.architecture}`, {
-        details: images.map((i) => `it has ${i.platform.os}/${i.platform.architecture}`),
-      });
-    if (new Set(own.map((i) => i.manifest.digest)).size > 1)
-      throw new KinaError('recipe', `${step.source} holds several images`, {
-        details: own.map((i) => i.names.join(', ')),
-        hint: 'Save the one you want on its own.',
-      });
-    return {
-      ...noPins,
-      inputs: { manifest: image.manifest.digest },
-      artifacts: image.layers.map((layer, i) => ({
-        name: `${step.source} layer ${i + 1}`,
-        url: `${LOCAL}${step.source}#${layer.digest}`,
-        size: layer.size,
-        digest: layer.digest,
-        verifiedBy: 'local file',
-      })),
-    };
+    if (step.image !== undefined) {
+      const { platform, transport, signal } = context;
+      const image = await resolveImage(step.image, platform, transport, { signal });
+      return { ...noPins, inputs: { manifest: image.manifest.digest }, artifacts: image.layers };
+    }
+    return fromFile(step.source as string, context);
   },
 
   async tree(_step, pins, context) {
     const tree = new Tree();
-    for (const artifact of pins.artifacts) {
+    for (const artifact of inOrder(pins.artifacts)) {
       const { path } = await context.fetch(artifact);
       const entries = await context.unpacker.unpack(digestOf([artifact.digest, 'layer']).slice(7), {
         owner: context.owner,
@@ -60,3 +50,36 @@ export const fromKind: PlainKind<z.infer<typeof schema>> = {
     return { tree };
   },
 };
+
+async function fromFile(source: string, context: ResolveContext): Promise<Pins> {
+  const path = localPath(context.recipeFolder, source);
+  const images = await importArchive(context.store, path);
+  const own = images.filter((i) => i.platform.architecture === context.platform.architecture);
+  const [image] = own;
+  if (!image)
+    throw new KinaError('platform', `${source} has no image for linux/${context.platform.architecture}`, {
+      details: images.map((i) => `it has ${i.platform.os}/${i.platform.architecture}`),
+    });
+  if (new Set(own.map((i) => i.manifest.digest)).size > 1)
+    throw new KinaError('recipe', `${source} holds several images`, {
+      details: own.map((i) => i.names.join(', ')),
+      hint: 'Save the one you want on its own.',
+    });
+  return {
+    ...noPins,
+    inputs: { manifest: image.manifest.digest },
+    artifacts: image.layers.map((layer, i) => ({
+      name: `${source} layer ${i + 1}`,
+      url: `${LOCAL}${source}#${layer.digest}`,
+      size: layer.size,
+      digest: layer.digest,
+      verifiedBy: 'local file',
+    })),
+  };
+}
+
+/** A lock lists artifacts by name, `x layer 10/11` before `x layer 2/11`; what lies over what is in the numbers. */
+function inOrder(layers: readonly Artifact[]): Artifact[] {
+  const position = ({ name }: Artifact): number => Number(/ layer (\d+)(?:\/\d+)?$/.exec(name)?.[1] ?? 0);
+  return [...layers].sort((a, b) => position(a) - position(b));
+}
