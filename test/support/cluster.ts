@@ -83,7 +83,10 @@ export async function createTestCluster({ engine, config, flags = [] }: ClusterO
     await kina(['delete', 'cluster'], { env });
     await daemon?.stop();
     if (apple) {
-      await run(['container', 'image', 'delete', '--force', `localhost/kina/node:${kubernetes.version}`], { env });
+      const listed = await run(['container', 'image', 'list', '--format=json'], { env });
+      const images = JSON.parse(listed.stdout || '[]') as { configuration: { name: string } }[];
+      for (const { configuration } of images)
+        await run(['container', 'image', 'delete', '--force', configuration.name], { env });
       apple.close();
     }
     await rm(folder, { recursive: true, force: true });
