@@ -42,17 +42,18 @@ step() {
 	fi
 }
 
-# The same for the reader: what a command prints, whatever its end.
+# $1: title; the rest: a command. What it prints, whatever its end, for the last part of the report.
 show() {
 	{
-		echo "### \`$*\`"
+		echo "## $1"
+		shift
 		echo
 		echo '```'
 		# Paths tell the name of who runs this.
 		"$@" 2>&1 | sed "s|$HOME|~|g" | tail -n 30
 		echo '```'
 		echo
-	} >>"$report"
+	} >>"$work/facts"
 }
 
 has_kubectl() { command -v kubectl >/dev/null 2>&1; }
@@ -80,8 +81,8 @@ api_answers() {
 
 facts() {
 	node=$("$kina" get nodes --name "$1" | grep control-plane | head -n 1)
-	show "$kina" get nodes --name "$1" --json
-	show "$kina" exec "$node" -- sh -c 'uname -a; cat /proc/cmdline; cat /proc/filesystems | grep -w overlay;
+	show "Nodes of $1" "$kina" get nodes --name "$1" --json
+	show "Inside $node" "$kina" exec "$node" -- sh -c 'uname -a; cat /proc/cmdline; cat /proc/filesystems | grep -w overlay;
 		readlink -f /usr/sbin/iptables; grep -m1 snapshotter /etc/containerd/config.toml; ip -o addr show dev eth0;
 		cat /proc/meminfo | head -n 1; nproc; systemctl is-system-running; systemctl --failed --no-legend'
 }
@@ -89,21 +90,22 @@ facts() {
 header() {
 	: >"$report"
 	: >"$work/failures"
+	: >"$work/facts"
 	say "# kina on a Mac, $(date -u +%Y-%m-%dT%H:%MZ)"
 	say
-	show "$kina" version
-	show sw_vers
-	show sysctl -n machdep.cpu.brand_string hw.ncpu hw.memsize
-	show container --version
-	show container system status
-	show "$kina" doctor
+	show kina "$kina" version
+	show macOS sw_vers
+	show Mac sysctl -n machdep.cpu.brand_string hw.ncpu hw.memsize
+	show container container --version
+	show 'Its service' container system status
+	show 'kina doctor' "$kina" doctor
 	say "| step | result | time |"
 	say "|---|---|---|"
 }
 
 footer() {
 	say
-	cat "$work/failures" >>"$report"
+	cat "$work/failures" "$work/facts" >>"$report"
 	echo
 	echo "The report is $report: please paste it into an issue."
 	exit "${failed:-0}"
@@ -119,7 +121,7 @@ case ${1:-} in
 v*) version=$1 ;;
 '') ;;
 *)
-	sed -n '2,12s/^# \{0,1\}//p' "$0" >&2
+	sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
 	exit 2
 	;;
 esac
