@@ -13,7 +13,7 @@ import { constants, createGunzip, createGzip, createZstdCompress, createZstdDeco
 import { KinaError } from '../host/errors.ts';
 import { digestOf } from '../host/json.ts';
 import { asDescriptor, type Descriptor, type Digest, mediaType } from './descriptor.ts';
-import { hashStream } from './hash.ts';
+import { StreamHash } from './hash.ts';
 import type { Store, Written } from './store.ts';
 
 export interface Compression {
@@ -66,29 +66,42 @@ export async function compressLayer(
 }
 
 /**
- * The descriptor of the uncompressed form of a layer, decompressed into the store unless it is there. Throws
- * `integrity` when it does not unpack to its diffID, `archive` when it is compressed in a way kina does not know.
+ * The descriptor of the uncompressed form of a layer, decompressed into the store unless it is there; `size` is what it has
+ * to have, where that is known. Throws `integrity` when it does not unpack to its diffID, `archive` when it is compressed
+ * in a way kina does not know.
  */
-export async function uncompressedLayer(store: Store, layer: Descriptor, diffId: Digest): Promise<Descriptor> {
-  const plain = (size: number): Descriptor => ({ mediaType: mediaType.layer, digest: diffId, size });
+export async function uncompressedLayer(
+  store: Store,
+  layer: Descriptor,
+  diffId: Digest,
+  size?: number,
+): Promise<Descriptor> {
+  const plain = (bytes: number): Descriptor => ({ mediaType: mediaType.layer, digest: diffId, size: bytes });
   if (layer.digest === diffId) return plain(layer.size);
   if (await store.has(diffId)) return plain((await stat(store.blobPath(diffId))).size);
 
   const decompressor = decompressorFor(layer);
   let written: Written | undefined;
   await pipeline(store.verified(layer.digest, layer.size), decompressor, async (source) => {
-    written = await store.write(source, { digest: diffId });
+    written = await store.write(source, { digest: diffId, size });
   });
   return plain((written as unknown as Written).size);
 }
 
-/** Digest and size of what a compressed layer of the store unpacks to; nothing is written. Throws as `uncompressedLayer`. */
-export async function contentOf(store: Store, layer: Descriptor): Promise<Written> {
-  let found: Written | undefined;
+/**
+ * Digest and size of what a compressed layer of the store unpacks to; nothing is written. Throws `integrity` beyond `limit`
+ * bytes, and as `uncompressedLayer`.
+ */
+export async function contentOf(store: Store, layer: Descriptor, limit: number): Promise<Written> {
+  const hash = new StreamHash();
   await pipeline(store.verified(layer.digest, layer.size), decompressorFor(layer), async (source) => {
-    found = await hashStream(source);
+    for await (const chunk of source) {
+      hash.update(chunk);
+      if (hash.size > limit)
+        throw new KinaError('integrity', `layer ${layer.digest} unpacks to more than the ${limit} bytes promised`);
+    }
   });
-  return found as unknown as Written;
+  return hash.result();
 }
 
 function decompressorFor(layer: Descriptor): Transform {

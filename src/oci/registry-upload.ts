@@ -55,8 +55,10 @@ export class Repository {
     this.#signal = signal;
   }
 
+  /** Storage that the registry redirects to may not answer a HEAD: then nobody knows, and an upload will show. */
   async hasBlob(digest: Digest): Promise<boolean> {
-    return (await this.#send(`${this.url}/blobs/${digest}`, { method: 'HEAD', accept: [404] })).status === 200;
+    const accept = [400, 403, 404, 405];
+    return (await this.#send(`${this.url}/blobs/${digest}`, { method: 'HEAD', accept })).status === 200;
   }
 
   /** The digest that a tag or digest stands for; undefined when there is none, or the registry does not say. */

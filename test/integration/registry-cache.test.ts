@@ -13,6 +13,7 @@ import { describeUnless } from '../support/requirements.ts';
 
 const registry = await startRegistry();
 const host = registry.skip !== undefined ? '' : registry.host;
+const manifestType = 'application/vnd.oci.image.manifest.v1+json';
 const both = ['--platform', 'linux/amd64,linux/arm64'];
 let bench: Bench;
 const cache = `${host}/ci/cache`;
@@ -101,7 +102,7 @@ describeUnless(registry.skip, 'a cache in a registry', () => {
       'moved from another key',
       async (tag, _, all) => {
         const other = await manifestOf(all.find((one) => one !== tag)!);
-        await put(`manifests/${tag}`, 'application/vnd.oci.image.manifest.v1+json', JSON.stringify(other));
+        await put(`manifests/${tag}`, manifestType, JSON.stringify(other));
       },
       /it is for another key/,
     ],
@@ -110,7 +111,7 @@ describeUnless(registry.skip, 'a cache in a registry', () => {
       async (tag, entry, all) => {
         const other = await manifestOf(all.find((one) => one !== tag)!);
         const forged = { ...other, annotations: entry.annotations };
-        await put(`manifests/${tag}`, 'application/vnd.oci.image.manifest.v1+json', JSON.stringify(forged));
+        await put(`manifests/${tag}`, manifestType, JSON.stringify(forged));
       },
       /its record is for something else/,
     ],
@@ -130,10 +131,20 @@ describeUnless(registry.skip, 'a cache in a registry', () => {
       /promised|other content/,
     ],
     [
+      'with a layer that unpacks without end',
+      async (tag, entry) => {
+        const bomb = await check(['sh', '-c', 'head -c 2G /dev/zero | zstd -q -1 | base64']);
+        const layers = [...entry.layers];
+        layers[3] = { ...layers[3]!, ...(await putBlob(Buffer.from(bomb, 'base64'))) };
+        await put(`manifests/${tag}`, manifestType, JSON.stringify({ ...entry, layers }));
+      },
+      /promised/,
+    ],
+    [
       'with a layer less',
       async (tag, entry) => {
         const forged = { ...entry, layers: entry.layers.slice(0, -1) };
-        await put(`manifests/${tag}`, 'application/vnd.oci.image.manifest.v1+json', JSON.stringify(forged));
+        await put(`manifests/${tag}`, manifestType, JSON.stringify(forged));
       },
       /do not belong together/,
     ],
@@ -147,8 +158,7 @@ describeUnless(registry.skip, 'a cache in a registry', () => {
       expect(result.stderr).toMatch(words);
       expect(result.stderr).toContain(`warning: the cache ${cache} is not used`);
     } finally {
-      for (const [tag, entry] of saved)
-        await put(`manifests/${tag}`, 'application/vnd.oci.image.manifest.v1+json', JSON.stringify(entry));
+      for (const [tag, entry] of saved) await put(`manifests/${tag}`, manifestType, JSON.stringify(entry));
     }
   });
 

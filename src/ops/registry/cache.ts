@@ -151,7 +151,9 @@ async function read(repository: ImageReference, key: string, platform: string, t
     // What the image has compressed is carried as it is; else the tar is made again.
     const isTar = wanted.digest === layer.diffId;
     if (!isTar && carried.digest !== wanted.digest) throw refuse(`${layer.name} is another layer`);
-    const actual = await (isTar ? uncompressedLayer(store, carried, layer.diffId) : contentOf(store, wanted));
+    const actual = await (isTar
+      ? uncompressedLayer(store, carried, layer.diffId, layer.size)
+      : contentOf(store, wanted, layer.size));
     if (actual.digest !== layer.diffId || actual.size !== layer.size) throw refuse(`${layer.name} has other content`);
     built.push({ ...layer, descriptor: wanted, cached: true, elapsed: 0 });
   }
