@@ -25,6 +25,7 @@ import { checkContainerdPatches, patchContainerd } from './kubeadm/containerd.ts
 import { checkPatches, kubeadmDocuments } from './kubeadm/documents.ts';
 import { apiServerPort, loadBalancerName, networkName } from './names.ts';
 import { Node } from './node.ts';
+import { warnIfUnreachable } from './reach.ts';
 import { checkRootless } from './rootless.ts';
 import { apiServerOf, loadBalancerSpec, nodeSpecs } from './specs.ts';
 import { type AwaitedNode, waitForCluster } from './wait.ts';
@@ -142,6 +143,7 @@ async function build(request: CreateRequest, context: CreateContext): Promise<Cr
       await waitForCluster(firstControlPlane(context), awaited, request.wait, signal);
       say(`ready after ${Math.round((performance.now() - since) / 1000)} s`);
     });
+  if (request.wait > 0) await warnIfUnreachable(server, request.provider, steps);
   return { nodes: statuses, kubernetes: context.kubernetes, server };
 }
 

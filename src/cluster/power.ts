@@ -10,6 +10,7 @@ import { waitForBoot } from './boot.ts';
 import { writeHosts } from './hosts.ts';
 import { roles } from './names.ts';
 import type { Node } from './node.ts';
+import { warnIfUnreachable } from './reach.ts';
 import { apiServerOf } from './specs.ts';
 import { type ExistingCluster, existingCluster } from './state.ts';
 import { waitForCluster } from './wait.ts';
@@ -53,7 +54,9 @@ export async function startCluster(cluster: ExistingCluster, { steps, signal, wa
       await waitForCluster(first, awaited, wait, signal);
       say(`ready after ${Math.round((performance.now() - since) / 1000)} s`);
     });
-  return apiServerOf({ name }, statuses);
+  const server = apiServerOf({ name }, statuses);
+  if (wait > 0) await warnIfUnreachable(server, provider, steps);
+  return server;
 }
 
 function familyOf({ status }: Node): 'ipv4' | 'ipv6' | 'dual' {

@@ -64,6 +64,8 @@ export class AppleProvider implements Provider {
   readonly archive = 'oci-archive';
   /** What a guest sees beyond its share (`cpuOverhead`, and memory for the VM itself): kubelet would give it away. */
   readonly nodeOverhead = { cpus: 1, memory: 200 };
+  readonly reachHint =
+    '`container system stop`, `container system start` and `kina start cluster` have helped; so may ending a VPN';
   /** Networks that a Mac before macOS 26 has not. */
   #networks = true;
   #turn: Promise<unknown> = Promise.resolve();

@@ -126,6 +126,8 @@ export interface Provider {
   readonly archive: 'docker-archive' | 'oci-archive';
   /** What a node sees of CPUs and memory (MiB) beyond what it was given; absent: nothing. */
   readonly nodeOverhead?: { readonly cpus: number; readonly memory: number };
+  /** What to do when published ports lead nowhere although the nodes are well; absent: nothing is known to help. */
+  readonly reachHint?: string;
   /** The runtime's own version; throws `provider` with what to do when it does not work. */
   version(): Promise<string>;
 
