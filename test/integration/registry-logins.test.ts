@@ -296,4 +296,33 @@ describe('who gets them', () => {
     expect(scopes.length).toBeGreaterThan(2);
     expect(new Set(scopes)).toEqual(new Set(['repository:r:pull,push']));
   });
+
+  test('an identity token is exchanged in the body of a POST, and stands in no address', async () => {
+    const forms: string[] = [];
+    const server = await startServer((request, response) => {
+      const url = new URL(request.url!, 'http://x');
+      if (url.pathname === '/token') {
+        let form = '';
+        request.on('data', (part) => (form += part));
+        return void request.once('end', () => {
+          forms.push(`${request.method} ${url.search}${form}`);
+          response.end(JSON.stringify({ access_token: 'granted' }));
+        });
+      }
+      request.resume();
+      if (request.headers.authorization !== 'Bearer granted') {
+        const challenge = `Bearer realm="${server.url}/token",service="s",scope="repository:r:pull"`;
+        return void response.writeHead(401, { 'www-authenticate': challenge }).end();
+      }
+      return void request.once('end', () => response.end('open'));
+    });
+    closing.push(server.stop);
+    const findLogin = async () => ({ source: 'a test', refreshToken: secret });
+    const http = transport({ findLogin });
+    expect(await http.text(`${server.url}/v2/r/blobs/x`)).toBe('open');
+    expect(forms).toEqual([
+      `POST grant_type=refresh_token&client_id=kina&refresh_token=${secret}&service=s&scope=repository%3Ar%3Apull`,
+    ]);
+    expect(server.requests.join()).not.toContain(secret);
+  });
 });

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { expressionOf } from '../../src/ops/trust/licences.ts';
 import { check, run } from '../support/command.ts';
 import { type Bench, digestIn, openBench } from '../support/kina.ts';
+import { startProxy } from '../support/proxy.ts';
 import { startRegistry } from '../support/registry.ts';
 import { describeUnless, describeWith, missing } from '../support/requirements.ts';
 
@@ -123,6 +124,18 @@ describeUnless(registry.skip, 'beside the image in a registry', () => {
     const again = await bench.kina(['push', small, `${host}/trust/node:v1`, '--sbom', '--provenance', '--json']);
     expect(JSON.parse(again.stdout)).toMatchObject({ uploaded: 0, manifests: 0 });
     expect(await get<Index>(`manifests/${pushed.replace(':', '-')}`)).toEqual(before);
+  });
+
+  test('a registry that lists referrers by itself gets no list from kina', async () => {
+    const proxy = await startProxy(host, (method) =>
+      method === 'PUT' ? { answer: { 'oci-subject': pushed } } : undefined,
+    );
+    const result = await bench.kina(['push', small, `${proxy.host}/trust/lists:v1`, '--provenance']);
+    await proxy.stop();
+    expect(digestIn(result)).toBe(pushed);
+    const manifests = proxy.requests.filter((request) => /^PUT .*manifests/.test(request));
+    expect(manifests).toHaveLength(5); // two platforms, the index, its tag, the document
+    expect(manifests.join()).not.toContain(pushed.replace(':', '-'));
   });
 
   test('an image that was built elsewhere has an SBOM and no provenance', async () => {
