@@ -24,7 +24,8 @@ const schema = z
 
 export const fromKind: PlainKind<z.infer<typeof schema>> = {
   name: 'from',
-  version: 1,
+  // 2: layers in the order of the image, also where a lock lists ten or more.
+  version: 2,
   schema,
   summary: 'the files of an image: of a registry, an OCI layout or an image archive',
 
