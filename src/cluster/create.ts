@@ -21,6 +21,7 @@ import type { Cluster } from './config/cluster.ts';
 import { removeCluster } from './delete.ts';
 import { namePeers, renewWatches } from './etcd.ts';
 import { writeHosts } from './hosts.ts';
+import { checkKernels } from './kernel.ts';
 import { checkContainerdPatches, patchContainerd } from './kubeadm/containerd.ts';
 import { checkPatches, kubeadmDocuments } from './kubeadm/documents.ts';
 import { apiServerPort, loadBalancerName, networkName } from './names.ts';
@@ -182,6 +183,7 @@ async function prepareNodes(
   context.nodes = cluster.nodes.map(({ name }) => node(name));
   if (balancerImage) context.loadBalancer = node(loadBalancerName(cluster.name));
   const booted = await all(context.nodes.map((one) => waitForBoot(one, 180, signal)));
+  await checkKernels(cluster, context.nodes, signal);
   for (const [i, { failed }] of booted.entries())
     if (failed.length > 0) request.steps.warn(`units failed on ${context.nodes[i]!.name}: ${failed.join(', ')}`);
   context.kubernetes = booted[context.nodes.indexOf(firstControlPlane(context))]!.kubernetes;
