@@ -27,14 +27,21 @@ export async function create(flags: CreateFlags): Promise<void> {
   const cluster = await readCluster(flags.config, {
     ...(flags.name ? { name: flags.name } : {}),
     ...(flags.image ? { image: flags.image } : {}),
+    ...(flags.kernel ? { kernel: flags.kernel } : {}),
+    ...(flags.rosetta ? { rosetta: true } : {}),
     allowEvenControlPlanes: flags.allowEvenControlPlanes,
   });
   for (const warning of cluster.warnings) process.stderr.write(`WARNING: ${warning}\n`);
   warnOfEnvironment(flags);
   // flag, environment, file: as names are found
   const wanted = flags.provider ?? requestedProvider(undefined)?.name ?? cluster.provider;
-  if (flags.dryRun) return showPlan(cluster, await plannedProvider(wanted), flags);
+  if (flags.dryRun) {
+    const planned = await plannedProvider(wanted);
+    refuseVmFlags(flags, planned);
+    return showPlan(cluster, planned, flags);
+  }
   const provider = await selectProvider(wanted);
+  refuseVmFlags(flags, provider.name);
   const image = await nodeImage(cluster, flags);
 
   let written = false;
@@ -89,6 +96,19 @@ export async function create(flags: CreateFlags): Promise<void> {
   const kubeconfig = flags.kubeconfig ? ` --kubeconfig ${flags.kubeconfig}` : '';
   process.stderr.write(
     `Set kubectl context to "${context}"\nYou can now use your cluster with:\n\nkubectl cluster-info --context ${context}${kubeconfig}\n`,
+  );
+}
+
+/** In a file these keys may be meant for another machine; who says them here means this one. */
+function refuseVmFlags(flags: CreateFlags, provider: string | undefined): void {
+  const [given] = [flags.kernel && '--kernel', flags.rosetta && '--rosetta'].filter(Boolean);
+  if (!given || provider === 'apple' || provider === undefined) return;
+  throw new KinaError(
+    'usage',
+    `${given} is for nodes in virtual machines; on ${provider} they share the host's kernel`,
+    {
+      hint: "It works with Apple's container: --provider apple, on a Mac.",
+    },
   );
 }
 

@@ -53,7 +53,7 @@ export async function withSteps<T>(
 /** The configuration of a file, of standard input (`-`), or all defaults. */
 export async function readCluster(
   file: string | undefined,
-  overrides: { name?: string; image?: string; allowEvenControlPlanes?: boolean },
+  overrides: Parameters<typeof loadCluster>[0]['overrides'],
 ): Promise<Cluster> {
   const given = file === '-' ? await text(process.stdin) : file === undefined ? undefined : await readText(file);
   return loadCluster({

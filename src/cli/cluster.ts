@@ -38,6 +38,8 @@ export function createCommand(): Command {
     .option('--config <file>', 'cluster configuration, of kind or of kina; - is standard input')
     .option('--image <ref>', 'node image, for every node')
     .option('--build <version|recipe>', 'build the node image first: a Kubernetes version, or a recipe')
+    .option('--kernel <file>', "kernel of every node (Apple's container)")
+    .option('--rosetta', "run amd64 images in the nodes as well (Apple's container)")
     .option('--retain', 'keep the nodes of a creation that failed', false)
     .option('--allow-even-control-planes', 'two or four control planes: no better than one less', false)
     .option('--dry-run', 'check everything, print what would be made, and stop', false)

@@ -55,6 +55,8 @@ export interface CreateFlags extends ClusterFlags, MirrorFlags {
   config?: string;
   image?: string;
   build?: string;
+  kernel?: string;
+  rosetta?: true;
   retain: boolean;
   dryRun: boolean;
   allowEvenControlPlanes: boolean;

@@ -160,6 +160,7 @@ async function prepareNodes(
     name: network,
     ipv6: cluster.networking.ipFamily !== 'ipv4',
     nodes: cluster.nodes.length + (balancerImage ? 1 : 0),
+    mtu: cluster.networking.mtu,
   });
   const { taken } = context;
   const specs = await nodeSpecs(cluster, {
@@ -294,17 +295,19 @@ async function joinNodes(
   return adminConf;
 }
 
-/** What people would otherwise find out by themselves, one line each. */
-/** Keys of the configuration that this runtime has no use for. */
+/** Keys of the configuration that this runtime has no use for: one file may serve several. */
 function sayWhatIsIgnored({ cluster, provider, steps }: CreateRequest): void {
-  const named = (key: 'disk' | 'kernel') =>
+  const named = (key: 'disk' | 'kernel' | 'rosetta') =>
     cluster.nodes.filter((node) => node[key] !== undefined).map(({ name }) => name);
   if (named('disk').length > 0)
     steps.warn(`disk of ${named('disk').join(', ')} is passed over: no runtime sets that for one node`);
   if (named('kernel').length > 0 && provider.name !== 'apple')
     steps.warn(`kernel of ${named('kernel').join(', ')} is passed over: nodes on ${provider.name} share the host's`);
+  if (named('rosetta').length > 0 && provider.name !== 'apple')
+    steps.warn(`rosetta of ${named('rosetta').join(', ')} is passed over: only Apple's container has it`);
 }
 
+/** What people would otherwise find out by themselves, one line each. */
 function sayWhatIsMissing({ absent, steps, cluster }: CreateContext): void {
   const { cni } = cluster.networking;
   if (absent.has('coredns')) steps.warn('this node image has no CoreDNS: pods reach Services by address, not by name');

@@ -40,6 +40,7 @@ export async function nodeSpecs(cluster: Cluster, around: Surroundings): Promise
     mtu: cluster.networking.mtu,
     kernel: node.kernel,
     kernelArguments: node.kernelArguments,
+    rosetta: node.rosetta,
   }));
 }
 

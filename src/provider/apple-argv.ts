@@ -71,6 +71,7 @@ export function runArguments(spec: NodeSpec, platform: string, machine: Machine,
     ...(spec.ports ?? []).map((port) => `--publish=${publish(port)}`),
     ...(spec.kernel === undefined ? [] : [`--kernel=${spec.kernel}`]),
     ...(spec.kernelArguments ?? []).map((argument) => `--kernel-arg=${argument}`),
+    ...(spec.rosetta ? ['--rosetta'] : []),
     spec.image,
   ];
 }

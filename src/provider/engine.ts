@@ -34,6 +34,8 @@ export interface EngineDifferences {
   /** The restart after a reboot of the host, where the engine can do that. */
   readonly restart: readonly string[];
   readonly networkOptions: readonly string[];
+  /** The network driver's option for the MTU. */
+  readonly mtuOption: string;
   /** Flags that give a node a /var of its own, filled from the image. */
   varVolume(spec: NodeSpec): readonly string[];
   /** Volumes that `rm --volumes` leaves: commands that remove them. */
@@ -224,9 +226,11 @@ export class EngineProvider implements Provider {
     return this.#engine.host(await this.info());
   }
 
-  async ensureNetwork({ name, ipv6 }: NetworkSpec): Promise<readonly string[]> {
+  async ensureNetwork({ name, ipv6, mtu }: NetworkSpec): Promise<readonly string[]> {
     const labels = ['--label', `${nodeLabels.cluster}=${name}`];
-    const create = ['network', 'create', '--driver', 'bridge', ...this.#engine.networkOptions, ...labels];
+    const { networkOptions, mtuOption } = this.#engine;
+    const size = mtu === undefined ? [] : ['--opt', `${mtuOption}=${mtu}`];
+    const create = ['network', 'create', '--driver', 'bridge', ...networkOptions, ...size, ...labels];
     for (let attempt = 0; ; attempt++) {
       const flags = ipv6 ? ['--ipv6', '--subnet', uniqueLocalSubnet(name, attempt)] : [];
       const result = await this.#run([...create, ...flags, name]);

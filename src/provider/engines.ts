@@ -12,6 +12,7 @@ export const docker: EngineDifferences = {
   // the nearest to "after a reboot, but not when somebody stopped it"
   restart: ['--restart', 'on-failure:1'],
   networkOptions: ['--opt', 'com.docker.network.bridge.enable_ip_masquerade=true'],
+  mtuOption: 'com.docker.network.driver.mtu',
   varVolume: () => ['--volume', '/var'],
   publish: (port) => `${address(port)}:${port.hostPort || '0'}:${port.containerPort}/${port.protocol.toLowerCase()}`,
   stopTimeout: '--time',
@@ -38,6 +39,7 @@ export const podman: EngineDifferences = {
   privileged: ['--systemd=always', '--env', 'container=podman'],
   restart: [],
   networkOptions: [],
+  mtuOption: 'mtu',
   varVolume: (spec: NodeSpec) => ['--volume', `${varOf(spec.name)}:/var:suid,exec,dev`],
   removeVolumes: (names) => [['volume', 'rm', '--force', ...names.map(varOf)]],
   publish: (port) => `${address(port)}:${port.hostPort || ''}:${port.containerPort}/${port.protocol.toLowerCase()}`,

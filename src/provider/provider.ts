@@ -55,11 +55,13 @@ export interface NodeSpec {
   readonly cpus?: number | undefined;
   /** MiB. */
   readonly memory?: number | undefined;
-  /** Of the network card, where the runtime decides that for each node. */
+  /** Of the network card, where the runtime decides that for each node; else `NetworkSpec` has it. */
   readonly mtu?: number | undefined;
   /** Absolute path of a kernel and words for its command line, where a node is a virtual machine. */
   readonly kernel?: string | undefined;
   readonly kernelArguments?: readonly string[] | undefined;
+  /** Programs of amd64 run in an arm64 virtual machine. */
+  readonly rosetta?: boolean | undefined;
 }
 
 export interface NodeStatus {
@@ -98,6 +100,8 @@ export interface NetworkSpec {
   readonly ipv6: boolean;
   /** How many nodes it is for; 1 where nobody says. */
   readonly nodes?: number;
+  /** Of every card in it, where the runtime decides that for the network; absent: the runtime's. */
+  readonly mtu?: number | undefined;
 }
 
 /** An image as the runtime has it. */

@@ -57,6 +57,7 @@ function wanted(call: Call, macos: number): StoredContainer {
     ports: published(every(call, 'publish')),
     platform: { os, architecture, ...(architecture === 'arm64' && !variant ? { variant: 'v8' } : {}) },
     environment: every(call, 'env'),
+    rosetta: call.options.rosetta !== undefined,
   };
 }
 
@@ -252,7 +253,7 @@ function resource(container: StoredContainer, now: Running | undefined): unknown
       readOnly: false,
       resources: { cpuOverhead: 1, cpus, memoryInBytes: memory },
       ...{
-        rosetta: false,
+        rosetta: container.rosetta,
         runtimeHandler: 'container-runtime-linux',
         ssh: false,
         stopSignal: 'SIGRTMIN+3',

@@ -31,6 +31,7 @@ export interface StoredContainer {
   readonly platform: { readonly os: string; readonly architecture: string; readonly variant?: string };
   readonly privileged: boolean;
   readonly environment: readonly string[];
+  readonly rosetta: boolean;
 }
 
 export interface StoredImage {

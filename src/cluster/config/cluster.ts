@@ -32,8 +32,10 @@ export interface LoadOptions {
   readonly file?: string | undefined;
   readonly overrides: {
     readonly name?: string | undefined;
-    /** For every node, also for those that name one. */
+    /** For every node, also for those that name one; so are kernel and Rosetta. */
     readonly image?: string | undefined;
+    readonly kernel?: string | undefined;
+    readonly rosetta?: boolean | undefined;
     readonly allowEvenControlPlanes?: boolean | undefined;
   };
   /** What relative paths in the file are relative to, as in kind. */
@@ -96,21 +98,24 @@ function check(file: ClusterFile, cluster: Cluster, found: readonly Problem[], o
     ...(wrong('ipFamily', 'podSubnet', 'serviceSubnet') ? [] : subnetProblems(cluster.networking)),
     ...nodes.flatMap((node, i) => [...mountProblems(node, ['nodes', i]), ...labelProblems(node, ['nodes', i])]),
     ...portProblems(cluster.nodes, cluster.networking),
-    ...fileProblems(file, cluster),
+    ...fileProblems(file, cluster, options.overrides.kernel !== undefined),
   ];
 }
 
 /** Files that are needed later, and the two ways to say that there is no CNI. */
-function fileProblems(file: ClusterFile, { networking, nodes }: Cluster): Problem[] {
+function fileProblems(file: ClusterFile, { networking, nodes }: Cluster, kernelForAll: boolean): Problem[] {
   const problems: Problem[] = [];
   const { cni, disableDefaultCNI } = file.networking ?? {};
   if (disableDefaultCNI && cni !== undefined && cni !== 'none')
     problems.push({ path: ['networking', 'cni'], message: `cni: ${cni} contradicts disableDefaultCNI: true` });
   if (typeof networking.cni === 'object' && !isFile(networking.cni.file))
     problems.push({ path: ['networking', 'cni'], message: `cni: no file ${networking.cni.file}` });
-  for (const [i, { kernel }] of nodes.entries())
-    if (kernel !== undefined && !isFile(kernel))
-      problems.push({ path: ['nodes', i, 'kernel'], message: `kernel: no file ${kernel}` });
+  const kernels = kernelForAll ? nodes.slice(0, 1) : nodes;
+  for (const [i, { kernel }] of kernels.entries()) {
+    if (kernel === undefined || isFile(kernel)) continue;
+    if (kernelForAll) problems.push({ path: [outside], message: `--kernel: no file ${kernel}` });
+    else problems.push({ path: ['nodes', i, 'kernel'], message: `kernel: no file ${kernel}` });
+  }
   return problems;
 }
 
@@ -144,7 +149,7 @@ function unknownFormat(version: unknown): string {
   return `apiVersion ${JSON.stringify(version)} is not known${didYouMean(String(version), known)} (known: ${known.join(', ')})`;
 }
 
-const kinaOnly = new Set(['provider', 'cni', 'mtu', 'cpus', 'memory', 'disk', 'kernel', 'kernelArguments']);
+const kinaOnly = new Set(['provider', 'cni', 'mtu', 'cpus', 'memory', 'disk', 'kernel', 'kernelArguments', 'rosetta']);
 
 /** A key of kina's own format in a file of kind's: say where it belongs. */
 function otherFormat(problem: Problem): Problem {

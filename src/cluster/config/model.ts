@@ -68,6 +68,8 @@ export interface NodeConfig {
   /** Absolute path of a kernel for VM nodes. */
   readonly kernel?: string;
   readonly kernelArguments: readonly string[];
+  /** Programs of amd64 run in this arm64 VM; absent: they do not. */
+  readonly rosetta?: true;
 }
 
 export interface Networking {

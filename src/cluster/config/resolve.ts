@@ -10,7 +10,13 @@ export interface NodePatches {
 }
 
 export interface ResolveOptions {
-  readonly overrides: { readonly name?: string | undefined; readonly image?: string | undefined };
+  readonly overrides: {
+    readonly name?: string | undefined;
+    /** For every node, also for those that name one; so are the next. */
+    readonly image?: string | undefined;
+    readonly kernel?: string | undefined;
+    readonly rosetta?: boolean | undefined;
+  };
   readonly cwd: string;
   readonly env: Readonly<Record<string, string | undefined>>;
 }
@@ -37,7 +43,9 @@ export function resolveCluster(file: ClusterFile, patches: readonly NodePatches[
     const role = node.role ?? 'control-plane';
     count[role]++;
     const image = options.overrides.image ?? node.image;
-    const { cpus, memory, disk, kernel } = node;
+    const { cpus, memory, disk } = node;
+    const kernel = options.overrides.kernel ?? node.kernel;
+    const rosetta = options.overrides.rosetta ?? node.rosetta;
     return {
       name: `${name}-${role}${count[role] === 1 ? '' : count[role]}`,
       role,
@@ -63,6 +71,7 @@ export function resolveCluster(file: ClusterFile, patches: readonly NodePatches[
       ...(disk === undefined ? {} : { disk }),
       ...(kernel === undefined ? {} : { kernel: resolve(options.cwd, kernel) }),
       kernelArguments: node.kernelArguments ?? [],
+      ...(rosetta ? { rosetta } : {}),
     };
   });
   return {

@@ -83,6 +83,7 @@ const vmNode = node.extend({
   disk: size.optional(),
   kernel: text.refine((path) => path !== '', 'must not be empty').optional(),
   kernelArguments: z.array(text).optional(),
+  rosetta: flag.optional(),
 });
 
 /** By `apiVersion`. What the first has, the second has too. */

@@ -96,6 +96,19 @@ describe('without any engine', () => {
     expect(JSON.parse(result.stdout)).toMatchObject({ name: 'flag', provider: 'docker' });
   });
 
+  test('a kernel and Rosetta are for virtual machines: refused elsewhere, before anything is made', async () => {
+    const create = (...flags: string[]) => kina(['create', 'cluster', '--dry-run', '--json', ...flags]);
+    const kernel = join(bench.folder, 'vmlinux');
+    await writeFile(kernel, '');
+    const vm = await create('--provider', 'apple', '--kernel', kernel, '--rosetta');
+    expect(JSON.parse(vm.stdout)).toMatchObject({ provider: 'apple', nodes: [{ kernel, rosetta: true }] });
+    for (const [flag, ...value] of [['--kernel', kernel], ['--rosetta']]) {
+      const refused = await create('--provider', 'docker', flag!, ...value);
+      expect(refused.code).toBe(2);
+      expect(refused.stderr).toContain(`${flag} is for nodes in virtual machines`);
+    }
+  });
+
   test('a provider is found like a name: flag, environment, file', async () => {
     const file = join(bench.folder, 'provider.yaml');
     await writeFile(file, 'kind: Cluster\napiVersion: kina.dev/v1alpha1\nprovider: docker\n');

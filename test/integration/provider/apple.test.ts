@@ -76,7 +76,7 @@ test('every call in the life of a cluster is one that was reviewed', { timeout: 
       spec('c-control-plane', {
         ...{ role: 'control-plane', ports: [api], env: { NO_PROXY: 'a,b' }, ipv6: true, mtu: 1400 },
         mounts: [{ source: standIn.folder, target: '/data', readOnly: true }],
-        ...{ kernel: join(projectRoot, 'package.json'), kernelArguments: ['psi=1'] },
+        ...{ kernel: join(projectRoot, 'package.json'), kernelArguments: ['psi=1'], rosetta: true },
       }),
     ),
     provider.create(spec('c-worker')),

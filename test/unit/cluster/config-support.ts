@@ -6,9 +6,9 @@ type Options = Partial<Omit<LoadOptions, 'overrides'>> & LoadOptions['overrides'
 
 export function load(
   text: string | undefined,
-  { name, image, allowEvenControlPlanes, ...options }: Options = {},
+  { name, image, kernel, rosetta, allowEvenControlPlanes, ...options }: Options = {},
 ): Cluster {
-  const overrides = { name, image, allowEvenControlPlanes };
+  const overrides = { name, image, kernel, rosetta, allowEvenControlPlanes };
   return loadCluster({
     text,
     file: text === undefined ? undefined : 'c.yaml',

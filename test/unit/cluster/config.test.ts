@@ -158,7 +158,7 @@ describe("kina's own format", () => {
   test('what nodes in virtual machines need, and the pod network', () => {
     const text = kina(`provider: podman
 networking: {cni: ./cni.yaml, mtu: 1280}
-nodes: [{cpus: 2.5, memory: 4GiB, disk: 20480 Mi, kernel: vmlinuz, kernelArguments: [quiet]}]`);
+nodes: [{cpus: 2.5, memory: 4GiB, disk: 20480 Mi, kernel: vmlinuz, kernelArguments: [quiet], rosetta: true}]`);
     const cluster = load(text, { cwd: folder });
     expect(cluster.nodes[0]).toMatchObject({
       cpus: 2.5,
@@ -166,6 +166,7 @@ nodes: [{cpus: 2.5, memory: 4GiB, disk: 20480 Mi, kernel: vmlinuz, kernelArgumen
       disk: 20480,
       kernel: join(folder, 'vmlinuz'),
       kernelArguments: ['quiet'],
+      rosetta: true,
     });
     expect(cluster.networking).toMatchObject({ cni: { file: join(folder, 'cni.yaml') }, mtu: 1280 });
     expect(cluster.provider).toBe('podman');
@@ -181,6 +182,17 @@ nodes: [{memory: 4096, kernel: ./none}]`);
       'c.yaml:5:18: memory: expected a text',
       'c.yaml:5:32: kernel: no file /work/none',
     ]);
+  });
+
+  test('a kernel and Rosetta of the command line are for every node, in both formats', () => {
+    const nodes = kind('nodes: [{}, {role: worker}]');
+    const both = load(nodes, { cwd: folder, kernel: 'vmlinuz', rosetta: true }).nodes;
+    expect(both.map(({ kernel, rosetta }) => [kernel, rosetta])).toEqual(
+      Array(2).fill([join(folder, 'vmlinuz'), true]),
+    );
+    expect(load(kina('nodes: [{rosetta: false}]')).nodes[0]).not.toHaveProperty('rosetta');
+    // once, and not at a place of the file, which has no such key
+    expect(problems(() => load(nodes, { kernel: 'none' }))).toEqual(['--kernel: no file /work/none']);
   });
 
   test("in a file of kind's format they say where they belong", () => {

@@ -49,6 +49,7 @@ describe('a node', () => {
     const full: NodeSpec = {
       ...spec,
       ...{ cpus: 1.5, memory: 3000, mtu: 1280, ipv6: true, kernel: '/k/Image', kernelArguments: ['psi=1', '-x=y'] },
+      rosetta: true,
       env: { NO_PROXY: 'a,b', EMPTY: '', PAIR: 'k=v' },
       mounts: [
         { source: '/Users/me/a b', target: '/data' },
@@ -65,7 +66,7 @@ describe('a node', () => {
       ...['--env=NO_PROXY=a,b', '--env=EMPTY=', '--env=PAIR=k=v'],
       ...['--volume=/Users/me/a b:/data', '--volume=/Users/me/ro:/ro:ro'],
       ...['--publish=127.0.0.1:6445:6443/tcp', '--publish=[::1]:5300:53/udp'],
-      ...['--kernel=/k/Image', '--kernel-arg=psi=1', '--kernel-arg=-x=y', 'localhost/kina/node:v1'],
+      ...['--kernel=/k/Image', '--kernel-arg=psi=1', '--kernel-arg=-x=y', '--rosetta', 'localhost/kina/node:v1'],
     ]);
   });
 

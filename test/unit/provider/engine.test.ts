@@ -145,6 +145,19 @@ describe('a network', () => {
   });
 });
 
+describe('the MTU of a configuration', () => {
+  test.each([
+    ['docker', 'com.docker.network.driver.mtu=1400'],
+    ['podman', 'mtu=1400'],
+  ])('is an option of the network of %s', async (name, option) => {
+    answers('network.inspect', [{}]);
+    await engine(name).ensureNetwork({ name: 'kina-c', ipv6: false, mtu: 1400 });
+    const [create = []] = calls();
+    expect(create[create.indexOf(option) - 1]).toBe('--opt');
+    expect(create.at(-1)).toBe('kina-c');
+  });
+});
+
 describe('the nodes of a cluster', () => {
   const container = (name: string, running = true) => ({
     Name: name,
