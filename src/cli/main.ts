@@ -1,7 +1,6 @@
 /** The command line: dispatch, global flags, exit codes (0 done, 1 failed, 2 wrong input, 130 interrupted). No logic. */
 import { Command, CommanderError, Option } from 'commander';
 import { KinaError } from '../host/errors.ts';
-import { limitMemory } from '../host/memory.ts';
 import { didYouMean } from '../host/suggest.ts';
 import { buildCommand } from './build.ts';
 import { cacheCommand } from './cache.ts';
@@ -129,7 +128,6 @@ function namedCommand(kina: Command, argv: readonly string[]): Command {
 }
 
 export async function main(argv: string[]): Promise<void> {
-  limitMemory();
   // A reader that has seen enough of an answer (`kina … | head`) is no failure; whoever writes an archive looks itself.
   for (const stream of [process.stdout, process.stderr])
     stream.on('error', (error: NodeJS.ErrnoException) => {

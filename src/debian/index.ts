@@ -8,7 +8,7 @@ import pLimit from 'p-limit';
 import type { Artifact, Digest, Fetched } from '../artifacts/artifact.ts';
 import { KinaError } from '../host/errors.ts';
 import { digestOf } from '../host/json.ts';
-import { releaseMemory } from '../host/memory.ts';
+import { releaseMemory, withSmallYoungGeneration } from '../host/memory.ts';
 import { type ArchiveSpec, archivePath, snapshotUrl } from './archive.ts';
 import { decompressIndex } from './decompress.ts';
 import { PackageIndex } from './packages.ts';
@@ -111,7 +111,9 @@ async function heldIndexes(
     releaseMemory();
   }
   const indexes: SuiteIndex[] = [];
-  for (const open of archives) indexes.push(...(await readIndexes(open, architecture, context)));
+  await withSmallYoungGeneration(async () => {
+    for (const open of archives) indexes.push(...(await readIndexes(open, architecture, context)));
+  });
   held = { key, indexes };
   return indexes;
 }

@@ -9,14 +9,15 @@
 import { stat } from 'node:fs/promises';
 import { z } from 'zod';
 import { KinaError } from '../../host/errors.ts';
-import { maxManifestBytes, mediaType, parseManifest } from '../../oci/descriptor.ts';
+import { digestOf } from '../../host/json.ts';
+import { hexOf, maxManifestBytes, mediaType, parseManifest } from '../../oci/descriptor.ts';
 import { type ImportedImage, importArchive } from '../../oci/import.ts';
 import { imageArchive, type Preload } from '../../oci/preload.ts';
 import { resolveImage } from '../../oci/registry.ts';
 import { type Content, readContent } from '../../tree/entry.ts';
 import { Tree } from '../../tree/tree.ts';
+import { importLocal } from '../kubernetes/local-file.ts';
 import { memberContents } from '../kubernetes/members.ts';
-import { importLocal } from '../kubernetes/source.ts';
 import { localPath } from '../local.ts';
 import { noPins, type Pins, type PlainKind, type TreeContext } from '../step.ts';
 import { compressorName, compressPreloads } from './compress-preload.ts';
@@ -111,10 +112,11 @@ export const imagesKind: PlainKind<z.infer<typeof schema>> = {
 
   async tree(step, pins, context) {
     const tree = new Tree();
-    const images = step.release
-      ? await releaseImages(step.release, pins, context)
-      : step.archives
-        ? await archiveImages(pins, context)
+    const { release, archives } = step;
+    const images = release
+      ? await imported({ release }, pins, context, () => releaseImages(release, pins, context))
+      : archives
+        ? await imported({ archives }, pins, context, () => archiveImages(pins, context))
         : step.name !== undefined
           ? [await recipeImage(step.name, context)]
           : await registryImages(pins, context);
@@ -135,6 +137,26 @@ export const imagesKind: PlainKind<z.infer<typeof schema>> = {
     return { tree };
   },
 };
+
+/**
+ * What archives hold, read and hashed once: 300 MB for a release, for which a rebuild of another layer has no use. Known
+ * results count only while the store has every blob of them.
+ */
+async function imported(
+  what: object,
+  { artifacts }: Pins,
+  { store, platform }: TreeContext,
+  read: () => Promise<Preload[]>,
+): Promise<Preload[]> {
+  const key = hexOf(digestOf({ imported: 1, what, platform, artifacts: artifacts.map(({ digest }) => digest) }));
+  const known = await store.getRecord<Preload[]>('imported', key);
+  const blobs = known?.flatMap(({ manifest, config, layers }) => [manifest, config, ...layers]) ?? [];
+  const there = await Promise.all(blobs.map(({ digest, size }) => store.has(digest, size)));
+  if (known && there.every(Boolean)) return known;
+  const images = await read();
+  await store.putRecord('imported', key, images);
+  return images;
+}
 
 /** Release archives name images per architecture (`…/kube-proxy-arm64:v1.20.2`); clusters ask for the plain name. */
 async function releaseImages(names: readonly string[], pins: Pins, context: TreeContext): Promise<Preload[]> {
