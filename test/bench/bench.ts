@@ -24,6 +24,15 @@ const packages =
     ' ',
   );
 
+/** mmdebstrap with the packages that are there; `essential` and what is included, or `extract`, which runs no scripts. */
+function mmdebstrapWith(debs: string, variant: string, target: string): string[] {
+  return [
+    ...['mmdebstrap', `--variant=${variant}`, '--mode=root', '--format=tar', `--include=${packages.join(',')}`],
+    ...['--setup-hook=mkdir -p "$1/var/cache/apt/archives"', `--setup-hook=sync-in ${debs} /var/cache/apt/archives`],
+    ...['trixie', target, debianMirror],
+  ];
+}
+
 /** The base layer alone, as a recipe. */
 const baseRecipe = join(scratch, 'base.yaml');
 writeFileSync(
@@ -50,7 +59,7 @@ function kina(...args: string[]): Step {
 /** Forgets everything but downloads and resolutions. */
 function forgetWork(): void {
   rmSync(join(store, 'unpacked'), { recursive: true, force: true });
-  for (const kind of ['layer', 'image', 'compressed'])
+  for (const kind of ['layer', 'image', 'compressed', 'imported'])
     rmSync(join(store, 'records', kind), { recursive: true, force: true });
 }
 
@@ -93,35 +102,11 @@ async function base(): Promise<void> {
   mkdirSync(debs, { recursive: true });
   const tar = join(scratch, 'base.tar');
   const layout = join(scratch, 'layout');
-  const mmdebstrap = (variant: string, target: string): Step => ({
-    argv: [
-      'mmdebstrap',
-      `--variant=${variant}`,
-      '--mode=root',
-      '--format=tar',
-      `--include=${packages.join(',')}`,
-      `--setup-hook=mkdir -p "$1/var/cache/apt/archives" && cp -n ${debs}/*.deb "$1/var/cache/apt/archives/" 2>/dev/null || true`,
-      'trixie',
-      target,
-      debianMirror,
-    ],
-  });
+  const mmdebstrap = (variant: string, target: string): Step => ({ argv: mmdebstrapWith(debs, variant, target) });
   // Once with downloads kept, so that both sides start from files that are there.
-  execFileSync(
-    'mmdebstrap',
-    [
-      '--variant=extract',
-      '--mode=root',
-      '--format=tar',
-      '--skip=cleanup/apt',
-      `--include=${packages.join(',')}`,
-      `--customize-hook=cp "$1"/var/cache/apt/archives/*.deb ${debs}/`,
-      'trixie',
-      '/dev/null',
-      debianMirror,
-    ],
-    { stdio: 'ignore' },
-  );
+  const keep = [`--customize-hook=sync-out /var/cache/apt/archives ${debs}`, '--skip=essential/unlink'];
+  const [program, ...flags] = mmdebstrapWith(debs, 'essential', '/dev/null');
+  execFileSync(program!, [...keep, ...flags], { stdio: 'ignore' });
   console.error(`${readdirSync(debs).length} packages at hand for mmdebstrap`);
   const umoci: Step[] = [
     { argv: ['umoci', 'init', '--layout', layout] },
@@ -136,7 +121,7 @@ async function base(): Promise<void> {
     'base layer',
     '≤ 0.25',
     ['', 'mmdebstrap + umoci'],
-    await inTurn([own, { name: 'peer', steps: [mmdebstrap('custom', tar), ...umoci], prepare: fresh }], rounds),
+    await inTurn([own, { name: 'peer', steps: [mmdebstrap('essential', tar), ...umoci], prepare: fresh }], rounds),
   );
   row(
     'base layer',
@@ -192,7 +177,10 @@ async function image(): Promise<void> {
     const run = (step: Step): void =>
       void execFileSync(step.argv[0]!, step.argv.slice(1), { env: { ...process.env, ...step.env }, stdio: 'ignore' });
     run(build('linux/arm64,linux/amd64'));
-    const whole: Side = { name: 'kina', steps: [build('linux/amd64')], prepare: forgetWork };
+    // With the release's images as they are, as the peer stores them: compressing them would be more work.
+    const same = build('linux/amd64', '--set', 'preload=none');
+    run(same);
+    const whole: Side = { name: 'kina', steps: [same], prepare: forgetWork };
     const reason = missing(['podman', 'mmdebstrap', 'root']);
     if (reason) skip('whole node image', reason);
     else
@@ -270,19 +258,7 @@ function podmanBuild(): Side {
     name: 'podman build',
     prepare: () => rmSync(base, { force: true }),
     steps: [
-      {
-        argv: [
-          'mmdebstrap',
-          '--variant=custom',
-          '--mode=root',
-          '--format=tar',
-          `--include=${packages.join(',')}`,
-          `--setup-hook=mkdir -p "$1/var/cache/apt/archives" && cp -n ${debs}/*.deb "$1/var/cache/apt/archives/" 2>/dev/null || true`,
-          'trixie',
-          base,
-          debianMirror,
-        ],
-      },
+      { argv: mmdebstrapWith(debs, 'essential', base) },
       { argv: ['podman', 'build', '--no-cache', '--layers', '-t', 'localhost/kina-bench', context] },
     ],
   };
