@@ -154,16 +154,39 @@ export async function readLock(path: string): Promise<Lock> {
       });
     throw new KinaError('lock', `the lock ${path} cannot be read: ${(error as Error).message}`, { cause: error });
   });
+  return parseLock(text, path);
+}
+
+/** `from` names it in messages. Throws `lock`. */
+export function parseLock(text: string, from: string): Lock {
   const document = parseDocument(text);
-  const parsed = document.errors.length === 0 ? lockSchema.safeParse(document.toJS()) : undefined;
-  if (parsed?.success) return parsed.data;
-  const problems = parsed
-    ? parsed.error.issues.map((i) => `${i.path.join('.')}: ${i.message}`)
-    : document.errors.map((e) => e.message.split('\n')[0]!);
-  throw new KinaError('lock', `${path} is not a lock of this version of kina`, {
+  if (document.errors.length === 0) return lockFrom(document.toJS(), from);
+  throw notALock(
+    from,
+    document.errors.map((e) => e.message.split('\n')[0]!),
+  );
+}
+
+/** A lock that was kept as data. Throws `lock`. */
+export function lockFrom(value: unknown, from: string): Lock {
+  const parsed = lockSchema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw notALock(
+    from,
+    parsed.error.issues.map((i) => `${i.path.join('.')}: ${i.message}`),
+  );
+}
+
+function notALock(from: string, problems: readonly string[]): KinaError {
+  return new KinaError('lock', `${from} is not a lock of this version of kina`, {
     details: problems.slice(0, 20),
     hint: 'Make it again with `kina lock`.',
   });
+}
+
+/** The part that decides one platform's image; its digest is the label of that image. */
+export function platformLock(lock: Lock, platform: string): Lock {
+  return { ...lock, platforms: { [platform]: lock.platforms[platform] ?? {} } };
 }
 
 export async function writeLock(path: string, lock: Lock): Promise<void> {

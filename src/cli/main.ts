@@ -24,6 +24,7 @@ import { lockCommand } from './lock.ts';
 import { mirrorCommand } from './mirror.ts';
 import { pullCommand, pushCommand } from './push.ts';
 import { recipeCommand } from './recipe.ts';
+import { verifyCommand } from './verify.ts';
 import { versionCommand } from './version.ts';
 
 export function program(): Command {
@@ -49,6 +50,7 @@ export function program(): Command {
   kina.addCommand(pushCommand());
   kina.addCommand(pullCommand());
   kina.addCommand(copyCommand());
+  kina.addCommand(verifyCommand());
   kina.addCommand(cacheCommand());
   kina.addCommand(recipeCommand());
   kina.addCommand(completionCommand());

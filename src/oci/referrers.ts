@@ -5,10 +5,20 @@
  */
 import { KinaError } from '../host/errors.ts';
 import type { Transport } from '../host/http.ts';
+import { redact } from '../host/http-route.ts';
 import { canonicalJson, sha256 } from '../host/json.ts';
-import { type Descriptor, hexOf, type ImageIndex, mediaType, parseIndex } from './descriptor.ts';
-import { resolveReference } from './registry.ts';
-import { formatReference, type ImageReference } from './registry-reference.ts';
+import {
+  type Descriptor,
+  type Digest,
+  hexOf,
+  type ImageIndex,
+  maxManifestBytes,
+  mediaType,
+  parseIndex,
+  parseManifest,
+} from './descriptor.ts';
+import { readManifest, resolveReference } from './registry.ts';
+import { formatReference, type ImageReference, repositoryUrl } from './registry-reference.ts';
 import { Repository } from './registry-upload.ts';
 
 export interface Attachment {
@@ -63,6 +73,51 @@ export async function attach(
   if (answer.headers['oci-subject'] !== subjectDigest)
     await list(to, repository, subject, { ...descriptor, artifactType: type }, transport, signal);
   return descriptor;
+}
+
+/**
+ * What the registry lists beside `subject`: by its own list ("Listing Referrers"), else under the fallback tag. Entries are
+ * claims; what they lead to is checked by its digest when it is read.
+ */
+export async function referrersOf(
+  from: ImageReference,
+  subject: Digest,
+  transport: Transport,
+  signal?: AbortSignal,
+): Promise<Descriptor[]> {
+  const url = `${repositoryUrl(from)}/referrers/${subject}`;
+  try {
+    const bytes = await transport.bytes(url, { limit: maxManifestBytes, signal, headers: { accept: mediaType.index } });
+    return parseIndex(bytes, redact(url)).manifests;
+  } catch (error) {
+    if (!(error instanceof KinaError && error.code === 'not-found')) throw error;
+  }
+  const tag = `sha256-${hexOf(subject)}`;
+  return listed(formatReference({ ...from, tag, digest: undefined }), transport, signal);
+}
+
+/** A referrer's only document, at most `limit` bytes. Throws `integrity` when it is about something else, or not its digest's. */
+export async function readAttachment(
+  from: ImageReference,
+  { digest }: Pick<Descriptor, 'digest'>,
+  subject: Digest,
+  limit: number,
+  transport: Transport,
+  signal?: AbortSignal,
+): Promise<Buffer> {
+  const manifest = parseManifest(await readManifest(from, digest, transport, signal), digest);
+  const [layer] = manifest.layers;
+  const about = (manifest.subject as { digest?: unknown } | undefined)?.digest;
+  if (!layer || about !== subject)
+    throw new KinaError('integrity', `${digest} is listed beside ${subject} and is not about it`, {
+      details: [`its subject is ${String(about ?? 'nothing')}`],
+    });
+  const bytes = await transport.bytes(`${repositoryUrl(from)}/blobs/${layer.digest}`, { limit, signal });
+  if (sha256(bytes) !== layer.digest)
+    throw new KinaError('integrity', `the document of ${digest} is not what its digest says`, {
+      details: [`expected ${layer.digest}`, `received ${sha256(bytes)}`],
+    });
+  return bytes;
 }
 
 /** Adds an entry to the list under the fallback tag. Somebody else may do the same just now: look again afterwards. */

@@ -134,7 +134,7 @@ describeUnless(registry.skip, 'beside the image in a registry', () => {
     await proxy.stop();
     expect(digestIn(result)).toBe(pushed);
     const manifests = proxy.requests.filter((request) => /^PUT .*manifests/.test(request));
-    expect(manifests).toHaveLength(5); // two platforms, the index, its tag, the document
+    expect(manifests).toHaveLength(6); // two platforms, the index, its tag, the statement, the lock
     expect(manifests.join()).not.toContain(pushed.replace(':', '-'));
   });
 

@@ -1,14 +1,20 @@
 /** `--sbom` and `--provenance`: documents about an image, put beside it in every repository that it was pushed to. */
+import { formatLock, lockFrom } from '../../build/lock.ts';
 import type { Transport } from '../../host/http.ts';
+import { redact } from '../../host/http-route.ts';
 import { canonicalJson } from '../../host/json.ts';
-import { readContents } from '../../oci/contents.ts';
+import { type ImageContents, readContents } from '../../oci/contents.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { type Attachment, attach } from '../../oci/referrers.ts';
 import { formatReference, type ImageReference } from '../../oci/registry-reference.ts';
 import type { Store } from '../../oci/store.ts';
 import { inventory } from './inventory.ts';
+import { artifactsOf, joinOrigins, originsOf } from './origin.ts';
 import { provenance } from './provenance.ts';
 import { spdx } from './spdx.ts';
+
+export const provenanceType = 'application/vnd.in-toto+json';
+export const lockType = 'application/vnd.kina.lock.v1+yaml';
 
 export interface Documents {
   readonly sbom: boolean;
@@ -42,19 +48,32 @@ export async function attachDocuments(
           document: bytesOf(spdx(await inventory(store, image), name, version)),
           title: 'sbom.spdx.json',
         });
-    if (wanted.provenance)
+    if (wanted.provenance) {
       all.push({
         subject: root,
-        type: 'application/vnd.in-toto+json',
+        type: provenanceType,
         document: bytesOf(await provenance(store, contents, name)),
         title: 'provenance.intoto.json',
       });
+      const lock = await publicLock(store, contents);
+      if (lock !== undefined)
+        all.push({ subject: root, type: lockType, document: Buffer.from(lock), title: 'kina.lock' });
+    }
     for (const one of all) {
       const { digest } = await attach(to, one, transport, signal);
       attached.push({ type: one.type, digest, subject: one.subject.digest });
     }
   }
   return attached;
+}
+
+/** The lock that the image was built from, so that others can build it; undefined when its addresses grant access. */
+async function publicLock(store: Store, contents: ImageContents): Promise<string | undefined> {
+  const origins = await originsOf(store, contents);
+  if (!origins) return undefined;
+  const whole = joinOrigins(origins);
+  if (artifactsOf(whole).some(({ url }) => redact(url) !== url)) return undefined;
+  return formatLock(lockFrom(whole, 'the lock of the build'));
 }
 
 function bytesOf(document: object): Buffer {

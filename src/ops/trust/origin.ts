@@ -5,17 +5,19 @@
 import { z } from 'zod';
 import type { Lock } from '../../build/lock.ts';
 import type { BuiltNodeImage } from '../../build/node-image.ts';
+import type { ImageContents } from '../../oci/contents.ts';
 import { type Digest, hexOf, maxManifestBytes, parseManifest } from '../../oci/descriptor.ts';
 import type { Store } from '../../oci/store.ts';
 
-const artifact = z.object({
+const artifact = z.looseObject({
   name: z.string(),
   version: z.string().optional(),
   url: z.string(),
   digest: z.string(),
   verifiedBy: z.string(),
 });
-const schema = z.object({
+/** Loose: what is not named here is part of the lock all the same, and of its digest. */
+const schema = z.looseObject({
   recipe: z.string(),
   kubernetes: z.string().optional(),
   variables: z.record(z.string(), z.string()),
@@ -24,7 +26,7 @@ const schema = z.object({
     z.string(),
     z.record(
       z.string(),
-      z.object({ inputs: z.record(z.string(), z.string()).optional(), artifacts: z.array(artifact).optional() }),
+      z.looseObject({ inputs: z.record(z.string(), z.string()).optional(), artifacts: z.array(artifact).optional() }),
     ),
   ),
 });
@@ -44,6 +46,26 @@ export async function rememberOrigin(store: Store, lock: Lock, built: BuiltNodeI
 export async function originOf(store: Store, config: Digest): Promise<Origin | undefined> {
   const parsed = schema.safeParse(await store.getRecord('origin', hexOf(config)));
   return parsed.success ? parsed.data : undefined;
+}
+
+/** Of every platform; undefined when this store did not see one of them built. */
+export async function originsOf(
+  store: Store,
+  { platforms }: ImageContents,
+): Promise<[Origin, ...Origin[]] | undefined> {
+  const origins: Origin[] = [];
+  for (const { manifest } of platforms) {
+    const origin = await originOf(store, manifest.config.digest);
+    if (!origin) return undefined;
+    origins.push(origin);
+  }
+  const [first, ...others] = origins;
+  return first && [first, ...others];
+}
+
+/** The lock of all platforms. */
+export function joinOrigins(origins: readonly [Origin, ...Origin[]]): Origin {
+  return { ...origins[0], platforms: Object.assign({}, ...origins.map(({ platforms }) => platforms)) };
 }
 
 /** Every artifact once, sorted by address; nothing in an address that grants access. */

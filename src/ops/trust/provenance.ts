@@ -11,21 +11,16 @@ import { hexOf } from '../../oci/descriptor.ts';
 import { labels } from '../../oci/node-image.ts';
 import { nameOf } from '../../oci/select.ts';
 import type { Store } from '../../oci/store.ts';
-import { artifactsOf, type Origin, originOf } from './origin.ts';
+import { artifactsOf, joinOrigins, originsOf } from './origin.ts';
 
 /** `name` is the image's, without tag and digest. Throws `not-found` for an image that this store did not see built. */
 export async function provenance(store: Store, image: ImageContents, name: string): Promise<object> {
-  const origins: Origin[] = [];
-  for (const platform of image.platforms) {
-    const origin = await originOf(store, platform.manifest.config.digest);
-    if (!origin)
-      throw new KinaError('not-found', `how ${name} for ${nameOf(platform)} was built is not known here`, {
-        hint: 'Provenance can be given where the image was built: build it again, with the same lock, and push from there.',
-      });
-    origins.push(origin);
-  }
-  const [first] = origins as [Origin];
-  const whole: Origin = { ...first, platforms: Object.assign({}, ...origins.map(({ platforms }) => platforms)) };
+  const origins = await originsOf(store, image);
+  if (!origins)
+    throw new KinaError('not-found', `how ${name} was built is not known here`, {
+      hint: 'Provenance can be given where the image was built: build it again, with the same lock, and push from there.',
+    });
+  const whole = joinOrigins(origins);
   const version = image.platforms[0]?.config.config?.Labels?.[labels.kina] ?? 'unknown';
   return {
     _type: 'https://in-toto.io/Statement/v1',
@@ -48,7 +43,15 @@ export async function provenance(store: Store, image: ImageContents, name: strin
           variables: whole.variables,
           platforms: Object.keys(whole.platforms).sort(),
         },
-        internalParameters: { lock: lockDigest(whole as unknown as Lock) },
+        internalParameters: {
+          lock: lockDigest(whole as unknown as Lock),
+          // Of each platform alone, as the label of its image says.
+          locks: Object.fromEntries(
+            origins.flatMap((origin) =>
+              Object.keys(origin.platforms).map((platform) => [platform, lockDigest(origin as unknown as Lock)]),
+            ),
+          ),
+        },
         resolvedDependencies: artifactsOf(whole).map(({ name: artifact, version: of, url, digest, verifiedBy }) => ({
           name: of === undefined ? artifact : `${artifact} ${of}`,
           uri: redact(url),

@@ -1,0 +1,91 @@
+/**
+ * The strongest thing that can be said about an image: made again from its lock, it is the same. Everything is made anew
+ * (only verified downloads are taken from the store), with the image's own time stamp and compression.
+ *
+ * When the digests differ, the images are compared as `kina image diff` does, and the first layer and file are named.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Lock, writeLock } from '../../build/lock.ts';
+import { buildNodeImage } from '../../build/node-image.ts';
+import { prepare } from '../../build/prepare.ts';
+import { diffImages, type ImageDiff } from '../../layers/image/diff.ts';
+import type { Toolbox } from '../../layers/toolbox.ts';
+import type { Compression } from '../../oci/compress.ts';
+import { type ImageContents, readContents } from '../../oci/contents.ts';
+import type { Digest } from '../../oci/descriptor.ts';
+import { labels } from '../../oci/node-image.ts';
+import { parsePlatform } from '../../oci/platform.ts';
+import { labelOf, lockName } from './statement.ts';
+
+export interface Rebuilt {
+  /** Of the index that was made. */
+  readonly digest: Digest;
+  /** `same`: the digest. `compression`: every layer unpacks to the same, and the config is the same. */
+  readonly result: 'same' | 'compression' | 'different';
+  /** What differs first; empty unless `different`. */
+  readonly differences: readonly string[];
+}
+
+/** `recipe`: name or file. Throws what building from a lock throws. */
+export async function rebuild(image: ImageContents, lock: Lock, recipe: string, tools: Toolbox): Promise<Rebuilt> {
+  const folder = await mkdtemp(join(tools.store.root, 'verify-'));
+  try {
+    const path = join(folder, 'kina.lock');
+    await writeLock(path, lock);
+    const platforms = image.platforms.map((platform) => parsePlatform(lockName(platform)));
+    const request = { recipe, source: undefined, sourceType: undefined, platforms, set: {}, lock: path, strict: false };
+    const prepared = await prepare(request, tools);
+    const options = { compression: compressionOf(image), noCache: true, epoch: epochOf(image) };
+    const built = await buildNodeImage(prepared, options, tools);
+    // A name can stand for one platform's manifest without an index around it.
+    const [only] = built.platforms;
+    const digest = image.index || !only ? built.index.digest : only.manifest.digest;
+    if (digest === image.descriptor.digest) return { digest, result: 'same', differences: [] };
+    const made = await readContents(tools.store, built.index);
+    if (configsOf(image) === configsOf(made)) return { digest, result: 'compression', differences: [] };
+    const diff = await diffImages(tools.store, image.platforms, made.platforms, { signal: tools.signal });
+    return { digest, result: 'different', differences: [...otherVersion(image, tools.version), ...firstOf(diff)] };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+function compressionOf({ platforms }: ImageContents): Compression | undefined {
+  const types = platforms.flatMap(({ manifest }) => manifest.layers.map((layer) => layer.mediaType));
+  if (types.some((type) => type.endsWith('zstd'))) return { kind: 'zstd' };
+  return types.some((type) => type.endsWith('gzip')) ? { kind: 'gzip' } : undefined;
+}
+
+function epochOf({ platforms }: ImageContents): number {
+  return Math.floor(Date.parse(platforms[0]?.config.created ?? '1970-01-01T00:00:00Z') / 1000);
+}
+
+/** A config names what each layer unpacks to, so equal configs are equal images. */
+function configsOf({ platforms }: ImageContents): string {
+  return platforms.map(({ manifest }) => manifest.config.digest).join();
+}
+
+function otherVersion({ platforms }: ImageContents, version: string): string[] {
+  const by = platforms[0] && labelOf(platforms[0], labels.kina);
+  return by === version ? [] : [`the image was built by kina ${by ?? 'of no version'}, this is kina ${version}`];
+}
+
+/** Per platform the first layer that differs, and the first file in it. */
+export function firstOf({ platforms }: ImageDiff): string[] {
+  return platforms.map(({ platform, layers, files, config }) => {
+    const [layer] = layers;
+    if (!layer) return `${platform}: the layers are the same, the config differs in ${config[0]?.name ?? 'its form'}`;
+    if (layer.a === undefined) return `${platform}: the image lacks the layer ${layer.name}`;
+    if (layer.b === undefined) return `${platform}: the layer ${layer.name} does not come from the lock`;
+    const file = files.find(({ a, b }) => a?.layer === layer.name || b?.layer === layer.name);
+    if (!file) return `${platform}: the layer ${layer.name} differs in time stamps, order or form, not in its files`;
+    const how =
+      file.a === undefined
+        ? 'is missing in the image'
+        : file.b === undefined
+          ? 'does not come from the lock'
+          : `differs in ${file.what.map((one) => (one === 'digest' ? 'content' : one)).join(', ')}`;
+    return `${platform}: the layer ${layer.name} differs first in /${file.name}, which ${how}`;
+  });
+}

@@ -1,0 +1,97 @@
+/**
+ * What stands beside an image, compared with the image: a provenance statement's subjects, recipe, lock and version against
+ * digests and labels; a lock against the label with its digest. Agreement says that they belong together, not who wrote
+ * them: that is what signatures are for.
+ */
+import { z } from 'zod';
+import { type Lock, lockDigest, platformLock } from '../../build/lock.ts';
+import type { ImageContents, PlatformImage } from '../../oci/contents.ts';
+import { hexOf } from '../../oci/descriptor.ts';
+import { labels } from '../../oci/node-image.ts';
+
+const schema = z.looseObject({
+  _type: z.literal('https://in-toto.io/Statement/v1'),
+  subject: z.array(z.looseObject({ digest: z.looseObject({ sha256: z.string() }) })),
+  predicateType: z.literal('https://slsa.dev/provenance/v1'),
+  predicate: z.looseObject({
+    buildDefinition: z.looseObject({
+      buildType: z.literal('kina:node-image/v1'),
+      externalParameters: z.looseObject({ recipe: z.string(), kubernetes: z.string().optional() }),
+      internalParameters: z.looseObject({ lock: z.string(), locks: z.record(z.string(), z.string()).optional() }),
+      resolvedDependencies: z.array(z.looseObject({ uri: z.string(), digest: z.looseObject({ sha256: z.string() }) })),
+    }),
+    runDetails: z.looseObject({
+      builder: z.looseObject({ version: z.looseObject({ kina: z.string() }).optional() }),
+    }),
+  }),
+});
+export type Statement = z.infer<typeof schema>;
+
+/** Undefined for what is no provenance of kina's: other tools' statements say nothing about kina's labels. */
+export function parseStatement(bytes: Uint8Array): Statement | undefined {
+  try {
+    const parsed = schema.safeParse(JSON.parse(Buffer.from(bytes).toString('utf8')));
+    return parsed.success ? parsed.data : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** `linux/arm64`: what locks call the platform. */
+export function lockName({ config }: PlatformImage): string {
+  return `${config.os}/${config.architecture}`;
+}
+
+export function labelOf({ config }: PlatformImage, label: string): string | undefined {
+  return config.config?.Labels?.[label];
+}
+
+/** Everything that does not fit; empty when statement and image agree. */
+export function statementProblems(statement: Statement, image: ImageContents): string[] {
+  const { buildDefinition, runDetails } = statement.predicate;
+  const subjects = new Set(statement.subject.map(({ digest }) => digest.sha256));
+  const problems: string[] = [];
+  if (!subjects.has(hexOf(image.descriptor.digest)))
+    problems.push(`the provenance is about other images than ${image.descriptor.digest}`);
+  for (const platform of image.platforms) {
+    const name = lockName(platform);
+    const compare = (what: string, said: string | undefined, label: string): void => {
+      const labelled = labelOf(platform, label);
+      if (said !== labelled)
+        problems.push(`${name}: the provenance says ${what} ${said ?? 'none'}, the image ${labelled ?? 'none'}`);
+    };
+    if (!subjects.has(hexOf(platform.descriptor.digest)))
+      problems.push(`${name}: the provenance is not about ${platform.descriptor.digest}`);
+    compare('recipe', buildDefinition.externalParameters.recipe, labels.recipe);
+    compare('Kubernetes', buildDefinition.externalParameters.kubernetes, labels.kubernetes);
+    compare('kina', runDetails.builder.version?.kina, labels.kina);
+    compare('lock', buildDefinition.internalParameters.locks?.[name], labels.lock);
+  }
+  return problems;
+}
+
+/** The same for a lock; with a statement, also whether its materials are the lock's artifacts. */
+export function lockProblems(lock: Lock, image: ImageContents, statement?: Statement): string[] {
+  const problems: string[] = [];
+  for (const platform of image.platforms) {
+    const name = lockName(platform);
+    const digest = lockDigest(platformLock(lock, name));
+    const labelled = labelOf(platform, labels.lock);
+    if (digest !== labelled)
+      problems.push(`${name}: the image was built from the lock ${labelled ?? 'of nothing'}, this one is ${digest}`);
+  }
+  if (!statement) return problems;
+  const pinned = new Set(
+    Object.values(lock.platforms).flatMap((steps) =>
+      Object.values(steps).flatMap(({ artifacts }) => (artifacts ?? []).map(({ digest }) => digest.slice(7))),
+    ),
+  );
+  const materials = new Set(
+    statement.predicate.buildDefinition.resolvedDependencies.map(({ digest }) => digest.sha256),
+  );
+  const unsaid = [...pinned].filter((one) => !materials.has(one));
+  const unpinned = [...materials].filter((one) => !pinned.has(one));
+  if (unsaid.length) problems.push(`${unsaid.length} artifacts of the lock are no materials of the provenance`);
+  if (unpinned.length) problems.push(`${unpinned.length} materials of the provenance are not in the lock`);
+  return problems;
+}
