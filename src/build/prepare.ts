@@ -8,7 +8,7 @@ import { fromLock, type Lock, lockOf, readLock } from './lock.ts';
 import { makePlan, type Plan } from './plan/plan.ts';
 import { loadRecipe } from './recipe/load.ts';
 import type { Recipe } from './recipe/schema.ts';
-import { versionRow } from './versions.ts';
+import { versionFacts, versionRow } from './versions.ts';
 
 export interface PrepareRequest {
   /** Name of a shipped recipe or path of a file. */
@@ -106,7 +106,12 @@ async function openSource(request: PrepareRequest, recipe: Recipe, tools: Toolbo
     checksums: tools.checksums,
     store: tools.store,
     unpacker: tools.unpacker,
+    transport: tools.transport,
+    fetcher: tools.fetcher,
+    reporter: tools.reporter,
+    signal: tools.signal,
     text: (url) => tools.transport.text(url, { limit: 4096 }),
+    imageRepository: async (version) => (await versionFacts(version)).imageRepository,
     declaredVersion: request.set.kubernetes,
     architectures: request.platforms.map((p) => p.architecture),
   });

@@ -11,7 +11,7 @@ export function buildCommand(): Command {
     .description('build a node image')
     .argument(
       '[source]',
-      'Kubernetes: a version or marker (v1.34.2, 1.34, stable, latest, ci/latest), a URL or file of a server tarball, a folder of binaries',
+      'Kubernetes: a version or marker (v1.34.2, 1.34, stable, latest, ci/latest), a URL or file of a server tarball, a folder of binaries, a source tree to compile',
     )
     .option('-o, --output <spec>', 'also write type=oci|oci-archive|docker-archive,dest=PATH (repeatable)', collect, [])
     .option(

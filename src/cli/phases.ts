@@ -16,6 +16,7 @@ interface Words {
 }
 export const words: Readonly<Record<TaskKind, Words>> = {
   read: { doing: 'Resolving', did: 'Resolved', things: 'recipes' },
+  compile: { doing: 'Compiling', did: 'Compiled', things: 'steps' },
   fetch: { doing: 'Fetching', did: 'Fetched', things: 'files' },
   unpack: { doing: 'Unpacking', did: 'Unpacked', things: 'archives' },
   assemble: { doing: 'Assembling', did: 'Assembled', things: 'platforms' },

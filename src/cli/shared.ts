@@ -82,7 +82,7 @@ export function addSourceOptions(command: Command): Command {
   return addMirrorOptions(
     command
       .option('--recipe <name|file>', 'shipped recipe or path of a recipe file', 'node')
-      .option('--type <type>', 'what the source is: release, ci, url, file, directory (default: by its form)')
+      .option('--type <type>', 'what the source is: release, ci, url, file, directory, source (default: by its form)')
       .option('--platform <list>', 'comma list of linux/arm64, linux/amd64 (default: this host)')
       .option('--arch <arch>', 'one platform, as kind names it: arm64 or amd64')
       .option('--set <key=value>', 'set a variable of the recipe (repeatable)', collect, []),

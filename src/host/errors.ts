@@ -17,6 +17,7 @@ export type ErrorCode =
   | 'integrity' // size, digest or signature differs from what was promised
   | 'archive' // malformed or hostile archive
   | 'debian' // dependency or package trouble
+  | 'compile' // a source tree's own build failed
   | 'conflict' // two owners claim one path
   | 'platform' // wrong architecture
   | 'store' // the store is damaged or busy

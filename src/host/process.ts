@@ -8,6 +8,8 @@ import { execa } from 'execa';
 import { KinaError } from './errors.ts';
 
 export interface ProcessOptions {
+  /** Working folder; this process's own when absent. */
+  readonly cwd?: string | undefined;
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
   /** Standard input: text, bytes or a stream; closed at once when absent. */
   readonly input?: string | Uint8Array | Readable | undefined;
@@ -39,12 +41,13 @@ export function processCount(): number {
 
 /** Runs a program to its end. Throws `not-found` when it is not installed, the signal's reason when aborted. */
 export async function run(argv: readonly string[], options: ProcessOptions = {}): Promise<ProcessResult> {
-  const { input, signal, timeout, onOutput, env } = options;
+  const { input, signal, timeout, onOutput, env, cwd } = options;
   const [program = '', ...rest] = argv;
   signal?.throwIfAborted();
   started++;
   const child = execa(program, rest, {
     env,
+    ...(cwd === undefined ? {} : { cwd }),
     reject: false,
     stripFinalNewline: false,
     forceKillAfterDelay: 5000,

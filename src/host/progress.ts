@@ -3,7 +3,7 @@
  * `--quiet` use `silent`.
  */
 
-export type TaskKind = 'read' | 'fetch' | 'unpack' | 'assemble' | 'write' | 'compress' | 'output' | 'push';
+export type TaskKind = 'read' | 'compile' | 'fetch' | 'unpack' | 'assemble' | 'write' | 'compress' | 'output' | 'push';
 
 /** One piece of work with an end. `done` or `fail` is called exactly once. */
 export interface Task {

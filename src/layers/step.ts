@@ -23,7 +23,7 @@ import type { Platform } from '../oci/platform.ts';
 import type { Store } from '../oci/store.ts';
 import type { Tree } from '../tree/tree.ts';
 import type { Unpacker } from '../tree/unpack.ts';
-import type { KubernetesSource } from './kubernetes/source.ts';
+import type { KubernetesSource } from './kubernetes/model.ts';
 
 /** What a step was resolved to; everything in it goes into the lock, the cache keys and the labels. */
 export interface Pins {

@@ -3,7 +3,7 @@ import { KinaError } from '../../host/errors.ts';
 import { digestOf } from '../../host/json.ts';
 import { type Content, sliceContent } from '../../tree/entry.ts';
 import type { Pins, TreeContext } from '../step.ts';
-import { SERVER_TARBALL } from './source.ts';
+import { SERVER_TARBALL } from './model.ts';
 
 const PREFIX = 'kubernetes/server/bin/';
 

@@ -1,54 +1,26 @@
 /**
  * Where Kubernetes comes from: a release or a CI build (per-file downloads with a digest file beside each), a server
- * tarball (URL or file), or a folder of binaries. A source pins artifacts; which member of which artifact a step needs
- * is decided by `members.ts`, so that a locked build no longer needs the source.
+ * tarball (URL or file), a folder of binaries, or a source tree (`source-tree.ts`). A source pins artifacts; which member
+ * of which artifact a step needs is decided by `members.ts`, so that a locked build no longer needs the source.
  *
  * Layout of releases: `https://dl.k8s.io/VERSION/bin/linux/ARCH/NAME{,.sha256}`, images as `NAME.tar`
  * (docker save format); server tarball: `kubernetes/server/bin/NAME{,.tar,.docker_tag}`, `kubernetes/version`. CI builds
  * lie below `ci/` in the same layout. Markers are small texts that name a version: `release/stable-1.34.txt`,
  * `release/latest.txt` (pre-releases too), `ci/latest.txt` (kubernetes/community, "Kubernetes Version Markers").
  */
-import { constants, createReadStream } from 'node:fs';
-import { access, stat } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import semver from 'semver';
-import { type Artifact, LOCAL } from '../../artifacts/artifact.ts';
-import { type ResolveOptions, resolveArtifact } from '../../artifacts/checksums.ts';
+import type { Artifact } from '../../artifacts/artifact.ts';
+import { resolveArtifact } from '../../artifacts/checksums.ts';
 import { KinaError } from '../../host/errors.ts';
 import { digestOf } from '../../host/json.ts';
 import { didYouMean } from '../../host/suggest.ts';
 import type { Architecture } from '../../oci/platform.ts';
-import type { Store } from '../../oci/store.ts';
 import { readAll } from '../../tree/entry.ts';
-import type { Unpacker } from '../../tree/unpack.ts';
-
-export const SOURCE_TYPES = ['release', 'ci', 'url', 'file', 'directory'] as const;
-export type SourceType = (typeof SOURCE_TYPES)[number];
-
-export interface KubernetesSource {
-  readonly type: SourceType;
-  /** `v1.20.2` */
-  readonly version: string;
-  /** What the person gave, for messages and labels. */
-  readonly origin: string;
-  /** Pins these members (`kubelet`, `kube-apiserver.tar`) for one architecture. */
-  pin(members: readonly string[], architecture: Architecture): Promise<Artifact[]>;
-}
-
-/** The name under which a server tarball is pinned, instead of its members. */
-export const SERVER_TARBALL = 'kubernetes-server';
-
-export interface SourceContext {
-  readonly checksums: ResolveOptions;
-  readonly store: Store;
-  readonly unpacker: Unpacker;
-  /** Reads a small document such as a version marker. */
-  text(url: string): Promise<string>;
-  /** `--set kubernetes=…`, for sources that do not say their version. */
-  readonly declaredVersion: string | undefined;
-  /** The architectures that the image is built for. */
-  readonly architectures: readonly Architecture[];
-}
+import { fullVersion, importLocal, isKind } from './local-file.ts';
+import { type KubernetesSource, SERVER_TARBALL, SOURCE_TYPES, type SourceContext, type SourceType } from './model.ts';
+import { isSourceTree, openSourceTree } from './source-tree.ts';
 
 const RELEASES = 'https://dl.k8s.io';
 
@@ -84,6 +56,8 @@ export async function openKubernetesSource(
           hint: 'Give a folder that holds kubeadm, kubelet and kubectl.',
         });
       return folder(argument, context);
+    case 'source':
+      return openSourceTree(argument, context);
   }
 }
 
@@ -93,25 +67,10 @@ async function detectType(argument: string): Promise<SourceType> {
   if (argument.startsWith('ci/')) return 'ci';
   if (releaseMarker.test(argument) || /^v?\d+(\.\d+){1,2}([-+].*)?$/.test(argument)) return 'release';
   if (await isKind(argument, 'file')) return 'file';
-  if (await isKind(argument, 'directory')) return 'directory';
+  if (await isKind(argument, 'directory')) return (await isSourceTree(argument)) ? 'source' : 'directory';
   throw new KinaError('usage', `${JSON.stringify(argument)} is not a Kubernetes version, a URL, a file or a folder`, {
-    hint: 'Examples: v1.34.2, 1.34, stable, latest, ci/latest, https://…/kubernetes-server-linux-arm64.tar.gz, ./bin.',
+    hint: 'Examples: v1.34.2, 1.34, stable, latest, ci/latest, https://…/kubernetes-server-linux-arm64.tar.gz, ./bin, ./kubernetes.',
   });
-}
-
-async function isKind(path: string, kind: 'file' | 'directory'): Promise<boolean> {
-  const info = await stat(path).catch(() => undefined);
-  return kind === 'file' ? (info?.isFile() ?? false) : (info?.isDirectory() ?? false);
-}
-
-/** `v1.20.2` from `1.20.2`; throws for what is no full version. */
-export function fullVersion(text: string, where: string): string {
-  const parsed = semver.parse(text.trim().replace(/^v/, ''));
-  if (!parsed)
-    throw new KinaError('usage', `${where}: ${JSON.stringify(text.trim().slice(0, 60))} is not a Kubernetes version`, {
-      hint: 'A full version looks like v1.34.2.',
-    });
-  return `v${parsed.raw.replace(/^v/, '')}`;
 }
 
 /** `stable`, `stable-1.34`, `latest`, `latest-1.35`: names of upstream's marker files. */
@@ -304,25 +263,4 @@ async function readVersionFile(path: string, context: SourceContext): Promise<st
     }
   }
   return undefined;
-}
-
-/** Copies a file of this machine into the store, where it is immutable; the lock holds its digest, not its path. */
-export async function importLocal(
-  path: string,
-  name: string,
-  version: string | undefined,
-  store: Store,
-): Promise<Artifact> {
-  await access(path, constants.R_OK).catch((error) => {
-    throw new KinaError('usage', `${path} cannot be read: ${(error as Error).message}`, { cause: error });
-  });
-  const { digest, size } = await store.write(createReadStream(path, { highWaterMark: 1 << 20 }));
-  return {
-    name,
-    ...(version === undefined ? {} : { version }),
-    url: `${LOCAL}${basename(path)}`,
-    size,
-    digest,
-    verifiedBy: 'local file',
-  };
 }

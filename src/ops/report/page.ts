@@ -65,7 +65,7 @@ section{background:var(--card);border:1px solid var(--line);border-radius:10px;p
 svg{width:100%;height:auto;display:block}svg text{font:11px system-ui,sans-serif;fill:var(--ink);pointer-events:none}
 svg .lane,svg .tick{fill:var(--dim)}.grid{stroke:var(--line)}.size{opacity:.7}svg .name{font-weight:600}
 .critical{stroke:var(--crit);stroke-width:1.5}.bar:hover,.cell:hover{filter:brightness(1.15)}
-${hues('k-', { read: 210, fetch: 205, unpack: 265, assemble: 320, write: 150, compress: 35, output: 10 }, '')}
+${hues('k-', { read: 210, compile: 90, fetch: 205, unpack: 265, assemble: 320, write: 150, compress: 35, output: 10 }, '')}
 ${hues('l-', { 0: 205, 1: 150, 2: 265, 3: 35, 4: 320, 5: 10, 6: 180, 7: 90 }, ' .cell')}
 .layer{fill:var(--bg);stroke:var(--line)}.cell{stroke:var(--card);stroke-width:1}
 table{border-collapse:collapse;width:100%;font-size:13.5px}td,th{text-align:left;padding:4px 12px 4px 0;border-bottom:1px solid var(--line);vertical-align:top}th{color:var(--dim);font-weight:500}.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
