@@ -1,11 +1,13 @@
 /** `kina lock [SOURCE]` */
 import { Command } from 'commander';
+import { KinaError } from '../host/errors.ts';
 import { checkFileDestination } from '../host/files.ts';
 import { answer, answerJson, type GlobalFlags, withProgress } from './context.ts';
 import { addSourceOptions, type SourceFlags } from './shared.ts';
 
 interface LockFlags extends SourceFlags, GlobalFlags {
   output: string;
+  upgrade: boolean;
   json: boolean;
 }
 
@@ -16,10 +18,20 @@ export function lockCommand(): Command {
     )
     .argument('[source]', 'Kubernetes, as for build node-image')
     .option('-o, --output <file>', 'where to write it; - for standard output', 'kina.lock')
+    .option('--upgrade', 'lock again what the file has, with the newest patch of its Kubernetes minor', false)
     .option('--json', 'answer as JSON', false)
-    .action((source: string | undefined, _own: LockFlags, command: Command) =>
-      run(source, command.optsWithGlobals<LockFlags>()),
-    );
+    .action((source: string | undefined, _own: LockFlags, command: Command) => {
+      const flags = command.optsWithGlobals<LockFlags>();
+      if (!flags.upgrade) return run(source, flags);
+      const given = ['type', 'platform', 'arch', 'set', 'strict', 'offline'].filter(
+        (name) => command.getOptionValueSource(name) === 'cli',
+      );
+      if (source !== undefined || given.length > 0)
+        throw new KinaError('usage', `--upgrade takes what the lock has, but ${source ?? `--${given[0]}`} was given`, {
+          hint: 'To lock something else, leave --upgrade out.',
+        });
+      return upgrade(flags, command.getOptionValueSource('recipe') === 'cli' ? flags.recipe : undefined);
+    });
 }
 
 async function run(source: string | undefined, flags: LockFlags): Promise<void> {
@@ -35,5 +47,23 @@ async function run(source: string | undefined, flags: LockFlags): Promise<void> 
   if (flags.output === '-') return answer(formatLock(lock));
   await writeLock(flags.output, lock);
   if (flags.json) return answerJson({ file: flags.output, digest: lockDigest(lock) });
+  answer(`${flags.output} ${lockDigest(lock)}`);
+}
+
+/** What `kina outdated` names goes into the file. */
+async function upgrade(flags: LockFlags, recipe: string | undefined): Promise<void> {
+  const { lockDigest, readLock, writeLock } = await import('../build/lock.ts');
+  const { compareLocks } = await import('../ops/outdated/compare.ts');
+  const { newestLock } = await import('../ops/outdated/newest.ts');
+  const { updatesText } = await import('./outdated.ts');
+  const { toolboxFor } = await import('./request.ts');
+  const old = await readLock(flags.output);
+  const { lock } = await withProgress(flags, async (reporter, signal) =>
+    newestLock(old, recipe ?? old.recipe, await toolboxFor(flags, reporter, signal)),
+  );
+  await writeLock(flags.output, lock);
+  const updates = compareLocks(old, lock);
+  if (flags.json) return answerJson({ file: flags.output, digest: lockDigest(lock), updates });
+  if (!flags.quiet && updates.length > 0) process.stderr.write(`${updatesText(updates)}\n`);
   answer(`${flags.output} ${lockDigest(lock)}`);
 }

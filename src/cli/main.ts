@@ -22,6 +22,7 @@ import { doctorCommand } from './doctor.ts';
 import { imageCommand } from './image.ts';
 import { lockCommand } from './lock.ts';
 import { mirrorCommand } from './mirror.ts';
+import { outdatedCommand } from './outdated.ts';
 import { pullCommand, pushCommand } from './push.ts';
 import { recipeCommand } from './recipe.ts';
 import { verifyCommand } from './verify.ts';
@@ -45,6 +46,7 @@ export function program(): Command {
   kina.addCommand(configCommand());
   kina.addCommand(buildCommand());
   kina.addCommand(lockCommand());
+  kina.addCommand(outdatedCommand());
   kina.addCommand(mirrorCommand());
   kina.addCommand(imageCommand());
   kina.addCommand(pushCommand());

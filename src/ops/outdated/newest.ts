@@ -1,0 +1,69 @@
+/**
+ * What a lock would pin today: its recipe, variables and platforms, resolved against upstream now, with the newest patch of
+ * its Kubernetes minor. The same resolution as `kina lock`, so signatures, suites, priorities and dependencies count as
+ * they do there, and what is newest is what a new lock would really have.
+ */
+import semver from 'semver';
+import type { Lock } from '../../build/lock.ts';
+import { prepare } from '../../build/prepare.ts';
+import { versionRow } from '../../build/versions.ts';
+import { KinaError } from '../../host/errors.ts';
+import type { Toolbox } from '../../layers/toolbox.ts';
+import { parsePlatform } from '../../oci/platform.ts';
+
+export interface Newest {
+  readonly lock: Lock;
+  /** The newest patch that upstream's marker or kina's table names; the lock may be of an older one, see `newestLock`. */
+  readonly kubernetes: string | undefined;
+}
+
+/**
+ * `recipe`: name or file. Where the newest patch cannot be had (a mirror that lacks it), a warning says so and the rest is
+ * resolved for the lock's own. Throws `usage` for a lock whose Kubernetes is no release, and what resolving throws.
+ */
+export async function newestLock(old: Lock, recipe: string, tools: Toolbox): Promise<Newest> {
+  const newest = old.kubernetes === undefined ? undefined : await newestPatch(old.kubernetes, tools);
+  if (old.kubernetes !== undefined && !isRelease(old))
+    throw new KinaError('usage', `the lock's Kubernetes ${old.kubernetes} is no download of a release`, {
+      hint: 'Nobody announces newer ones of it. Lock it again from where it came: `kina lock SOURCE`.',
+    });
+  const resolve = async (source: string | undefined): Promise<Lock> => {
+    const platforms = Object.keys(old.platforms).map(parsePlatform);
+    const request = { recipe, source, platforms, set: old.variables, lock: undefined, strict: false };
+    const sourceType = source === undefined ? undefined : 'release';
+    return (await prepare({ ...request, sourceType }, tools)).lock;
+  };
+  try {
+    return { lock: await resolve(newest), kubernetes: newest };
+  } catch (error) {
+    if (newest === old.kubernetes || !(error instanceof KinaError) || error.code !== 'not-found') throw error;
+    tools.reporter.warn(
+      `Kubernetes ${newest} cannot be had from here (${error.message}); the rest is for ${old.kubernetes}`,
+    );
+    return { lock: await resolve(old.kubernetes), kubernetes: newest };
+  }
+}
+
+/** The greatest of upstream's marker for the minor, the version table's, and the one at hand. */
+async function newestPatch(kubernetes: string, { transport }: Toolbox): Promise<string> {
+  const { major, minor } = semver.parse(kubernetes) ?? { major: 0, minor: 0 };
+  const { row } = await versionRow(kubernetes);
+  const marker = await transport
+    .text(`https://dl.k8s.io/release/stable-${major}.${minor}.txt`, { limit: 4096 })
+    .catch((error) => {
+      // A mirror without markers; the table has what was newest when this kina was made.
+      if (error instanceof KinaError && error.code === 'not-found') return '';
+      throw error;
+    });
+  const known = [kubernetes, row?.latest, marker.trim()].filter(
+    (one): one is string => one !== undefined && semver.valid(one) !== null && semver.minor(one) === minor,
+  );
+  return known.sort(semver.rcompare)[0] ?? kubernetes;
+}
+
+function isRelease(lock: Lock): boolean {
+  const base = `https://dl.k8s.io/${lock.kubernetes}/bin/`;
+  return Object.values(lock.platforms).some((steps) =>
+    Object.values(steps).some(({ artifacts }) => artifacts?.some(({ url }) => url.startsWith(base))),
+  );
+}
