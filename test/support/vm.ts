@@ -21,6 +21,9 @@ export interface VmOptions {
   readonly memory?: number;
   /** Start the image's entrypoint, as container runtimes do, instead of /sbin/init. */
   readonly entrypoint?: boolean;
+  /** Modules that its kernel has not, and more words for its command line. */
+  readonly without?: readonly string[];
+  readonly commandLine?: string;
 }
 
 const emulators: Readonly<Record<Architecture, string>> = {
@@ -34,7 +37,7 @@ export function vmRequirements(architecture: Architecture): string[] {
 }
 
 /** Makes the disk, starts the machine and waits until it takes commands; init may still be busy then. */
-export async function bootVm({ archive, platform, memory, entrypoint }: VmOptions): Promise<Vm> {
+export async function bootVm({ archive, platform, memory, entrypoint, ...kernel }: VmOptions): Promise<Vm> {
   const before = process.env.KINA_CACHE_DIR;
   process.env.KINA_CACHE_DIR = join(testCache, 'store');
   const tools = await openToolbox({ reporter: silent, version: '0.0.0-test' }).finally(() => {
@@ -49,6 +52,7 @@ export async function bootVm({ archive, platform, memory, entrypoint }: VmOption
     return await bootMachine(tools, image, {
       ...(memory === undefined ? {} : { memory }),
       ...(entrypoint ? {} : { init: ['/sbin/init'] }),
+      ...kernel,
     });
   } finally {
     await tools.transport.close();

@@ -22,10 +22,15 @@ done </modules/order
 
 name=$(cat /agent/name)
 hostname "$name"
+read -r command_line </proc/cmdline
+network=10.0.2
+for word in $command_line; do
+    case $word in vm.network=*) network=${'$'}{word#*=} ;; esac
+done
 ip link set lo up
 ip link set eth0 up
-ip address add 10.0.2.15/24 dev eth0
-ip route add default via 10.0.2.2
+ip address add "$network.15/24" dev eth0
+ip route add default via "$network.2"
 
 until [ -b /dev/vda ]; do sleep 0.1; done
 mount -t ext4 /dev/vda /root || { echo "vm: no root file system"; poweroff -f; }
@@ -38,8 +43,8 @@ ln -s ../vm-agent.service /run/systemd/system/sysinit.target.wants/
 
 # As every container runtime does: these three belong to the machine, not to the image.
 echo "$name" >/run/vm-agent/hostname
-printf '127.0.0.1 localhost\n::1 localhost\n10.0.2.15 %s\n' "$name" >/run/vm-agent/hosts
-echo 'nameserver 10.0.2.3' >/run/vm-agent/resolv.conf
+printf '127.0.0.1 localhost\n::1 localhost\n%s %s\n' "$network.15" "$name" >/run/vm-agent/hosts
+echo "nameserver $network.3" >/run/vm-agent/resolv.conf
 for file in hostname hosts resolv.conf; do
     [ -e "/root/etc/$file" ] || : >"/root/etc/$file"
     mount --bind "/run/vm-agent/$file" "/root/etc/$file"

@@ -31,6 +31,8 @@ export interface Start {
   readonly argv: readonly string[];
   /** Its environment, `NAME=VALUE`. */
   readonly env: readonly string[];
+  /** Modules to leave out, with all that need them: an imitation of another kernel. */
+  readonly without?: readonly string[];
 }
 
 const suite = 'trixie';
@@ -63,7 +65,7 @@ export async function prepareKernel(
   const kernel = join(folder, 'kernel');
   const initramfs = join(folder, 'initramfs');
   await writeFile(kernel, await image.read());
-  await writeFile(initramfs, firstRoot(await busybox.read(), await loadOrder(files), start));
+  await writeFile(initramfs, firstRoot(await busybox.read(), await loadOrder(files, start.without ?? []), start));
   return { kernel, initramfs, release: basename(image.path).slice('vmlinuz-'.length) };
 }
 
@@ -115,16 +117,19 @@ interface Module {
  * The modules and what they need, needs first. A package that was not installed has no modules.dep: the needs are read
  * from the modules themselves (`depends=a,b` in the section .modinfo). What is built in or unknown is left out.
  */
-async function loadOrder(files: readonly DebianFile[]): Promise<Module[]> {
+async function loadOrder(files: readonly DebianFile[], without: readonly string[]): Promise<Module[]> {
   const known = new Map(files.map((file) => [/([^/]+)\.ko(\.xz)?$/.exec(file.path)?.[1], file]));
   const ordered = new Map<string, Module>();
-  const add = async (name: string): Promise<void> => {
+  /** False for one that is left out, itself or with what it needs. */
+  const add = async (name: string): Promise<boolean> => {
+    if (without.includes(name)) return false;
     const file = known.get(name);
-    if (!file || ordered.has(name)) return;
+    if (!file || ordered.has(name)) return true;
     const data = await file.read();
     const depends = /\0depends=([^\0]*)\0/.exec(data.toString('latin1'))?.[1] ?? '';
-    for (const needed of depends.split(',').filter(Boolean)) await add(needed);
+    for (const needed of depends.split(',').filter(Boolean)) if (!(await add(needed))) return false;
     ordered.set(name, { name, data });
+    return true;
   };
   for (const name of modules) await add(name);
   return [...ordered.values()];

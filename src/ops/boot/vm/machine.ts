@@ -22,6 +22,10 @@ export interface MachineOptions {
   /** GiB of the root disk, which takes no more room than its files; 12. */
   readonly disk?: number;
   readonly hostname?: string;
+  /** Modules that its kernel has not, with all that need them: an imitation of another kernel. */
+  readonly without?: readonly string[];
+  /** More words for the kernel's command line. */
+  readonly commandLine?: string;
   /** The first process instead of the one that the image names. */
   readonly init?: readonly string[];
   /** Seconds until systemd has to be there; 240. */
@@ -33,8 +37,11 @@ export interface Machine extends BootTarget {
   /** Milliseconds from power-on until it took commands. */
   readonly bootMs: number;
   console(): string;
-  /** Shuts the machine down as its owner would and starts it again with the same disk. */
-  restart(): Promise<void>;
+  /**
+   * Shuts the machine down as its owner would and starts it again with the same disk; in another network (the first three
+   * numbers of a /24) when one is given, and so with another address.
+   */
+  restart(network?: string): Promise<void>;
 }
 
 const machines: Readonly<
@@ -94,7 +101,8 @@ export async function bootMachine(
     const { Entrypoint, Cmd, Env } = image.config.config ?? {};
     const own = [...(Entrypoint ?? []), ...(Cmd ?? [])];
     const argv = options.init ?? (own.length ? own : ['/sbin/init']);
-    const start = { hostname: options.hostname ?? 'node', argv, env: Env ?? [] };
+    const { hostname = 'node', without = [] } = options;
+    const start = { hostname, argv, env: Env ?? [], without };
     const kernel = await prepareKernel(tools, architecture, start, folder);
     const disk = join(folder, 'root.ext4');
     await writeDisk(tools.store, image, disk, { size: (options.disk ?? 12) * 2 ** 30, signal });
@@ -102,21 +110,24 @@ export async function bootMachine(
       `console=${port} root=/dev/vda rw net.ifnames=0 panic=-1`,
       // the device wait of a serial getty costs 90 s when nothing reports the device
       `systemd.mask=serial-getty@${port}.service`,
+      ...(options.commandLine === undefined ? [] : [options.commandLine]),
     ];
     const socket = join(folder, 'agent');
-    const command = [
+    const command = (network: string): string[] => [
       emulator,
       ...flags,
       ...['-smp', String(options.cpus ?? 2), '-m', String(options.memory ?? 4096)],
       ...['-nographic', '-no-reboot', '-monitor', 'none', '-serial', 'stdio'],
-      ...['-netdev', 'user,id=n0,restrict=on', '-device', 'virtio-net-pci,netdev=n0,romfile='],
-      ...['-kernel', kernel.kernel, '-initrd', kernel.initramfs, '-append', commandLine.join(' ')],
+      ...['-netdev', `user,id=n0,restrict=on,net=${network}.0/24`, '-device', 'virtio-net-pci,netdev=n0,romfile='],
+      ...['-kernel', kernel.kernel, '-initrd', kernel.initramfs],
+      ...['-append', [...commandLine, `vm.network=${network}`].join(' ')],
       ...['-drive', `file=${disk},if=none,id=d0,format=raw,cache=unsafe`, '-device', 'virtio-blk-pci,drive=d0'],
       ...['-device', 'virtio-serial-pci', '-chardev', `socket,id=agent,path=${socket}`],
       ...['-device', 'virtserialport,chardev=agent,name=vm.agent'],
     ];
     const seconds = options.timeout ?? 240;
-    const powerOn = (): Promise<Session> => startSession(command, { socket, seconds, signal });
+    let network = '10.0.2';
+    const powerOn = (): Promise<Session> => startSession(command(network), { socket, seconds, signal });
     session = await powerOn();
     let before = '';
     const text = (): string => before + session!.console();
@@ -131,10 +142,11 @@ export async function bootMachine(
         await session?.stop();
         await rm(folder, { recursive: true, force: true });
       },
-      restart: async () => {
+      restart: async (other = network) => {
         await session!.exec('systemctl --no-block poweroff', 60);
         await session!.exited(180);
         before = text();
+        network = other;
         session = await powerOn();
       },
     };
