@@ -4,6 +4,7 @@ import { KinaError } from '../host/errors.ts';
 import { didYouMean } from '../host/suggest.ts';
 import { buildCommand } from './build.ts';
 import { cacheCommand } from './cache.ts';
+import { ciCommand } from './ci.ts';
 import {
   configCommand,
   createCommand,
@@ -52,6 +53,7 @@ export function program(): Command {
   kina.addCommand(pushCommand());
   kina.addCommand(pullCommand());
   kina.addCommand(copyCommand());
+  kina.addCommand(ciCommand());
   kina.addCommand(verifyCommand());
   kina.addCommand(cacheCommand());
   kina.addCommand(recipeCommand());
