@@ -1,8 +1,8 @@
 /**
  * Compiling a source tree with its own `make`: the one place where building an image runs other programs, and what they
  * run is the compiler; what they make is never started. Which Go, which generators, which flags is the tree's business
- * and changes with every release of Kubernetes. kina says four things through variables that have been in the tree since
- * 1.14 or longer (hack/lib/golang.sh, hack/lib/version.sh):
+ * and changes with every release of Kubernetes. kina says four things, through variables that the tree's own scripts read
+ * (hack/lib/golang.sh and hack/lib/version.sh, here those of 1.20):
  *
  * - `KUBE_BUILD_PLATFORMS`: the target, so that arm64 is compiled on amd64 and the other way round.
  * - `KUBE_STATIC_OVERRIDES`: no cgo for any of the binaries. Otherwise kubelet wants a C compiler for the target, and
@@ -199,7 +199,7 @@ async function checkTools(tree: string, { signal }: CompileOptions): Promise<voi
     });
 }
 
-/** The exact version stands in `.go-version` (since 1.26), the least one in `go.mod`. */
+/** The exact version stands in `.go-version` where there is one, the least one in `go.mod`. */
 async function wantedGo(tree: string): Promise<string> {
   const read = (name: string) => readFile(join(tree, name), 'utf8').catch(() => '');
   const exact = /^[\w.]+/.exec((await read('.go-version')).trim())?.[0];

@@ -34,7 +34,7 @@ export async function openSourceTree(path: string, context: SourceContext): Prom
   const said = context.declaredVersion ?? stamp.gitVersion;
   if (said === undefined)
     throw new KinaError('usage', `the source tree ${path} does not say its Kubernetes version`, {
-      hint: 'Add `--set kubernetes=vX.Y.Z` or set KUBE_GIT_VERSION with KUBE_GIT_COMMIT; in a shallow clone, `git fetch --tags --unshallow`.',
+      hint: 'Add `--set kubernetes=vX.Y.Z`; in a clone without tags, `git fetch --tags` brings them.',
     });
   const version = fullVersion(said, context.declaredVersion === undefined ? path : '--set kubernetes');
   const compile = compilerOf(tree, version, stamp, context);
