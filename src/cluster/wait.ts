@@ -67,6 +67,8 @@ export async function waitForCluster(
   const argv = ['sh', '-c', script, 'sh', ...settings, ...nodes];
   const result = await controlPlane.exec(argv, { signal, timeout: (seconds + 30) * 1000 });
   if (result.code === 0) return;
+  // 3 is the script's own "time is up"; anything else ended it before, such as a node that somebody stopped
+  if (result.code !== 3 && !result.timedOut) throw controlPlane.failure(argv, result);
   throw new KinaError('cluster', `the cluster is not ready after ${seconds} s`, {
     details: await reasons(controlPlane, started),
     hint: 'It may only be slow: wait longer with --wait. kubectl and `kina export logs` say more (a creation keeps its nodes with --retain).',
