@@ -119,6 +119,10 @@ describeWith("the amd64 node image under the steps of Apple's own `container k8s
   test('containerd works on after the restart, with all its images', async () => {
     expect(await ask(node, 'systemctl is-active containerd')).toBe('active');
     expect(await ask(node, 'ctr -n k8s.io images ls -q')).toContain(kubernetes.images[0]!);
+    // The drop-in is not read: the entrypoint's probe has chosen.
+    expect(await ask(node, 'containerd config dump | grep "^ *snapshotter = "')).toMatch(
+      /^ *snapshotter = "overlayfs"/,
+    );
   });
 
   test('initializes a control plane with its own files and flags', async () => {
