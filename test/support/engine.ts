@@ -156,7 +156,7 @@ function engine(
     },
     close: async () => {
       for (const node of nodes) await node.remove();
-      for (const image of images) await run([...argv, 'image', 'rm', '--force', image], { env });
+      for (const image of images) await run([...argv, 'image', 'rm', image], { env });
       await stop();
     },
   };
