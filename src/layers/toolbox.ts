@@ -97,6 +97,11 @@ export async function openToolbox(options: ToolboxOptions): Promise<Toolbox> {
   };
 }
 
+/** The same tools, with nothing unpacked yet: archives are unpacked into `folder`, which is the caller's to remove. */
+export function withoutUnpacked(tools: Toolbox, folder: string): Toolbox {
+  return { ...tools, unpacker: new Unpacker(folder) };
+}
+
 function checkValidUntil(value: string | undefined): boolean | undefined {
   if (value === undefined || value === '') return undefined;
   if (value === 'true' || value === 'false') return value === 'true';

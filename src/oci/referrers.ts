@@ -4,7 +4,7 @@
  * for any other, kina keeps the list under the tag that clients then look at ("Referrers Tag Schema").
  */
 import { KinaError } from '../host/errors.ts';
-import type { Transport } from '../host/http.ts';
+import type { ReadResponse, Transport } from '../host/http.ts';
 import { redact } from '../host/http-route.ts';
 import { canonicalJson, sha256 } from '../host/json.ts';
 import {
@@ -75,6 +75,11 @@ export async function attach(
   return descriptor;
 }
 
+/** How registries without that list answer, by age and taste. */
+const noSuchList: ReadonlySet<number> = new Set([400, 404, 405, 501]);
+/** Nobody attaches more; a list without an end is none. */
+const maxPages = 100;
+
 /**
  * What the registry lists beside `subject`: by its own list ("Listing Referrers"), else under the fallback tag. Entries are
  * claims; what they lead to is checked by its digest when it is read.
@@ -85,13 +90,21 @@ export async function referrersOf(
   transport: Transport,
   signal?: AbortSignal,
 ): Promise<Descriptor[]> {
-  const url = `${repositoryUrl(from)}/referrers/${subject}`;
-  try {
-    const bytes = await transport.bytes(url, { limit: maxManifestBytes, signal, headers: { accept: mediaType.index } });
-    return parseIndex(bytes, redact(url)).manifests;
-  } catch (error) {
-    if (!(error instanceof KinaError && error.code === 'not-found')) throw error;
+  const found: Descriptor[] = [];
+  let url: string | undefined = `${repositoryUrl(from)}/referrers/${subject}`;
+  for (let page = 0; url !== undefined && page < maxPages; page++) {
+    const accept = [...noSuchList];
+    const headers = { accept: mediaType.index };
+    const answer: ReadResponse = await transport.read(url, { limit: maxManifestBytes, signal, headers, accept });
+    if (noSuchList.has(answer.status)) break;
+    found.push(...parseIndex(answer.bytes, redact(url)).manifests);
+    const next = /<([^>]+)>\s*;\s*rel="?next"?/.exec(String(answer.headers.link ?? ''))?.[1];
+    if (next === undefined) return found;
+    // Relative to the repository: a registry that names another host does not get to send us there.
+    const { pathname, search } = new URL(next, url);
+    url = new URL(`${pathname}${search}`, url).href;
   }
+  if (found.length > 0) return found;
   const tag = `sha256-${hexOf(subject)}`;
   return listed(formatReference({ ...from, tag, digest: undefined }), transport, signal);
 }

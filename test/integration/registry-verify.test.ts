@@ -6,7 +6,7 @@ import { cp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Lock } from '../../src/build/lock.ts';
-import { attach } from '../../src/oci/referrers.ts';
+import { attach, referrersOf } from '../../src/oci/referrers.ts';
 import { parseReference } from '../../src/oci/registry-reference.ts';
 import { publishImage, writingTransport } from '../../src/ops/registry/publish.ts';
 import { attachDocuments, provenanceType } from '../../src/ops/trust/attach.ts';
@@ -139,6 +139,31 @@ describeUnless(registry.skip, 'kina verify', () => {
       await expect(verify(ref, plain, other.tools), part).rejects.toMatchObject({ code: 'integrity' });
     }
     await tampering.stop();
+  });
+
+  test('lists of referrers: in pages, and of registries that know no such list', async () => {
+    const entry = (c: string) => ({
+      mediaType: 'application/vnd.oci.image.manifest.v1+json',
+      digest: `sha256:${c.repeat(64)}`,
+      size: 1,
+    });
+    let status = 200;
+    const server = await startServer((request, response) => {
+      const { pathname, search } = new URL(request.url ?? '', 'http://x');
+      if (!pathname.includes('/referrers/')) return void response.writeHead(404).end();
+      const link = search === '' ? { link: `<http://elsewhere.example.org${pathname}?n=2>; rel="next"` } : {};
+      const manifests = [entry(search === '' ? '1' : '2')];
+      response.writeHead(status, link).end(JSON.stringify({ schemaVersion: 2, manifests }));
+    });
+    const from = parseReference(`${server.url.slice(7)}/verify/node:v1`);
+    const digests = async () =>
+      (await referrersOf(from, digest as `sha256:${string}`, transport)).map((one) => one.digest.slice(7, 8));
+    expect(await digests()).toEqual(['1', '2']);
+    for (status of [400, 404, 405, 501]) {
+      expect(await digests()).toEqual([]);
+      expect(server.requests.at(-1)).toBe(`GET /v2/verify/node/manifests/${digest.replace(':', '-')}`);
+    }
+    await server.stop();
   });
 
   test('a statement about other labels, and one that is not about this image, are named', async () => {

@@ -1,6 +1,6 @@
 /**
  * The strongest thing that can be said about an image: made again from its lock, it is the same. Everything is made anew
- * (only verified downloads are taken from the store), with the image's own time stamp and compression.
+ * (only verified downloads are taken from the store, and the compressed copy of a layer that came out the same), with the image's own time stamp and compression.
  *
  * When the digests differ, the images are compared as `kina image diff` does, and the first layer and file are named.
  */
@@ -10,7 +10,7 @@ import { type Lock, writeLock } from '../../build/lock.ts';
 import { buildNodeImage } from '../../build/node-image.ts';
 import { prepare } from '../../build/prepare.ts';
 import { diffImages, type ImageDiff } from '../../layers/image/diff.ts';
-import type { Toolbox } from '../../layers/toolbox.ts';
+import { type Toolbox, withoutUnpacked } from '../../layers/toolbox.ts';
 import type { Compression } from '../../oci/compress.ts';
 import { type ImageContents, readContents } from '../../oci/contents.ts';
 import type { Digest } from '../../oci/descriptor.ts';
@@ -28,8 +28,9 @@ export interface Rebuilt {
 }
 
 /** `recipe`: name or file. Throws what building from a lock throws. */
-export async function rebuild(image: ImageContents, lock: Lock, recipe: string, tools: Toolbox): Promise<Rebuilt> {
-  const folder = await mkdtemp(join(tools.store.root, 'verify-'));
+export async function rebuild(image: ImageContents, lock: Lock, recipe: string, known: Toolbox): Promise<Rebuilt> {
+  const folder = await mkdtemp(join(known.store.root, 'verify-'));
+  const tools = withoutUnpacked(known, join(folder, 'unpacked'));
   try {
     const path = join(folder, 'kina.lock');
     await writeLock(path, lock);
