@@ -67,6 +67,7 @@ async function readAgain(blobs: readonly Descriptor[], origin: ImageReference, t
       })),
     );
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    // Work that a failure has left behind may still be ending there; what went wrong is the thing to say.
+    await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }).catch(() => {});
   }
 }

@@ -48,7 +48,8 @@ export async function rebuild(image: ImageContents, lock: Lock, recipe: string, 
     const diff = await diffImages(tools.store, image.platforms, made.platforms, { signal: tools.signal });
     return { digest, result: 'different', differences: [...otherVersion(image, tools.version), ...firstOf(diff)] };
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    // Work that a failure has left behind may still be ending there; what went wrong is the thing to say.
+    await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }).catch(() => {});
   }
 }
 
