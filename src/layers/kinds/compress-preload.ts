@@ -6,6 +6,7 @@
  * The bytes depend on the compressor, so its version is pinned with the step: another one is told, not used silently.
  */
 import { KinaError } from '../../host/errors.ts';
+import { canonicalJson } from '../../host/json.ts';
 import { compressLayer, compressorOf } from '../../oci/compress.ts';
 import { type Descriptor, mediaType } from '../../oci/descriptor.ts';
 import type { Preload } from '../../oci/preload.ts';
@@ -38,7 +39,7 @@ export async function compressPreloads(
         );
       const config = { ...image.config, mediaType: mediaType.config };
       const manifest = { schemaVersion: 2, mediaType: mediaType.manifest, config, layers };
-      const written = await store.writeBytes(Buffer.from(JSON.stringify(manifest)));
+      const written = await store.writeBytes(Buffer.from(canonicalJson(manifest)));
       const { platform } = image.manifest;
       compressed.push({
         ...image,
