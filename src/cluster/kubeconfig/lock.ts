@@ -19,6 +19,10 @@ import { explainDiskFull, uniqueSuffix } from '../../host/files.ts';
 
 const patienceMs = 10_000;
 const staleMs = 60_000;
+/** A kina that was killed between making its lock and writing into it; the two are microseconds apart. */
+const unsignedMs = 2_000;
+/** kubectl makes its locks with no rights at all. */
+const lockMode = 0o600;
 
 /**
  * Runs `body` while owning all of `files`, which may be other names of the same file. `token` is unique to this call and
@@ -70,7 +74,7 @@ async function acquire(file: string, text: string, patience: number): Promise<bo
 
 async function create(lock: string, text: string): Promise<boolean> {
   try {
-    const handle = await open(lock, 'wx', 0o600);
+    const handle = await open(lock, 'wx', lockMode);
     try {
       await handle.writeFile(text);
     } catch (error) {
@@ -96,13 +100,16 @@ interface Held {
   readonly ageMs: number;
   /** Empty for kubectl's, and for what may not be read. */
   readonly text: string;
+  /** Made by kina, which writes who it is in the next instant, and has not. */
+  readonly unsigned: boolean;
 }
 
 async function inspect(lock: string): Promise<Held | undefined> {
   try {
-    const { ino, mtimeMs, ctimeMs } = await lstat(lock);
+    const { ino, mode, mtimeMs, ctimeMs } = await lstat(lock);
     const text = await readFile(lock, 'utf8').catch(() => '');
-    return { id: `${ino} ${ctimeMs} ${text}`, ageMs: Date.now() - mtimeMs, text };
+    const unsigned = text === '' && (mode & 0o777) === lockMode;
+    return { id: `${ino} ${ctimeMs} ${text}`, ageMs: Date.now() - mtimeMs, text, unsigned };
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return undefined;
     throw error;
@@ -112,8 +119,8 @@ async function inspect(lock: string): Promise<Held | undefined> {
 /** What `withLocks` writes: token, process, place. */
 const ours = /^((\d+)-[0-9a-f]{12}) (\S+)\n$/;
 
-function isStale({ ageMs, text }: Held): boolean {
-  if (ageMs > staleMs) return true;
+function isStale({ ageMs, text, unsigned }: Held): boolean {
+  if (ageMs > staleMs || (unsigned && ageMs > unsignedMs)) return true;
   const [, , pid, place] = ours.exec(text) ?? [];
   if (pid === undefined || place !== here()) return false;
   try {

@@ -234,6 +234,15 @@ describe('files', () => {
       expect(existsSync(at('three.lock'))).toBe(true);
     });
 
+    // Killed between making it and writing into it: for a minute nobody could have the file.
+    test('a lock that its kina never signed is taken over soon', async () => {
+      await writeFile(at('unsigned.lock'), '', { mode: 0o600 });
+      const before = new Date(Date.now() - 5_000);
+      await utimes(at('unsigned.lock'), before, before);
+      await withLocks([at('unsigned')], async () => expect(existsSync(at('unsigned.lock'))).toBe(true), 500);
+      expect(existsSync(at('unsigned.lock'))).toBe(false);
+    });
+
     test('patience is for one holder: a lock that changes hands is waited for', async () => {
       const turns = Array.from({ length: 6 }, () => withLocks([at('four')], () => sleep(60), 200));
       await expect(Promise.all(turns)).resolves.toHaveLength(6);
