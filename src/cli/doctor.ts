@@ -25,7 +25,7 @@ async function run(flags: Flags): Promise<void> {
   const { openConnection } = await import('../layers/toolbox.ts');
   const connect = async () => {
     const { transport, debianBases } = await openConnection({ ...flags, mirrors: flags.mirror, version });
-    return { transport, debian: debianBases.debian ?? 'https://deb.debian.org/debian' };
+    return { transport, debian: debianBases.debian ?? 'http://ftp.debian.org/debian' };
   };
   const probes = machineProbes({ connect: flags.offline ? undefined : connect });
   const findings = await examine(doctorChecks, probes, (finding) => {

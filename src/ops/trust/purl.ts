@@ -23,7 +23,7 @@ export function publicAddress(url: string): string | undefined {
   if (url.startsWith('local:') || url.startsWith('file:')) return undefined;
   return redact(
     url
-      .replace(/^debian:debian\//, 'http://deb.debian.org/debian/')
+      .replace(/^debian:debian\//, 'http://ftp.debian.org/debian/')
       .replace(/^debian:debian-security\//, 'http://security.debian.org/debian-security/'),
   );
 }
