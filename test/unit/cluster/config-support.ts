@@ -13,7 +13,7 @@ export function load(
     text,
     file: text === undefined ? undefined : 'c.yaml',
     overrides,
-    cwd: '/work',
+    cwd: '/home/me',
     env: {},
     ...options,
   });

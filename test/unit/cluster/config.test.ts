@@ -114,7 +114,7 @@ kubeadmConfigPatches:`),
     expect(cluster.nodes.map((node) => node.role)).toEqual(['control-plane', 'worker']);
     expect(cluster.nodes[1]!.labels).toEqual({ tier: 'web', release: '1.20', canary: 'true', ready: '' });
     expect(cluster.nodes[0]!.mounts).toEqual([
-      { hostPath: '/work/data', containerPath: '/data', readOnly: true, selinuxRelabel: false, propagation: 'None' },
+      { hostPath: '/home/me/data', containerPath: '/data', readOnly: true, selinuxRelabel: false, propagation: 'None' },
     ]);
     expect(cluster.featureGates).toEqual({ A: true });
     expect(cluster.runtimeConfig).toEqual({ 'api/alpha': 'false' });
@@ -180,7 +180,7 @@ nodes: [{memory: 4096, kernel: ./none}]`);
       'c.yaml:3:11: provider: expected one of: docker, podman, apple; did you mean "podman"?',
       'c.yaml:4:19: cni: expected default, kindnet, none or the path of a manifest',
       'c.yaml:5:18: memory: expected a text',
-      'c.yaml:5:32: kernel: no file /work/none',
+      'c.yaml:5:32: kernel: no file /home/me/none',
     ]);
   });
 
@@ -192,7 +192,7 @@ nodes: [{memory: 4096, kernel: ./none}]`);
     );
     expect(load(kina('nodes: [{rosetta: false}]')).nodes[0]).not.toHaveProperty('rosetta');
     // once, and not at a place of the file, which has no such key
-    expect(problems(() => load(nodes, { kernel: 'none' }))).toEqual(['--kernel: no file /work/none']);
+    expect(problems(() => load(nodes, { kernel: 'none' }))).toEqual(['--kernel: no file /home/me/none']);
   });
 
   test("in a file of kind's format they say where they belong", () => {
@@ -298,7 +298,7 @@ networking: {serviceSubnet: 10.244.0.0/20}`);
 
   test('a file that is not there is no mistake in it', () => {
     expect(() => load(undefined, { file: 'none.yaml' })).toThrow(
-      expect.objectContaining({ code: 'not-found', message: 'no cluster configuration /work/none.yaml' }),
+      expect.objectContaining({ code: 'not-found', message: 'no cluster configuration /home/me/none.yaml' }),
     );
   });
 });
