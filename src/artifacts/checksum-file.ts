@@ -1,7 +1,8 @@
 /**
  * Upstream's checksum files, in the shapes that projects publish: the bare digest (dl.k8s.io), `DIGEST  FILE` lists as
- * sha256sum writes them (containerd, CNI plugins), the same inside an OpenPGP clear-signed text (runc), and
- * `SHA256 (FILE) = DIGEST` as BSD and OpenSSL write them.
+ * sha256sum writes them (containerd, CNI plugins), the same inside an OpenPGP clear-signed text (runc),
+ * `SHA256 (FILE) = DIGEST` as BSD and OpenSSL write them, and what an npm registry says about a version (JSON with
+ * `dist.integrity`).
  */
 import { KinaError } from '../host/errors.ts';
 
@@ -32,7 +33,7 @@ const algorithms: Readonly<Record<number, string>> = {
  */
 export function findChecksum(text: string, file: string, where: string): Checksum {
   const bare = /^\s*([0-9a-f]{32,128})\s*$/i.exec(text)?.[1];
-  const lines = bare ? [{ name: file, hex: bare.toLowerCase() }] : parseLines(text);
+  const lines = bare ? [{ name: file, hex: bare.toLowerCase() }] : (npmVersion(text) ?? parseLines(text));
   const exact = lines.filter((line) => line.name === file);
   // `sha256sum dist/*` writes paths; `sha256sum < file` writes a dash, which can only mean the one file there is.
   const near = lines.filter((line) => baseName(line.name) === file || (line.name === '-' && lines.length === 1));
@@ -72,6 +73,43 @@ function parseLines(text: string): Line[] {
     if (name && hex && algorithms[hex.length]) lines.push({ name: name.replace(/^\.\//, ''), hex: hex.toLowerCase() });
   }
   return lines;
+}
+
+/**
+ * The strongest digest of an integrity string as npm and browsers write it: `sha512-BASE64`, several with spaces between
+ * (Subresource Integrity, "Integrity metadata"). Undefined when none is SHA-256 or SHA-512.
+ */
+export function parseIntegrity(text: string): Checksum | undefined {
+  const hashes = integrityHashes(text);
+  for (const algorithm of ['sha512', 'sha256'] as const) {
+    const found = hashes.find(({ hex }) => algorithms[hex.length] === algorithm);
+    if (found) return { algorithm, hex: found.hex };
+  }
+  return undefined;
+}
+
+function integrityHashes(text: string): { hex: string }[] {
+  return text
+    .trim()
+    .split(/\s+/)
+    .flatMap((token) => {
+      const [, name, base64] = /^(sha\d+)-([A-Za-z0-9+/]+={0,2})(?:\?.*)?$/.exec(token) ?? [];
+      const hex = Buffer.from(base64 ?? '', 'base64').toString('hex');
+      return name !== undefined && algorithms[hex.length] === name ? [{ hex }] : [];
+    });
+}
+
+/** The document of an npm registry about one version; undefined for anything else. */
+function npmVersion(text: string): Line[] | undefined {
+  if (!/^\s*\{/.test(text)) return undefined;
+  try {
+    const { tarball, integrity } =
+      (JSON.parse(text) as { dist?: { tarball?: unknown; integrity?: unknown } }).dist ?? {};
+    if (typeof tarball !== 'string' || typeof integrity !== 'string') return [];
+    return integrityHashes(integrity).map(({ hex }) => ({ name: baseName(tarball), hex }));
+  } catch {
+    return [];
+  }
 }
 
 function baseName(path: string): string {

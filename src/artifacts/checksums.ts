@@ -17,7 +17,7 @@ import { digestOf } from '../host/json.ts';
 import type { Reporter } from '../host/progress.ts';
 import type { Store } from '../oci/store.ts';
 import type { Artifact, Digest } from './artifact.ts';
-import { type Checksum, findChecksum } from './checksum-file.ts';
+import { type Checksum, findChecksum, parseIntegrity } from './checksum-file.ts';
 
 export interface ArtifactRequest {
   /** Short name for people. */
@@ -25,8 +25,17 @@ export interface ArtifactRequest {
   readonly version?: string | undefined;
   /** Canonical. */
   readonly url: string;
-  /** Either the URL of upstream's checksum file or the digest itself, 64 hex digits. */
-  readonly checksum?: { readonly url?: string | undefined; readonly sha256?: string | undefined } | undefined;
+  /**
+   * The URL of upstream's checksum file, the digest itself (64 hex digits), or what another document says about the file:
+   * an integrity string (`sha512-BASE64`) and the name of that document.
+   */
+  readonly checksum?:
+    | {
+        readonly url?: string | undefined;
+        readonly sha256?: string | undefined;
+        readonly integrity?: { readonly text: string; readonly from: string } | undefined;
+      }
+    | undefined;
   /** Accept whatever the server sends now, and pin that. */
   readonly unverified?: boolean | undefined;
   readonly fallbacks?: readonly string[] | undefined;
@@ -55,6 +64,8 @@ export async function resolveArtifact(request: ArtifactRequest, options: Resolve
   checkRequest(request);
   const key = digestOf([request.url, request.checksum ?? null]);
   const remembered = await options.store.getRecord<Remembered>('artifact', key);
+  // The key holds the promised digest itself, and these bytes had it: nobody has to be asked again.
+  if (remembered && request.checksum?.integrity) return artifactOf(request, remembered, verifier(request));
   const expecting = expectation(request, options);
   expecting.catch(() => {}); // judged after the artifact itself
   try {
@@ -138,8 +149,9 @@ async function* inspect(
 }
 
 async function expectation(request: ArtifactRequest, { transport, signal }: ResolveOptions): Promise<Expectation> {
-  const { url, sha256 } = request.checksum ?? {};
+  const { url, sha256, integrity } = request.checksum ?? {};
   const verifiedBy = verifier(request);
+  if (integrity !== undefined) return { checksum: parseIntegrity(integrity.text), verifiedBy };
   if (sha256 !== undefined) return { checksum: { algorithm: 'sha256', hex: sha256.toLowerCase() }, verifiedBy };
   if (url === undefined) return { checksum: undefined, verifiedBy };
   try {
@@ -158,11 +170,12 @@ async function expectation(request: ArtifactRequest, { transport, signal }: Reso
 }
 
 function verifier(request: ArtifactRequest): string {
-  return request.checksum?.url ?? (request.checksum?.sha256 === undefined ? 'none' : 'recipe');
+  const { url, sha256, integrity } = request.checksum ?? {};
+  return url ?? integrity?.from ?? (sha256 === undefined ? 'none' : 'recipe');
 }
 
 function checkRequest({ name, checksum, unverified }: ArtifactRequest): void {
-  const given = [checksum?.url, checksum?.sha256].filter((value) => value !== undefined);
+  const given = [checksum?.url, checksum?.sha256, checksum?.integrity].filter((value) => value !== undefined);
   const refuse = (problem: string, hint: string) => new KinaError('recipe', `${name}: ${problem}`, { hint });
   if (unverified && given.length)
     throw refuse('`unverified` and `checksum` contradict each other', 'Keep one of them.');
@@ -171,7 +184,12 @@ function checkRequest({ name, checksum, unverified }: ArtifactRequest): void {
       'no checksum is known',
       'Give checksum: { url } or { sha256 }, or accept the risk with `unverified: true`.',
     );
-  if (given.length > 1) throw refuse('`checksum` has both `url` and `sha256`', 'Keep one of them.');
+  if (given.length > 1) throw refuse('`checksum` names more than one source', 'Keep one of them.');
+  if (checksum?.integrity && !parseIntegrity(checksum.integrity.text))
+    throw refuse(
+      `${checksum.integrity.from} has no SHA-512 or SHA-256 for it`,
+      'Write that file again with a current npm, so that every package has an `integrity` with sha512.',
+    );
   if (checksum?.sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(checksum.sha256))
     throw refuse('`sha256` is not 64 hex digits', 'Copy the digest again, without `sha256:`.');
 }

@@ -11,59 +11,44 @@ import { availableParallelism } from 'node:os';
 import pLimit from 'p-limit';
 import type { Artifact } from '../artifacts/artifact.ts';
 import { KinaError } from '../host/errors.ts';
-import { digestOf } from '../host/json.ts';
 import { releaseMemory } from '../host/memory.ts';
-import { assemble } from '../layers/assemble.ts';
-import { stepKinds } from '../layers/kinds.ts';
-import { buildLayer, type Layer } from '../layers/layer.ts';
+import { type AssembledLayer, assemble } from '../layers/assemble.ts';
+import type { Brought } from '../layers/brought.ts';
+import { buildLayer } from '../layers/layer.ts';
 import type { InnerImage } from '../layers/step.ts';
 import type { Toolbox } from '../layers/toolbox.ts';
-import { type Compression, compressLayer } from '../oci/compress.ts';
+import { compressLayer } from '../oci/compress.ts';
 import { type Descriptor, maxManifestBytes, mediaType, parseManifest } from '../oci/descriptor.ts';
 import { buildImage, buildIndex } from '../oci/image.ts';
 import { labels } from '../oci/node-image.ts';
 import { formatPlatform } from '../oci/platform.ts';
-import { type Lock, lockDigest, lockOf } from './lock.ts';
+import {
+  type BuiltLayer,
+  type BuiltPlatform,
+  type Found,
+  findParts,
+  keepLayers,
+  nothingFound,
+  owesLayers,
+  type WorkCache,
+} from './cache.ts';
+import { type Form, imageKey } from './keys.ts';
+import { type Lock, lockDigest, lockOf, platformLock } from './lock.ts';
 import type { Plan, PlannedStep, PlatformPlan } from './plan/plan.ts';
 import type { Prepared } from './prepare.ts';
-
-/** Raised when the same pins would give another image than before. */
-const PIPELINE_VERSION = 1;
 
 /** Every time stamp in an image, unless SOURCE_DATE_EPOCH says otherwise: 2020-01-01T00:00:00Z. */
 const DEFAULT_EPOCH = 1577836800;
 
-export interface ImageOptions {
-  readonly compression: Compression | undefined;
+export interface ImageOptions extends Form {
   readonly noCache: boolean;
   /** Asked for what the store lacks, and given what was built. */
-  readonly cache?: ImageCache | undefined;
-  /** Seconds since the epoch for files and for `created`. */
-  readonly epoch: number;
+  readonly cache?: WorkCache | undefined;
 }
 
-export interface BuiltLayer extends Layer {
-  /** What the image refers to: the tar itself or its compressed copy. */
-  readonly descriptor: Descriptor;
-}
-export interface BuiltPlatform {
-  readonly platform: string;
-  readonly manifest: Descriptor;
-  readonly layers: readonly BuiltLayer[];
-  readonly components: Readonly<Record<string, string>>;
-  readonly absent: readonly string[];
-  readonly cached: boolean;
-}
 export interface BuiltNodeImage {
   readonly index: Descriptor;
   readonly platforms: readonly BuiltPlatform[];
-}
-
-/** Finished images of other machines, by everything that was pinned. */
-export interface ImageCache {
-  /** The image, all of it in the store now; undefined when there is none that can be had and believed. */
-  find(key: string, platform: string): Promise<BuiltPlatform | undefined>;
-  keep(key: string, built: BuiltPlatform): Promise<void>;
 }
 
 /** Reads SOURCE_DATE_EPOCH; empty counts as unset (reproducible-builds.org, and a trap in CI files). */
@@ -83,17 +68,21 @@ export async function buildNodeImage(
   options: ImageOptions,
   tools: Toolbox,
 ): Promise<BuiltNodeImage> {
+  const { cache, noCache } = options;
   const work = await Promise.all(
     plan.platforms.map(async (platform) => {
       const key = imageKey(platform, lock, plan, options, tools.version);
-      const known = options.noCache ? undefined : await knownImage(key, tools);
-      if (known || options.noCache) return { platform, key, known };
-      const found = await options.cache?.find(key, formatPlatform(platform.platform));
-      if (found) await tools.store.putRecord('image', key, found);
-      return { platform, key, known: found };
+      if (noCache) return { platform, key, found: nothingFound };
+      const known = await knownImage(key, tools);
+      if (!cache || (known && !(await owesLayers(platform, options.epoch, cache, tools))))
+        return { platform, key, known, found: nothingFound };
+      const image = known ? undefined : await cache.findImage(key, formatPlatform(platform.platform));
+      if (!image) return { platform, key, found: await findParts(platform, options.epoch, cache, tools) };
+      await tools.store.putRecord('image', key, image);
+      return { platform, key, known: image, found: nothingFound };
     }),
   );
-  const missing = work.filter((w) => !w.known).map((w) => w.platform);
+  const missing = work.filter((w) => !w.known);
   if (missing.length > 0) releaseMemory();
   // Everything is asked for at once; steps then wait for what they need. A failure reaches the step that needs it.
   const needed = neededArtifacts(missing);
@@ -106,10 +95,15 @@ export async function buildNodeImage(
   const platforms: BuiltPlatform[] = [];
   // One platform after the other: memory stays flat, and the second finds what both share already done. A failure is
   // told at once; whoever called stops the downloads that nobody wants any more.
-  for (const { platform, key, known } of work) {
-    const built = known ?? (await buildPlatform(platform, lock, plan, options, tools));
-    if (!known) await tools.store.putRecord('image', key, built);
-    await options.cache?.keep(key, built);
+  for (const { platform, key, known, found } of work) {
+    let built = known;
+    if (!built) {
+      const made = await buildPlatform({ platform, found, lock, plan }, options, tools);
+      built = made.built;
+      await tools.store.putRecord('image', key, built);
+      if (cache && made.brought) await keepLayers(platform, built, made.brought, options.epoch, cache, tools.version);
+    }
+    await cache?.keepImage(key, built);
     platforms.push(built);
   }
   await prefetch;
@@ -131,8 +125,12 @@ function imageAnnotations({ image, description, kubernetes }: Plan): Record<stri
   };
 }
 
-function neededArtifacts(platforms: readonly PlatformPlan[]): Artifact[] {
-  const all = platforms.flatMap((p) => p.layers.flatMap((l) => l.steps.flatMap((s) => s.pins.artifacts)));
+function neededArtifacts(work: readonly { platform: PlatformPlan; found: Found }[]): Artifact[] {
+  const all = work.flatMap(({ platform, found }) =>
+    platform.layers
+      .filter(({ name }) => !found.layers.has(name))
+      .flatMap(({ steps }) => steps.filter((step) => !found.carried.has(step)).flatMap(({ pins }) => pins.artifacts)),
+  );
   return [...new Map(all.map((a) => [a.digest, a])).values()];
 }
 
@@ -149,39 +147,9 @@ async function announce(needed: readonly Artifact[], { store, reporter, offline 
     );
 }
 
-function imageKey(platform: PlatformPlan, lock: Lock, plan: Plan, options: ImageOptions, version: string): string {
-  const carried = platform.layers.flatMap((l) =>
-    l.steps.flatMap(({ inner }) => (inner ? innerKeys(inner, options, version) : [])),
-  );
-  return digestOf({
-    pipeline: PIPELINE_VERSION,
-    kina: version,
-    platform: formatPlatform(platform.platform),
-    lock: lockDigest(platformLock(lock, platform)),
-    kinds: platform.layers.flatMap((l) => l.steps.map((s) => [s.kind, stepKinds.get(s.kind)?.version ?? 0])),
-    image: plan.image,
-    ...(carried.length > 0 ? { carried } : {}),
-    epoch: options.epoch,
-    compression: options.compression
-      ? { ...options.compression, node: [process.versions.zlib, process.versions.zstd] }
-      : null,
-  }).slice(7);
-}
-
-function innerKeys(inner: Plan, options: ImageOptions, version: string): string[] {
-  const lock = lockOf(inner, {});
-  return inner.platforms.map((p) => imageKey(p, lock, inner, innerOptions(options), version));
-}
-
 /** The image that a step carries is not compressed like the one around it: the step decides about that. */
 function innerOptions(options: ImageOptions): ImageOptions {
-  return { ...options, compression: undefined, cache: undefined };
-}
-
-/** The part of the lock that decides one platform's image, so that building two platforms changes neither. */
-function platformLock(lock: Lock, platform: PlatformPlan): Lock {
-  const name = formatPlatform(platform.platform);
-  return { ...lock, platforms: { [name]: lock.platforms[name] ?? {} } };
+  return { ...options, compression: undefined };
 }
 
 async function knownImage(key: string, tools: Toolbox): Promise<BuiltPlatform | undefined> {
@@ -200,9 +168,11 @@ async function buildInner(inner: Plan, options: ImageOptions, tools: Toolbox): P
   const key = imageKey(platform, lock, inner, options, tools.version);
   let built = options.noCache ? undefined : await knownImage(key, tools);
   if (!built) {
-    built = await buildPlatform(platform, lock, inner, options, tools, `${inner.recipe}: `);
+    const work = { platform, found: nothingFound, lock, plan: inner, prefix: `${inner.recipe}: ` };
+    ({ built } = await buildPlatform(work, options, tools));
     await tools.store.putRecord('image', key, built);
   }
+  await options.cache?.keepImage(key, built);
   const { manifest } = built;
   const { config, layers } = parseManifest(
     await tools.store.readBytes(manifest.digest, maxManifestBytes),
@@ -211,37 +181,51 @@ async function buildInner(inner: Plan, options: ImageOptions, tools: Toolbox): P
   return { manifest, config, layers };
 }
 
-/** `prefix`: what progress says before the names of layers. */
-async function buildPlatform(
-  platformPlan: PlatformPlan,
-  lock: Lock,
-  plan: Plan,
+interface PlatformWork {
+  readonly platform: PlatformPlan;
+  readonly found: Found;
+  readonly lock: Lock;
+  readonly plan: Plan;
+  /** What progress says before the names of layers. */
+  readonly prefix?: string;
+}
+
+/** `brought` is undefined where no cache might want it: it is garbage then. */
+async function assemblePlatform(
+  { platform: { platform, layers }, found }: PlatformWork,
   options: ImageOptions,
   tools: Toolbox,
-  prefix = '',
-): Promise<BuiltPlatform> {
-  const { platform } = platformPlan;
-  const { store, reporter, signal } = tools;
-  const name = formatPlatform(platform);
-  const innerPlans = new Map(platformPlan.layers.flatMap((l) => l.steps.map((s) => [s.id, s.inner])));
-  const assembled = await assemble(platformPlan.layers, {
-    platform,
-    store,
-    unpacker: tools.unpacker,
-    reporter,
-    signal,
-    epoch: options.epoch,
-    fetch: (artifact) => tools.fetcher.fetch(artifact),
+): Promise<{ layers: readonly AssembledLayer[]; brought: Brought | undefined }> {
+  const { store, unpacker, fetcher, reporter, signal } = tools;
+  const innerPlans = new Map(layers.flatMap((l) => l.steps.map((s) => [s.id, s.inner])));
+  const opened = await Promise.all([...found.layers.values()].map((layer) => layer.open()));
+  const assembled = await assemble(layers, {
+    ...{ platform, store, unpacker, reporter, signal, epoch: options.epoch },
+    known: new Map(opened.flatMap((brought) => [...(brought ?? [])])),
+    fetch: (artifact) => fetcher.fetch(artifact),
     innerImage: async (step) => {
       const inner = innerPlans.get(step);
       if (!inner) throw new KinaError('internal', `the step ${step} carries no image`);
       return buildInner(inner, innerOptions(options), tools);
     },
   });
+  return { layers: assembled.layers, brought: options.cache ? assembled.brought : undefined };
+}
+
+async function buildPlatform(
+  work: PlatformWork,
+  options: ImageOptions,
+  tools: Toolbox,
+): Promise<{ built: BuiltPlatform; brought: Brought | undefined }> {
+  const { platform: platformPlan, found, lock, plan, prefix = '' } = work;
+  const { platform } = platformPlan;
+  const { store, reporter, signal } = tools;
+  const name = formatPlatform(platform);
+  const { layers: parts, brought } = await assemblePlatform(work, options, tools);
   releaseMemory();
   const limit = pLimit(Math.max(2, availableParallelism()));
   const layers = await Promise.all(
-    assembled.map((layer) =>
+    parts.map((layer) =>
       limit(async (): Promise<BuiltLayer> => {
         signal?.throwIfAborted();
         const built = await buildLayer(layer.name, layer.entries, {
@@ -250,6 +234,7 @@ async function buildPlatform(
           reporter,
           signal,
           noCache: options.noCache,
+          promised: found.layers.get(layer.name)?.tar,
           title: `${prefix}${layer.name} (${name})`,
         });
         const tar: Descriptor = { mediaType: mediaType.layer, digest: built.diffId, size: built.size };
@@ -276,6 +261,7 @@ async function buildPlatform(
       ...(plan.image.entrypoint ? { Entrypoint: plan.image.entrypoint } : {}),
       Env: Object.entries(plan.image.env ?? {}).map(([k, v]) => `${k}=${v}`),
       ...(plan.image.stopSignal ? { StopSignal: plan.image.stopSignal } : {}),
+      ...(plan.image.user ? { User: plan.image.user } : {}),
       ...(plan.image.workingDir ? { WorkingDir: plan.image.workingDir } : {}),
       Labels: imageLabels(platformPlan, lock, plan, tools.version),
     },
@@ -289,14 +275,9 @@ async function buildPlatform(
     })),
     annotations: imageAnnotations(plan),
   });
-  return {
-    platform: name,
-    manifest,
-    layers,
-    components: platformPlan.components,
-    absent: platformPlan.absent,
-    cached: false,
-  };
+  const { components, absent } = platformPlan;
+  const built: BuiltPlatform = { platform: name, manifest, layers, components, absent, cached: false };
+  return { built, brought };
 }
 
 function historyOf(steps: readonly PlannedStep[]): string {
@@ -308,7 +289,7 @@ function imageLabels(platform: PlatformPlan, lock: Lock, plan: Plan, version: st
     ...plan.image.labels,
     [labels.kina]: version,
     [labels.recipe]: plan.recipe,
-    [labels.lock]: lockDigest(platformLock(lock, platform)),
+    [labels.lock]: lockDigest(platformLock(lock, formatPlatform(platform.platform))),
     ...(plan.kubernetes ? { [labels.kubernetes]: plan.kubernetes } : {}),
     ...(platform.absent.length > 0 ? { [labels.absent]: platform.absent.join(',') } : {}),
     ...Object.fromEntries(Object.entries(platform.components).map(([k, v]) => [labels.component(k), v])),

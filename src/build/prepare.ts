@@ -2,10 +2,11 @@
 import { KinaError } from '../host/errors.ts';
 import { digestOf } from '../host/json.ts';
 import { openKubernetesSource } from '../layers/kubernetes/source.ts';
+import type { Pins } from '../layers/step.ts';
 import type { Toolbox } from '../layers/toolbox.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
 import { fromLock, type Lock, lockOf, readLock } from './lock.ts';
-import { makePlan, type Plan } from './plan/plan.ts';
+import { type Locked, makePlan, type Plan, type PlanRequest } from './plan/plan.ts';
 import { loadRecipe } from './recipe/load.ts';
 import type { Recipe } from './recipe/schema.ts';
 import { versionFacts, versionRow } from './versions.ts';
@@ -20,6 +21,8 @@ export interface PrepareRequest {
   readonly set: Readonly<Record<string, string>>;
   /** Path of a lock to build from. */
   readonly lock: string | undefined;
+  /** With `lock`: a Debian package to bring up to date, with what has to come along; the rest is as the lock says. */
+  readonly upgrade?: string | undefined;
   readonly strict: boolean;
 }
 
@@ -130,7 +133,7 @@ async function plan(
     platforms: request.platforms,
     set: request.set,
     kubernetes,
-    locked: locked?.locked,
+    ...(locked && request.upgrade !== undefined ? partly(locked.locked, request.upgrade) : { locked: locked?.locked }),
     strict: request.strict,
     context: (platform) => ({
       platform,
@@ -146,4 +149,16 @@ async function plan(
   });
   locked?.finish(made);
   return { plan: made, lock: lockOf(made, request.set) };
+}
+
+/** Packages of one image build on each other's choice, so all steps that choose packages ask the archive. */
+function partly(locked: Locked, name: string): Pick<PlanRequest, 'locked' | 'upgrade'> {
+  const choosesPackages = (pins: Pins | undefined) => pins?.artifacts.some(({ url }) => url.startsWith('debian:'));
+  return {
+    locked: (...step) => {
+      const pins = locked(...step);
+      return choosesPackages(pins) ? undefined : pins;
+    },
+    upgrade: { package: name, pinned: locked },
+  };
 }

@@ -32,21 +32,27 @@ export type VersionRow = z.infer<typeof rowSchema>;
 /** Fact name to value: the variables that a row gives to recipes. */
 export type VersionFacts = Readonly<Record<keyof typeof facts, string>>;
 
-let table: Promise<readonly VersionRow[]> | undefined;
+const tables = new Map<string, Promise<readonly VersionRow[]>>();
 
-/** All rows, oldest first. */
-export function versionTable(): Promise<readonly VersionRow[]> {
-  table ??= readFile(join(recipesFolder, 'versions.yaml'), 'utf8').then((text) => tableSchema.parse(parse(text)).rows);
-  return table;
+/** All rows, oldest first; of the table that this kina has, unless another folder of recipes is named. */
+export function versionTable(folder: string = recipesFolder): Promise<readonly VersionRow[]> {
+  const known = tables.get(folder);
+  if (known) return known;
+  const read = readFile(join(folder, 'versions.yaml'), 'utf8').then((text) => tableSchema.parse(parse(text)).rows);
+  tables.set(folder, read);
+  return read;
 }
 
 /**
  * The row for a full version. Pre-releases of the minor that comes next (`latest`, `ci/latest`) are developed against
  * what the newest release uses, so they take its row; `ahead` says so.
  */
-export async function versionRow(kubernetes: string): Promise<{ row: VersionRow | undefined; ahead: boolean }> {
+export async function versionRow(
+  kubernetes: string,
+  folder?: string,
+): Promise<{ row: VersionRow | undefined; ahead: boolean }> {
   const version = semver.coerce(kubernetes);
-  const rows = await versionTable();
+  const rows = await versionTable(folder);
   const find = (minor: number) => rows.find((r) => version && r.kubernetes === `${version.major}.${minor}`);
   const row = version ? find(version.minor) : undefined;
   if (row || !version || !semver.prerelease(kubernetes)) return { row, ahead: false };
@@ -55,10 +61,10 @@ export async function versionRow(kubernetes: string): Promise<{ row: VersionRow 
 }
 
 /** The facts for a full version. Throws `usage` for a minor release that the table does not have. */
-export async function versionFacts(kubernetes: string): Promise<VersionFacts> {
+export async function versionFacts(kubernetes: string, folder?: string): Promise<VersionFacts> {
   const version = semver.coerce(kubernetes);
-  const rows = await versionTable();
-  const { row } = await versionRow(kubernetes);
+  const rows = await versionTable(folder);
+  const { row } = await versionRow(kubernetes, folder);
   if (!row || !version)
     throw new KinaError('usage', `no row for Kubernetes ${kubernetes} in the version table`, {
       hint: `It has ${rows[0]!.kubernetes} to ${rows.at(-1)!.kubernetes}; a newer kina knows newer ones.`,

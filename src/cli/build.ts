@@ -5,9 +5,10 @@
 import { Command } from 'commander';
 import { collect } from './options.ts';
 import { addSourceOptions, type BuildFlags } from './shared.ts';
+import { addSigningOptions } from './signing.ts';
 
 export function buildCommand(): Command {
-  const nodeImage = addSourceOptions(new Command('node-image'))
+  const nodeImage = addSigningOptions(addSourceOptions(new Command('node-image')), 'with --push: ')
     .description('build a node image')
     .argument(
       '[source]',
@@ -29,8 +30,18 @@ export function buildCommand(): Command {
     .option('--no-cache', 'write every layer again')
     .option('--sbom', 'with --push: put an SPDX document beside each platform', false)
     .option('--provenance', 'with --push: put a SLSA provenance document beside the image', false)
-    .option('--cache-from <repository>', 'take finished images from a cache in a registry (repeatable)', collect, [])
-    .option('--cache-to <repository>', 'keep finished images in a cache in a registry (repeatable)', collect, [])
+    .option(
+      '--cache-from <repository>',
+      'take finished images and layers from a cache in a registry (repeatable)',
+      collect,
+      [],
+    )
+    .option(
+      '--cache-to <repository>',
+      'keep finished images and layers in a cache in a registry (repeatable)',
+      collect,
+      [],
+    )
     .option('--dry-run', 'print the plan and stop', false)
     .option('--report <file>', 'also write a page about the build: timeline, sizes, versions, licences')
     .option('--json', 'answer as JSON', false)

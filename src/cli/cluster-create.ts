@@ -8,16 +8,15 @@ import { mergeKubeconfig, removeFromKubeconfig } from '../cluster/kubeconfig/kub
 import { contextName } from '../cluster/names.ts';
 import { KinaError } from '../host/errors.ts';
 import { processCount } from '../host/process.ts';
-import type { Toolbox } from '../layers/toolbox.ts';
-import { openToolbox } from '../layers/toolbox.ts';
 import { defaultTag } from '../oci/node-image.ts';
 import { hostPlatform } from '../oci/platform.ts';
 import { parseReference } from '../oci/registry-reference.ts';
 import { buildAndTag, newestVersion } from '../ops/node-image.ts';
 import { plannedProvider, requestedProvider, selectProvider } from '../provider/select.ts';
 import { duration, readCluster, warnOfEnvironment, withSteps } from './cluster-shared.ts';
-import { answer, answerJson, version, withProgress } from './context.ts';
+import { answer, answerJson, withProgress } from './context.ts';
 import type { CreateFlags } from './shared.ts';
+import { toolboxFor } from './toolbox.ts';
 
 export async function create(flags: CreateFlags): Promise<void> {
   const wait = duration(flags.wait, '--wait');
@@ -47,7 +46,7 @@ export async function create(flags: CreateFlags): Promise<void> {
   let written = false;
   const work = withSteps(flags, async (steps, signal) => {
     steps.info(`Creating cluster ${JSON.stringify(cluster.name)} on ${provider.name} ...`);
-    const tools = await toolbox(flags, steps, signal);
+    const tools = await toolboxFor(flags, { warn: steps.warn, info: steps.info }, signal);
     const made = await createCluster({
       cluster,
       provider,
@@ -117,7 +116,7 @@ async function nodeImage(cluster: Cluster, flags: CreateFlags): Promise<string> 
   const everyNodeHasOne = cluster.nodes.every((node) => node.image !== undefined);
   if (flags.image !== undefined || everyNodeHasOne) return flags.image ?? cluster.nodes[0]!.image!;
   return withProgress(flags, async (reporter, signal) => {
-    const tools = await toolbox(flags, reporter, signal);
+    const tools = await toolboxFor(flags, { warn: reporter.warn, info: reporter.info }, signal);
     const source = flags.build ?? (await newestVersion());
     // What is in the store under the default name is what is meant; --build looks again.
     const known = defaultTag('node', source);
@@ -133,23 +132,6 @@ async function isRecipe(source: string): Promise<boolean> {
   if (/\.ya?ml$/.test(source) || source.includes('/')) return !/^(https?:|ci\/)/.test(source);
   const { recipesFolder } = await import('../build/recipe/load.ts');
   return (await readdir(recipesFolder)).includes(`${source}.yaml`);
-}
-
-async function toolbox(
-  flags: CreateFlags,
-  reporter: { warn(message: string): void; info(message: string): void },
-  signal: AbortSignal,
-): Promise<Toolbox> {
-  const { silent } = await import('../host/progress.ts');
-  return openToolbox({
-    reporter: { ...silent, ...reporter },
-    signal,
-    mirrors: flags.mirror,
-    debianMirror: flags.debianMirror,
-    debianSecurityMirror: flags.debianSecurityMirror,
-    offline: flags.offline,
-    version,
-  });
 }
 
 async function showPlan(cluster: Cluster, provider: string | undefined, flags: CreateFlags): Promise<void> {

@@ -3,10 +3,12 @@ import { Command } from 'commander';
 import { answer, answerJson, type GlobalFlags, version, withProgress } from './context.ts';
 import { destination, pushSummary } from './published.ts';
 import { insecureOption, mirrorOption } from './shared.ts';
+import { toolboxFor } from './toolbox.ts';
 
 interface CopyFlags extends GlobalFlags {
   mirror: string[];
   insecureRegistry: string[];
+  referrers: boolean;
   json: boolean;
 }
 
@@ -17,6 +19,7 @@ export function copyCommand(): Command {
     .argument('<dest>', 'the same forms')
     .addOption(mirrorOption())
     .addOption(insecureOption())
+    .option('--no-referrers', 'leave what stands beside the image (SBOMs, provenance, signatures) where it is')
     .option('--json', 'answer as JSON', false)
     .addHelpText(
       'after',
@@ -33,16 +36,15 @@ Examples:
       const to = parseLocation(dest);
       if (to.type === 'registry') destination(to.ref);
       const { imageEpoch } = await import('../build/node-image.ts');
-      const { openToolbox } = await import('../layers/toolbox.ts');
       const { copyImage } = await import('../ops/registry/copy.ts');
       const { writingTransport } = await import('../ops/registry/publish.ts');
-      const mtime = imageEpoch();
-      const { root, pushed } = await withProgress(flags, async (reporter, signal) => {
+      const how = { mtime: imageEpoch(), alone: !flags.referrers };
+      const { root, pushed, referrers } = await withProgress(flags, async (reporter, signal) => {
         const insecureRegistries = flags.insecureRegistry;
-        const tools = await openToolbox({ reporter, signal, mirrors: flags.mirror, insecureRegistries, version });
-        return copyImage(from, to, tools, writingTransport({ insecureRegistries, version, signal }), mtime);
+        const tools = await toolboxFor(flags, reporter, signal);
+        return copyImage(from, to, tools, writingTransport({ insecureRegistries, version, signal }), how);
       });
-      if (flags.json) return answerJson({ destination: dest, digest: root.digest, ...pushed });
+      if (flags.json) return answerJson({ destination: dest, digest: root.digest, ...pushed, referrers });
       if (pushed && !flags.quiet) process.stderr.write(`${pushSummary(pushed)}\n`);
       answer(`${dest.replace(/^docker:\/\//, '')}@${root.digest}`);
     });

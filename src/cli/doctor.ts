@@ -22,7 +22,7 @@ async function run(flags: Flags): Promise<void> {
   const { examine, exitCode } = await import('../ops/doctor/check.ts');
   const { doctorChecks } = await import('../ops/doctor/checks.ts');
   const { machineProbes } = await import('../ops/doctor/probes.ts');
-  const { openConnection } = await import('../layers/toolbox.ts');
+  const { openConnection } = await import('../layers/connection.ts');
   const connect = async () => {
     const { transport, debianBases } = await openConnection({ ...flags, mirrors: flags.mirror, version });
     return { transport, debian: debianBases.debian ?? 'http://ftp.debian.org/debian' };

@@ -6,7 +6,7 @@ export function bytes(n: number): string {
   let value = n;
   let unit = 0;
   for (; value >= 999.5 && unit < units.length - 1; unit++) value /= 1000;
-  return `${unit === 0 ? value : value.toFixed(value < 9.95 ? 1 : 0)} ${units[unit]}`;
+  return `${unit === 0 ? Math.round(value) : value.toFixed(value < 9.95 ? 1 : 0)} ${units[unit]}`;
 }
 
 /** `8.4 s`, and `2 min 15 s` where seconds alone no longer speak. */

@@ -2,14 +2,14 @@
 import { Command } from 'commander';
 import { KinaError } from '../host/errors.ts';
 import { atomicWrite, checkFileDestination } from '../host/files.ts';
-import { silent } from '../host/progress.ts';
 import { choosePlatforms, openImage } from '../oci/select.ts';
 import type { CheckResult, TestReport } from '../ops/boot/test-image.ts';
 import { duration, withSteps } from './cluster-shared.ts';
-import { answer, answerJson, type GlobalFlags, version } from './context.ts';
+import { answer, answerJson, type GlobalFlags } from './context.ts';
 import { seconds } from './format.ts';
 import { platforms } from './options.ts';
 import { addMirrorOptions, type MirrorFlags } from './shared.ts';
+import { toolboxFor } from './toolbox.ts';
 
 interface TestFlags extends MirrorFlags, GlobalFlags {
   platform?: string;
@@ -41,17 +41,8 @@ async function runTest(ref: string, flags: TestFlags): Promise<void> {
   const wanted = flags.platform === undefined ? undefined : platforms(flags.platform);
   if (wanted && wanted.length > 1) throw new KinaError('usage', `--platform ${flags.platform}: name one platform`);
   const { testImage } = await import('../ops/boot/test-image.ts');
-  const { openToolbox } = await import('../layers/toolbox.ts');
   const report = await withSteps(flags, async (steps, signal) => {
-    const tools = await openToolbox({
-      reporter: { ...silent, warn: steps.warn },
-      signal,
-      mirrors: flags.mirror,
-      debianMirror: flags.debianMirror,
-      debianSecurityMirror: flags.debianSecurityMirror,
-      offline: flags.offline,
-      version,
-    });
+    const tools = await toolboxFor(flags, { warn: steps.warn }, signal);
     const contents = await openImage(tools.store, ref);
     const only = contents.platforms.length === 1;
     const [image] = choosePlatforms(ref, contents, wanted ?? (only ? undefined : platforms(undefined)));

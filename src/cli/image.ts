@@ -76,6 +76,8 @@ function text({ ref, descriptor, platforms }: ImageDetails): string {
       `config    ${p.config.digest}`,
       `created   ${p.created ?? 'unknown'}`,
       `starts    ${p.entrypoint.join(' ')}`,
+      ...(p.user ? [`user      ${p.user}`] : []),
+      ...(p.workingDir ? [`folder    ${p.workingDir}`] : []),
     );
     const labels = Object.entries(p.labels).sort(([a], [b]) => (a < b ? -1 : 1));
     if (labels.length > 0) lines.push('labels', table(labels.map(([k, v]) => [`  ${k}`, v])));

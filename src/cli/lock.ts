@@ -4,10 +4,11 @@ import { KinaError } from '../host/errors.ts';
 import { checkFileDestination } from '../host/files.ts';
 import { answer, answerJson, type GlobalFlags, withProgress } from './context.ts';
 import { addSourceOptions, type SourceFlags } from './shared.ts';
+import { toolboxFor } from './toolbox.ts';
 
 interface LockFlags extends SourceFlags, GlobalFlags {
   output: string;
-  upgrade: boolean;
+  upgrade: boolean | string;
   json: boolean;
 }
 
@@ -18,11 +19,15 @@ export function lockCommand(): Command {
     )
     .argument('[source]', 'Kubernetes, as for build node-image')
     .option('-o, --output <file>', 'where to write it; - for standard output', 'kina.lock')
-    .option('--upgrade', 'lock again what the file has, with the newest patch of its Kubernetes minor', false)
+    .option(
+      '--upgrade [name]',
+      'lock again what the file has, with the newest patch of its Kubernetes minor; or only NAME: kubernetes, a Debian package, or a step such as runc',
+      false,
+    )
     .option('--json', 'answer as JSON', false)
     .action((source: string | undefined, _own: LockFlags, command: Command) => {
       const flags = command.optsWithGlobals<LockFlags>();
-      if (!flags.upgrade) return run(source, flags);
+      if (flags.upgrade === false) return run(source, flags);
       const given = ['type', 'platform', 'arch', 'set', 'strict', 'offline'].filter(
         (name) => command.getOptionValueSource(name) === 'cli',
       );
@@ -38,7 +43,7 @@ async function run(source: string | undefined, flags: LockFlags): Promise<void> 
   // Loaded when wanted, as `build.ts` explains.
   const { formatLock, lockDigest, writeLock } = await import('../build/lock.ts');
   const { prepare } = await import('../build/prepare.ts');
-  const { prepareRequest, toolboxFor } = await import('./request.ts');
+  const { prepareRequest } = await import('./request.ts');
   const request = prepareRequest(source, flags, undefined);
   if (flags.output !== '-') await checkFileDestination(flags.output, 'lock');
   const { lock } = await withProgress(flags, async (reporter, signal) =>
@@ -56,11 +61,13 @@ async function upgrade(flags: LockFlags, recipe: string | undefined): Promise<vo
   const { compareLocks } = await import('../ops/outdated/compare.ts');
   const { newestLock } = await import('../ops/outdated/newest.ts');
   const { updatesText } = await import('./outdated.ts');
-  const { toolboxFor } = await import('./request.ts');
   const old = await readLock(flags.output);
-  const { lock } = await withProgress(flags, async (reporter, signal) =>
-    newestLock(old, recipe ?? old.recipe, await toolboxFor(flags, reporter, signal)),
-  );
+  const { upgradeOne } = await import('../ops/outdated/upgrade.ts');
+  const lock = await withProgress(flags, async (reporter, signal) => {
+    const tools = await toolboxFor(flags, reporter, signal);
+    if (typeof flags.upgrade === 'string') return upgradeOne(flags.output, recipe ?? old.recipe, flags.upgrade, tools);
+    return (await newestLock(old, recipe ?? old.recipe, tools)).lock;
+  });
   await writeLock(flags.output, lock);
   const updates = compareLocks(old, lock);
   if (flags.json) return answerJson({ file: flags.output, digest: lockDigest(lock), updates });

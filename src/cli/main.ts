@@ -26,6 +26,7 @@ import { mirrorCommand } from './mirror.ts';
 import { outdatedCommand } from './outdated.ts';
 import { pullCommand, pushCommand } from './push.ts';
 import { recipeCommand } from './recipe.ts';
+import { signCommand } from './sign.ts';
 import { verifyCommand } from './verify.ts';
 import { versionCommand } from './version.ts';
 
@@ -54,6 +55,7 @@ export function program(): Command {
   kina.addCommand(pullCommand());
   kina.addCommand(copyCommand());
   kina.addCommand(ciCommand());
+  kina.addCommand(signCommand());
   kina.addCommand(verifyCommand());
   kina.addCommand(cacheCommand());
   kina.addCommand(recipeCommand());

@@ -1,9 +1,10 @@
 /** `kina mirror create|serve`: what a lock needs, for networks without a way out. */
 import { Command } from 'commander';
 import { KinaError } from '../host/errors.ts';
-import { answer, answerJson, type GlobalFlags, version, withProgress } from './context.ts';
+import { answer, answerJson, type GlobalFlags, withProgress } from './context.ts';
 import { bytes } from './format.ts';
 import { addMirrorOptions, type MirrorFlags } from './shared.ts';
+import { toolboxFor } from './toolbox.ts';
 
 interface CreateFlags extends MirrorFlags, GlobalFlags {
   json: boolean;
@@ -35,21 +36,8 @@ export function mirrorCommand(): Command {
 
 async function runCreate(lock: string, dir: string, flags: CreateFlags): Promise<void> {
   const { createMirror } = await import('../ops/mirror.ts');
-  const { openToolbox } = await import('../layers/toolbox.ts');
   const result = await withProgress(flags, async (reporter, signal) =>
-    createMirror(
-      lock,
-      dir,
-      await openToolbox({
-        reporter,
-        signal,
-        mirrors: flags.mirror,
-        debianMirror: flags.debianMirror,
-        debianSecurityMirror: flags.debianSecurityMirror,
-        offline: flags.offline,
-        version,
-      }),
-    ),
+    createMirror(lock, dir, await toolboxFor(flags, reporter, signal)),
   );
   if (flags.json) return answerJson(result);
   answer(result.directory);

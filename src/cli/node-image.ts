@@ -14,8 +14,10 @@ import { bytes, seconds, table } from './format.ts';
 import { checkOutputs, compression, imageName, output } from './options.ts';
 import { planJson, planText, storedArtifacts } from './plan.ts';
 import { checkMetadata, destination, pushSummary, reportPublished } from './published.ts';
-import { prepareRequest, toolboxFor } from './request.ts';
+import { prepareRequest } from './request.ts';
 import type { BuildFlags } from './shared.ts';
+import { signerFor } from './signing.ts';
+import { toolboxFor } from './toolbox.ts';
 
 export async function run(source: string | undefined, flags: BuildFlags): Promise<void> {
   // Everything a person can get wrong on the command line, before the first side effect.
@@ -34,6 +36,8 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
     [flags.sbom, '--sbom'],
     [flags.provenance, '--provenance'],
     [flags.metadataFile, '--metadata-file'],
+    [flags.sign, '--sign'],
+    [flags.signKey, '--sign-key'],
   ])
     if (given && !flags.push) throw new KinaError('usage', `${flag} is about what is pushed: it needs --push`);
   const pushTo = flags.push ? pushDestinations(names, flags) : [];
@@ -51,6 +55,7 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
   const started = performance.now();
 
   const result = await withProgress(flags, async (shown, signal) => {
+    const signer = await signerFor(flags, signal);
     const recording = flags.report === undefined ? undefined : (await import('../ops/report/record.ts')).record(shown);
     const reporter = recording?.reporter ?? shown;
     const tools = await toolboxFor(flags, reporter, signal);
@@ -61,7 +66,6 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
     for (const a of unverified(prepared))
       reporter.warn(`${a} is not verified by any checksum or signature of its publisher`);
     const { rememberOrigin } = await import('../ops/trust/origin.ts');
-    const { attachDocuments } = await import('../ops/trust/attach.ts');
     const { publishImage, writingTransport } = await import('../ops/registry/publish.ts');
     const transport = writingTransport({ insecureRegistries: flags.insecureRegistry, version, signal });
     const cache = registryCache(cacheFrom, cacheTo, tools, transport);
@@ -88,7 +92,9 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
       reporter,
       signal,
     });
-    await attachDocuments(published.root, pushTo, flags, { store: tools.store, transport, version, signal });
+    const { attachDocuments } = await import('../ops/trust/attach.ts');
+    const documents = { ...flags, signer };
+    await attachDocuments(published.root, pushTo, documents, { store: tools.store, transport, version, signal });
     await reportPublished(published, flags.metadataFile);
     return { prepared, tools, built, refs, published };
   });

@@ -1,9 +1,10 @@
 /** `kina outdated`: what a lock would pin otherwise today. */
 import { Command } from 'commander';
 import type { Update } from '../ops/outdated/compare.ts';
-import { answer, answerJson, type GlobalFlags, version, withProgress } from './context.ts';
+import { answer, answerJson, type GlobalFlags, withProgress } from './context.ts';
 import { table } from './format.ts';
 import { insecureOption, mirrorOption } from './shared.ts';
+import { toolboxFor } from './toolbox.ts';
 
 interface OutdatedFlags extends GlobalFlags {
   lock: string;
@@ -32,15 +33,11 @@ export function outdatedCommand(): Command {
 
 async function run(flags: OutdatedFlags): Promise<void> {
   const { readLock } = await import('../build/lock.ts');
-  const { openToolbox } = await import('../layers/toolbox.ts');
   const { compareLocks } = await import('../ops/outdated/compare.ts');
   const { newestLock } = await import('../ops/outdated/newest.ts');
   const old = await readLock(flags.lock);
   const now = await withProgress(flags, async (reporter, signal) => {
-    const tools = await openToolbox({
-      ...{ reporter, signal, version, mirrors: flags.mirror, insecureRegistries: flags.insecureRegistry },
-      ...{ debianMirror: flags.debianMirror, debianSecurityMirror: flags.debianSecurityMirror },
-    });
+    const tools = await toolboxFor(flags, reporter, signal);
     return newestLock(old, flags.recipe ?? old.recipe, tools);
   });
   const updates = compareLocks(old, now.lock, now.kubernetes);

@@ -2,11 +2,11 @@
  * Progress on stderr. On a terminal a few live lines, one per phase that has begun (listr2); elsewhere plain lines, the
  * small things summed up so that a CI log stays readable, and a sign of life where a step takes long.
  */
-import { writeSync } from 'node:fs';
 import { styleText } from 'node:util';
-import { Listr, ListrLogger, ListrTaskState, ProcessOutput } from 'listr2';
+import { ListrTaskState } from 'listr2';
 import { type Reporter, silent, type TaskKind } from '../host/progress.ts';
 import { bytes, seconds } from './format.ts';
+import { drawRows, type Row } from './live.ts';
 import { kinds, Phase, type Piece, words } from './phases.ts';
 
 export interface ProgressReporter extends Reporter {
@@ -88,13 +88,6 @@ function phaseOf(phases: Map<TaskKind, Phase>, kind: TaskKind): Phase {
   return phase;
 }
 
-/** What listr2 calls a task, one line on the screen; only what is used here. */
-interface Row {
-  title?: string;
-  state: string;
-  state$: ListrTaskState;
-}
-
 /** Milliseconds between new words on a line; the spinner turns on its own. */
 const refreshEvery = 200;
 
@@ -108,8 +101,7 @@ function liveReporter(print: (line: string) => void): ProgressReporter {
   let finished = false;
   let timer: NodeJS.Timeout | undefined;
 
-  // listr2 takes no tasks while it runs: all lines exist from the start, blank until their phase begins, and their
-  // state follows the phase, which may rest and go on.
+  // The state of a line follows its phase, which may rest and go on.
   const refresh = (kind: TaskKind, phase: Phase): void => {
     const row = rows.get(kind);
     if (!row || !phase.begun || finished) return;
@@ -124,31 +116,11 @@ function liveReporter(print: (line: string) => void): ProgressReporter {
     const state = busy ? ListrTaskState.STARTED : phase.failed ? ListrTaskState.FAILED : ListrTaskState.COMPLETED;
     if (row.state !== state) row.state$ = state;
   };
-  // listr2 hides the cursor, and keeps for later what others write: a process that ends at once must not leave it hidden.
-  const showCursor = (): void => {
-    writeSync(process.stderr.fd, '\x1b[?25h\n');
-  };
   const refreshAll = (): void => phases.forEach((phase, kind) => void refresh(kind, phase));
 
   const start = (): Promise<unknown> => {
     timer = setInterval(refreshAll, refreshEvery).unref();
-    process.once('exit', showCursor);
-    const logger = new ListrLogger({ processOutput: new ProcessOutput(process.stderr, process.stderr) });
-    const tasks = kinds.map((kind) => ({
-      title: ' ', // drawn when there is something to say
-      task: (_context: unknown, wrapper: { task: Row }): Promise<void> => {
-        rows.set(kind, wrapper.task);
-        return over.promise;
-      },
-    }));
-    return new Listr(tasks, {
-      concurrent: true,
-      exitOnError: false,
-      registerSignalListeners: false,
-      fallbackRendererCondition: false,
-      renderer: 'default',
-      rendererOptions: { logger, formatOutput: 'truncate', showErrorMessage: false },
-    }).run();
+    return drawRows(kinds.length, over.promise, (row, index) => rows.set(kinds[index]!, row));
   };
 
   return {
@@ -186,7 +158,6 @@ function liveReporter(print: (line: string) => void): ProgressReporter {
       finished = true;
       over.resolve();
       await list;
-      process.off('exit', showCursor);
       for (const message of messages.splice(0)) print(message);
     },
   };

@@ -5,9 +5,11 @@ import { answer, answerJson, type GlobalFlags, version, withProgress } from './c
 import { compression, platforms } from './options.ts';
 import { checkMetadata, destination, pushSummary, reportPublished } from './published.ts';
 import { insecureOption, mirrorOption } from './shared.ts';
+import { addSigningOptions, type SigningFlags, signerFor } from './signing.ts';
 import { openStore } from './store.ts';
+import { toolboxFor } from './toolbox.ts';
 
-interface PushFlags extends GlobalFlags {
+interface PushFlags extends GlobalFlags, SigningFlags {
   compression?: string;
   platform?: string;
   metadataFile?: string;
@@ -23,7 +25,7 @@ interface PullFlags extends GlobalFlags {
 }
 
 export function pushCommand(): Command {
-  return new Command('push')
+  const push = new Command('push')
     .description('push an image from the store to registries: what they lack, and nothing else')
     .argument('<ref>', 'name of the image in the store')
     .argument('[dest...]', 'names it gets in registries (default: its own)')
@@ -34,7 +36,8 @@ export function pushCommand(): Command {
     .option('--platform <list>', 'comma list of platforms (default: all)')
     .option('--metadata-file <file>', 'write digest and names as JSON, with the keys of docker buildx')
     .option('--sbom', 'put an SPDX document beside each platform', false)
-    .option('--provenance', 'put a SLSA provenance document beside the image; for images built here', false)
+    .option('--provenance', 'put a SLSA provenance document beside the image; for images built here', false);
+  return addSigningOptions(push)
     .addOption(insecureOption())
     .option('--json', 'answer as JSON', false)
     .addHelpText(
@@ -43,7 +46,8 @@ export function pushCommand(): Command {
 Examples:
   kina push ghcr.io/example/node:v1.34.2
   kina push localhost/kina/node:v1.34.2 ghcr.io/example/node:v1.34.2 ghcr.io/example/node:latest
-  kina push localhost/kina/node:v1.34.2 127.0.0.1:5000/node:v1.34.2 --compression gzip`,
+  kina push localhost/kina/node:v1.34.2 127.0.0.1:5000/node:v1.34.2 --compression gzip
+  kina push ghcr.io/example/node:v1.34.2 --sbom --provenance --sign-key key.pem`,
     )
     .action(async (ref: string, names: string[], _own: unknown, command: Command) =>
       runPush(ref, names, command.optsWithGlobals<PushFlags>()),
@@ -57,13 +61,15 @@ async function runPush(ref: string, names: readonly string[], flags: PushFlags):
   await checkMetadata(flags.metadataFile);
   const { publishImage, writingTransport } = await import('../ops/registry/publish.ts');
   const result = await withProgress(flags, async (reporter, signal) => {
+    const signer = await signerFor(flags, signal);
     const transport = writingTransport({ insecureRegistries: flags.insecureRegistry, version, signal });
     const store = await openStore();
     const contents = await openImage(store, ref);
     const image = await narrowImage(store, contents, choosePlatforms(ref, contents, wanted));
     const published = await publishImage(image, references, form, { store, transport, reporter, signal });
     const { attachDocuments } = await import('../ops/trust/attach.ts');
-    const documents = await attachDocuments(published.root, references, flags, { store, transport, version, signal });
+    const tools = { store, transport, version, signal };
+    const documents = await attachDocuments(published.root, references, { ...flags, signer }, tools);
     return { ...published, documents };
   });
   await reportPublished(result, flags.metadataFile);
@@ -92,21 +98,9 @@ export function pullCommand(): Command {
       const { tag } = parseReference(ref);
       // A name with a digest in it would be wrong as soon as somebody tags another image with it.
       const name = tag === undefined ? ref : ref.replace(/@.*$/, '');
-      const { openToolbox } = await import('../layers/toolbox.ts');
       const { pullImage } = await import('../ops/registry/pull.ts');
       const image = await withProgress(flags, async (reporter, signal) =>
-        pullImage(
-          ref,
-          name,
-          wanted,
-          await openToolbox({
-            reporter,
-            signal,
-            mirrors: flags.mirror,
-            insecureRegistries: flags.insecureRegistry,
-            version,
-          }),
-        ),
+        pullImage(ref, name, wanted, await toolboxFor(flags, reporter, signal)),
       );
       answer(`${name.replace(/@.*$/, '')}@${image.digest}`);
     });

@@ -1,9 +1,6 @@
 /** From the shared flags to what the pipeline takes. */
 import type { PrepareRequest } from '../build/prepare.ts';
 import { KinaError } from '../host/errors.ts';
-import type { Reporter } from '../host/progress.ts';
-import { openToolbox, type Toolbox } from '../layers/toolbox.ts';
-import { version } from './context.ts';
 import { platforms, settings } from './options.ts';
 import type { SourceFlags } from './shared.ts';
 
@@ -23,17 +20,4 @@ export function prepareRequest(
     lock,
     strict: flags.strict,
   };
-}
-
-export function toolboxFor(flags: SourceFlags, reporter: Reporter, signal: AbortSignal): Promise<Toolbox> {
-  return openToolbox({
-    reporter,
-    signal,
-    mirrors: flags.mirror,
-    debianMirror: flags.debianMirror,
-    debianSecurityMirror: flags.debianSecurityMirror,
-    offline: flags.offline,
-    insecureRegistries: flags.insecureRegistry,
-    version,
-  });
 }

@@ -2,6 +2,7 @@
 import { type Command, Option } from 'commander';
 import type { GlobalFlags } from './context.ts';
 import { collect } from './options.ts';
+import type { SigningFlags } from './signing.ts';
 
 export interface MirrorFlags {
   mirror: string[];
@@ -20,7 +21,7 @@ export interface SourceFlags extends MirrorFlags {
   insecureRegistry: string[];
 }
 
-export interface BuildFlags extends SourceFlags, GlobalFlags {
+export interface BuildFlags extends SourceFlags, GlobalFlags, SigningFlags {
   output: string[];
   report?: string;
   tag: string[];

@@ -3,10 +3,10 @@
  * elsewhere a line at its start and one at its end, as kind writes them, so that scripts that watch for them go on
  * working.
  */
-import { writeSync } from 'node:fs';
-import { Listr, ListrLogger, ListrTaskState, ProcessOutput } from 'listr2';
+import { ListrTaskState } from 'listr2';
 import type { Steps } from '../host/progress.ts';
 import { seconds } from './format.ts';
+import { drawRows, type Row } from './live.ts';
 
 export interface ShownSteps extends Steps {
   /** Ends the live lines; afterwards stderr may be written to freely. */
@@ -61,13 +61,6 @@ function line(title: string, note: string, started: number): string {
   return `${title}${note ? `: ${note}` : ''}${elapsed >= 1000 ? ` (${seconds(elapsed)})` : ''}`;
 }
 
-/** What listr2 calls a task, one line on the screen; only what is used here. */
-interface Row {
-  title?: string;
-  state: string;
-  state$: ListrTaskState;
-}
-
 /** More than any command has; listr2 takes no tasks while it runs, and shows none that was not begun. */
 const mostSteps = 24;
 
@@ -79,31 +72,14 @@ function liveSteps(print: (line: string) => void): UndebuggedSteps {
   let list: Promise<unknown> | undefined;
   let timer: NodeJS.Timeout | undefined;
   let used = 0;
-  // listr2 hides the cursor: a process that ends at once must not leave it hidden.
-  const showCursor = (): void => void writeSync(process.stderr.fd, '\x1b[?25h\n');
-
   const begin = async (): Promise<void> => {
     const ready = Promise.withResolvers<void>();
-    process.once('exit', showCursor);
     timer = setInterval(() => {
       for (const [row, title] of running) row.title = title();
     }, 500).unref();
-    const logger = new ListrLogger({ processOutput: new ProcessOutput(process.stderr, process.stderr) });
-    const tasks = Array.from({ length: mostSteps }, () => ({
-      title: ' ',
-      task: (_context: unknown, wrapper: { task: Row }): Promise<void> => {
-        if (rows.push(wrapper.task) === mostSteps) ready.resolve();
-        return over.promise;
-      },
-    }));
-    list = new Listr(tasks, {
-      concurrent: true,
-      exitOnError: false,
-      registerSignalListeners: false,
-      fallbackRendererCondition: false,
-      renderer: 'default',
-      rendererOptions: { logger, formatOutput: 'truncate', showErrorMessage: false },
-    }).run();
+    list = drawRows(mostSteps, over.promise, (row) => {
+      if (rows.push(row) === mostSteps) ready.resolve();
+    });
     await ready.promise;
     for (const row of rows) row.state$ = ListrTaskState.WAITING;
   };
@@ -143,7 +119,6 @@ function liveSteps(print: (line: string) => void): UndebuggedSteps {
       clearInterval(timer);
       over.resolve();
       await list;
-      process.off('exit', showCursor);
       for (const message of messages.splice(0)) print(message);
     },
   };

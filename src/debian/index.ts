@@ -12,6 +12,7 @@ import { releaseMemory, withSmallYoungGeneration } from '../host/memory.ts';
 import { type ArchiveSpec, archivePath, snapshotUrl } from './archive.ts';
 import { decompressIndex } from './decompress.ts';
 import { PackageIndex } from './packages.ts';
+import { formatGroup } from './relations.ts';
 import { type Release, verifyRelease } from './release.ts';
 import { refuseReplay } from './replay.ts';
 import { type ClosureRequest, resolveClosure, type SelectedPackage, type SuiteIndex } from './resolve.ts';
@@ -62,6 +63,9 @@ export interface PlannedPackage {
   readonly released: string;
   readonly source: string;
   readonly because: readonly string[];
+  /** What it depends on, and what it breaks or conflicts with, as its control file says. */
+  readonly needs: readonly string[];
+  readonly breaks: readonly string[];
 }
 
 /** The closure of a request as artifacts, from the cache when no signed index has changed. */
@@ -71,7 +75,7 @@ export async function planPackages(
   context: ArchiveContext,
 ): Promise<PlannedPackage[]> {
   const key = digestOf({
-    kind: 'debian-closure/2',
+    kind: 'debian-closure/3',
     request,
     indexes: archives.map(({ spec: { archive, suite, components, priority }, release }) => ({
       archive,
@@ -181,5 +185,7 @@ function plannedPackage({ record, archive, suite, released, because }: SelectedP
     released: released.toISOString(),
     source: record.source,
     because,
+    needs: [...record.preDepends, ...record.depends].map(formatGroup),
+    breaks: [...record.breaks, ...record.conflicts].map(formatGroup),
   };
 }

@@ -55,6 +55,7 @@ const judged: Readonly<Record<string, string>> = {
   python3: 'cat mkdir py3compile rm update-alternatives',
   'python3-minimal': 'py3compile',
   'python3.11-minimal': 'chmod chown mkdir rm rmdir touch',
+  'python3.13-minimal': 'chmod chown mkdir rm rmdir touch',
   'readline-common': 'cp',
   rpcbind: 'adduser',
   systemd: 'install mkdir mv rm rmdir systemctl systemd-machine-id-setup touch',

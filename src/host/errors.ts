@@ -24,6 +24,7 @@ export type ErrorCode =
   | 'provider' // a container runtime refused or failed
   | 'cluster' // a cluster or node is not in the state that the work needs
   | 'kubeconfig' // a kubeconfig cannot be read, understood, locked or written
+  | 'busy' // more at once than is served; later it will work
   | 'disk-full'
   | 'interrupted'
   | 'internal';

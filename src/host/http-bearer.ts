@@ -11,7 +11,11 @@ import { originOf, redact } from './http-route.ts';
 export type Login = { readonly source: string } & (
   | { readonly username: string; readonly password: string }
   | { readonly refreshToken: string }
+  /** Given as it is to a server that asks for a token. */
+  | { readonly token: string }
 );
+/** What a token server gives tokens for. */
+export type Identity = Exclude<Login, { readonly token: string }>;
 interface Challenge {
   readonly realm: string;
   readonly service: string | undefined;
@@ -51,7 +55,7 @@ export class BearerTokens {
   }
 
   /** A token for a server that `knows`, before it asks. */
-  async known(address: string, scope: string, login: Login | undefined): Promise<string | undefined> {
+  async known(address: string, scope: string, login: Identity | undefined): Promise<string | undefined> {
     const origin = originOf(address);
     const challenge = this.#challenges.get(`${origin} ${scope}`) ?? this.#challenges.get(origin);
     return challenge && this.#token({ ...challenge, scope: join(scope, challenge.scope) }, address, undefined, login);
@@ -66,7 +70,7 @@ export class BearerTokens {
     address: string,
     rejected: string | undefined,
     scope: string | undefined,
-    login: Login | undefined,
+    login: Identity | undefined,
   ): Promise<string | undefined> {
     const origin = originOf(address);
     const whole = { ...challenge, scope: join(scope, challenge.scope) };
@@ -79,7 +83,7 @@ export class BearerTokens {
     challenge: Challenge,
     address: string,
     rejected: string | undefined,
-    login: Login | undefined,
+    login: Identity | undefined,
   ): Promise<string | undefined> {
     const who = login && ('refreshToken' in login ? login.refreshToken : `${login.username}:${login.password}`);
     const key = JSON.stringify([challenge.realm, challenge.service, challenge.scope, who]);
@@ -99,7 +103,7 @@ export class BearerTokens {
     }
   }
 
-  async #ask(challenge: Challenge, address: string, login: Login | undefined): Promise<Token> {
+  async #ask(challenge: Challenge, address: string, login: Identity | undefined): Promise<Token> {
     const url = URL.canParse(challenge.realm) ? new URL(challenge.realm) : undefined;
     if (!url || (url.protocol !== 'https:' && !(url.protocol === 'http:' && address.startsWith('http:'))))
       throw new KinaError(
@@ -123,7 +127,7 @@ function realmRequest(
   url: URL,
   wish: readonly [string, string][],
   scope: string | undefined,
-  login: Login | undefined,
+  login: Identity | undefined,
 ): RealmRequest {
   if (login && 'refreshToken' in login) {
     const form = new URLSearchParams({

@@ -29,7 +29,8 @@ export class Authorizations {
   async known(address: string, scope: string | undefined): Promise<string | undefined> {
     if (this.#basic.has(originOf(address))) return this.#basicFor(await this.#login(address));
     if (scope === undefined || !this.#tokens.knows(address)) return undefined;
-    return this.#tokens.known(address, scope, await this.#login(address));
+    const login = await this.#login(address);
+    return login && 'token' in login ? undefined : this.#tokens.known(address, scope, login);
   }
 
   /**
@@ -43,7 +44,12 @@ export class Authorizations {
     scope: string | undefined,
   ): Promise<string | undefined> {
     const challenge = parseBearer(header ?? '');
-    if (challenge) return this.#tokens.answer(challenge, address, rejected, scope, await this.#login(address));
+    if (challenge) {
+      const login = await this.#login(address);
+      if (!login || !('token' in login)) return this.#tokens.answer(challenge, address, rejected, scope, login);
+      const value = `Bearer ${login.token}`;
+      return value === rejected ? undefined : value;
+    }
     if (!/(?:^|,)\s*Basic\b/i.test(header ?? '')) return undefined;
     const value = this.#basicFor(await this.#login(address));
     if (value === undefined || value === rejected) return undefined;
@@ -66,12 +72,12 @@ export class Authorizations {
   async #login(address: string): Promise<Login | undefined> {
     const login = address.startsWith('http') ? await this.#find(address) : undefined;
     if (!login) return undefined;
-    this.#remember('refreshToken' in login ? login.refreshToken : login.password);
+    this.#remember(secretOf(login));
     return login;
   }
 
   #basicFor(login: Login | undefined): string | undefined {
-    if (!login || 'refreshToken' in login) return undefined;
+    if (!login || !('password' in login)) return undefined;
     const value = basic(login.username, login.password);
     this.#remember(value.slice('Basic '.length));
     return value;
@@ -80,4 +86,9 @@ export class Authorizations {
   #remember(secret: string): void {
     if (secret !== '') this.#secrets.add(secret);
   }
+}
+
+function secretOf(login: Login): string {
+  if ('password' in login) return login.password;
+  return 'token' in login ? login.token : login.refreshToken;
 }

@@ -19,6 +19,11 @@ export async function withSmallYoungGeneration<T>(work: () => Promise<T>): Promi
   }
 }
 
+/** For a process that lives long and does little at a time: the young generation stays as small as it begins. */
+export function stayLean(): void {
+  setFlagsFromString('--semi-space-growth-factor=1');
+}
+
 /** Collects garbage and shrinks the heap; some tens of milliseconds, so only where a phase ends. */
 export function releaseMemory(): void {
   setFlagsFromString('--expose-gc');

@@ -2,6 +2,8 @@
  * One tree, then layers. The trees of all steps are merged in the recipe's order, so that conflicts, links and folder
  * attributes are decided against everything; derived steps then see the whole; at last every entry goes to the layer
  * of the step that put it there, with the parents it needs.
+ *
+ * A plain step sees nothing but its pins, so what it brings may as well come from somewhere else (`brought.ts`).
  */
 import { posix } from 'node:path';
 import type { InstalledPackage } from '../debian/deb.ts';
@@ -14,8 +16,9 @@ import type { Entry } from '../tree/entry.ts';
 import { settleHardlinks } from '../tree/tar-write.ts';
 import { comparePaths, Tree } from '../tree/tree.ts';
 import { elfMachines } from './architecture.ts';
+import type { Brought } from './brought.ts';
 import { type AnyKind, stepKinds } from './kinds.ts';
-import type { DerivedContext, InnerImage, Pins, TreeContext } from './step.ts';
+import type { DerivedContext, InnerImage, Pins, StepResult, TreeContext } from './step.ts';
 
 export interface AssembledStep {
   readonly id: string;
@@ -29,20 +32,28 @@ export interface AssembledLayer {
   readonly name: string;
   readonly entries: readonly Entry[];
 }
+export interface Assembled {
+  /** In the recipe's order, each sorted and complete; without those that came out empty. */
+  readonly layers: readonly AssembledLayer[];
+  /** What the steps brought that are not derived from the whole. */
+  readonly brought: Brought;
+}
 
 /** Derived state that a base image has already and that is made again, because a recipe may add to what it is made from. */
 const remade: ReadonlySet<string> = new Set(['etc/ssl/certs/ca-certificates.crt']);
 
 /** What is the same for all steps; `innerImage` gets the id of the step that carries the image. */
 interface SharedContext extends Omit<TreeContext, 'owner' | 'recipeFolder' | 'innerImage'> {
+  /** What some steps bring is known already. */
+  readonly known?: Brought;
   innerImage(step: string): Promise<InnerImage>;
 }
 
-/** The layers in recipe order, each sorted and complete. Throws `conflict`, `platform` and what step kinds throw. */
+/** Throws `conflict`, `platform` and what step kinds throw. */
 export async function assemble(
   layers: readonly { name: string; steps: readonly AssembledStep[] }[],
   shared: SharedContext,
-): Promise<AssembledLayer[]> {
+): Promise<Assembled> {
   const merged = new Tree();
   const layerOf = new Map<string, string>();
   const packages: InstalledPackage[] = [];
@@ -84,7 +95,8 @@ export async function assemble(
       .filter(({ kind }) => !kind.derived)
       .map(async ({ layer, step, kind }) => {
         if (kind.derived) throw new KinaError('internal', `${step.kind} is derived`);
-        const result = await kind.tree(step.body, step.pins, contextOf(step));
+        const known = shared.known?.get(step.id);
+        const result: StepResult = known ?? (await kind.tree(step.body, step.pins, contextOf(step)));
         if (step.kind !== 'debian') await checkArchitecture(result.tree, shared.platform);
         return { layer, step, result };
       }),
@@ -108,7 +120,7 @@ export async function assemble(
     const names = layers.map((l) => l.name);
     const parts = cut(names, merged, layerOf, before);
     task.done();
-    return parts;
+    return { layers: parts, brought: new Map(plain.map(({ step, result }) => [step.id, result])) };
   } catch (error) {
     task.fail();
     throw error;

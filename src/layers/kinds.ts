@@ -6,6 +6,7 @@ import { fromKind } from './kinds/from.ts';
 import { imagesKind } from './kinds/images.ts';
 import { kubernetesKind } from './kinds/kubernetes.ts';
 import { filesKind } from './kinds/local-files.ts';
+import { npmKind } from './kinds/npm.ts';
 import { directoriesKind, symlinksKind, usersKind } from './kinds/simple.ts';
 import { systemKind } from './kinds/system.ts';
 import { systemdKind } from './kinds/systemd.ts';
@@ -27,6 +28,7 @@ export const stepKinds: ReadonlyMap<string, AnyKind> = new Map(
       kubernetesKind,
       imagesKind,
       fromKind,
+      npmKind,
       systemdKind,
       systemKind,
     ] as AnyKind[]

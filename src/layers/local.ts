@@ -5,11 +5,13 @@
  * Only "executable or not" is taken from the local mode. The rest differs with umask, checkout and file system, and
  * must not reach the image.
  */
-import type { Stats } from 'node:fs';
+import { createReadStream, type Stats } from 'node:fs';
 import { lstat, readdir, readFile, readlink } from 'node:fs/promises';
 import { join, resolve, sep } from 'node:path';
 import { isErrno, KinaError } from '../host/errors.ts';
 import { digestOf, sha256 } from '../host/json.ts';
+import type { Digest } from '../oci/descriptor.ts';
+import { hashStream } from '../oci/hash.ts';
 
 export type LocalEntry =
   | { readonly path: string; readonly type: 'file'; readonly executable: boolean; readonly data: Buffer }
@@ -30,6 +32,16 @@ export async function readLocalFile(
     const info = await lstat(absolute).then((s) => (s.isSymbolicLink() ? undefined : s));
     const data = await readFile(absolute);
     return { data, executable: info !== undefined && (info.mode & 0o100) !== 0 };
+  } catch (error) {
+    throw missing(error, absolute);
+  }
+}
+
+/** The digest of a file of any size. */
+export async function localDigest(recipeFolder: string, path: string): Promise<Digest> {
+  const absolute = localPath(recipeFolder, path);
+  try {
+    return (await hashStream(createReadStream(absolute, { highWaterMark: 1 << 20 }))).digest;
   } catch (error) {
     throw missing(error, absolute);
   }

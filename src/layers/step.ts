@@ -63,6 +63,15 @@ export interface ResolveContext {
   readonly debian: DebianState;
   /** Reads a file or folder that the recipe names, relative to the recipe that named it. */
   readonly recipeFolder: string;
+  /** Set when only one package is to be brought up to date. */
+  readonly upgrade?: PackageUpgrade | undefined;
+}
+
+/** Everything stays as it is pinned, but for one Debian package and what has to come with it. */
+export interface PackageUpgrade {
+  readonly package: string;
+  /** What the step is pinned to. */
+  readonly pins: Pins;
 }
 
 /** Another recipe whose image a step carries, planned, locked and built together with the image that has the step. */

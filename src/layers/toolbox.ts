@@ -2,27 +2,17 @@
 import { join } from 'node:path';
 import type { ResolveOptions } from '../artifacts/checksums.ts';
 import { Fetcher } from '../artifacts/fetch.ts';
-import { type ArchiveBases, archivePrefixes, checkedBase, defaultBases } from '../debian/archive.ts';
+import type { ArchiveBases } from '../debian/archive.ts';
 import { KinaError } from '../host/errors.ts';
-import { cacheDirectory, configFile } from '../host/files.ts';
-import { Transport } from '../host/http.ts';
+import { cacheDirectory } from '../host/files.ts';
+import type { Transport } from '../host/http.ts';
 import type { Reporter } from '../host/progress.ts';
-import { readUserConfig, type UserConfig } from '../host/user-config.ts';
-import { registryLogins } from '../oci/registry-credentials.ts';
-import { insecureHosts } from '../oci/registry-reference.ts';
 import { Store } from '../oci/store.ts';
 import { Unpacker } from '../tree/unpack.ts';
+import { type ConnectionOptions, openConnection } from './connection.ts';
 
-export interface ToolboxOptions {
+export interface ToolboxOptions extends ConnectionOptions {
   readonly reporter: Reporter;
-  readonly signal?: AbortSignal | undefined;
-  readonly mirrors?: readonly string[] | undefined;
-  readonly debianMirror?: string | undefined;
-  readonly debianSecurityMirror?: string | undefined;
-  readonly offline?: boolean | undefined;
-  /** Registries that speak plain HTTP, `HOST[:PORT]`. */
-  readonly insecureRegistries?: readonly string[] | undefined;
-  readonly version: string;
 }
 
 export interface Toolbox {
@@ -39,41 +29,6 @@ export interface Toolbox {
   readonly checksums: ResolveOptions;
   /** kina's own version. */
   readonly version: string;
-}
-
-/** How kina reaches the outside: what flags, environment and the user's config file say, in this order. */
-export async function openConnection(
-  options: Omit<ToolboxOptions, 'reporter'>,
-): Promise<Pick<Toolbox, 'transport' | 'debianBases'> & { readonly config: UserConfig }> {
-  const { signal } = options;
-  const config = await readUserConfig(configFile());
-  const environmentMirrors = process.env.KINA_MIRROR ? [process.env.KINA_MIRROR] : undefined;
-  const configured: Record<string, string> = {};
-  if (config.debian?.mirror && !process.env.KINA_DEBIAN_MIRROR)
-    configured.debian = checkedBase(config.debian.mirror, 'debian.mirror in the config file');
-  if (config.debian?.securityMirror && !process.env.KINA_DEBIAN_SECURITY_MIRROR)
-    configured['debian-security'] = checkedBase(
-      config.debian.securityMirror,
-      'debian.securityMirror in the config file',
-    );
-  const debianBases: ArchiveBases = {
-    ...(await defaultBases()),
-    ...configured,
-    ...(options.debianMirror ? { debian: checkedBase(options.debianMirror, '--debian-mirror') } : {}),
-    ...(options.debianSecurityMirror
-      ? { 'debian-security': checkedBase(options.debianSecurityMirror, '--debian-security-mirror') }
-      : {}),
-  };
-  const transport = new Transport({
-    mirrors: options.mirrors?.length ? options.mirrors : (environmentMirrors ?? config.mirrors ?? []),
-    hostMirrors: { ...config.hosts, ...insecureHosts(options.insecureRegistries ?? []) },
-    prefixes: archivePrefixes(debianBases),
-    offline: options.offline ?? false,
-    userAgent: `kina/${options.version}`,
-    findLogin: registryLogins(),
-    signal,
-  });
-  return { transport, debianBases, config };
 }
 
 export async function openToolbox(options: ToolboxOptions): Promise<Toolbox> {

@@ -29,6 +29,8 @@ interface RuntimeConfig {
   readonly Labels?: Annotations;
   readonly StopSignal?: string;
   readonly WorkingDir?: string;
+  /** `UID`, `UID:GID` or names of the image's own accounts. */
+  readonly User?: string;
 }
 
 export interface ImageInput {

@@ -34,6 +34,9 @@ interface PlatformDetails {
   readonly entrypoint: readonly string[];
   readonly env: readonly string[];
   readonly stopSignal: string | undefined;
+  /** As the config has it; undefined means root. */
+  readonly user: string | undefined;
+  readonly workingDir: string | undefined;
   readonly labels: Annotations;
   readonly annotations: Annotations;
   readonly layers: readonly LayerDetails[];
@@ -93,6 +96,8 @@ function details(image: PlatformImage): PlatformDetails {
     entrypoint: config.config?.Entrypoint ?? [],
     env: config.config?.Env ?? [],
     stopSignal: config.config?.StopSignal,
+    user: config.config?.User || undefined,
+    workingDir: config.config?.WorkingDir || undefined,
     labels: config.config?.Labels ?? {},
     annotations: manifest.annotations ?? {},
     layers: manifest.layers.map(({ mediaType, digest, size }, i) => ({

@@ -15,6 +15,7 @@ import { type Reporter, silent, type Task } from '../host/progress.ts';
 import { dockerMembers, layoutIndex, namedDescriptors, ociLayoutBytes, ociMembers } from './archive.ts';
 import { type ImageContents, readContents } from './contents.ts';
 import { type Descriptor, hexOf, type ImageIndex, parseIndex } from './descriptor.ts';
+import { partsOf } from './parts.ts';
 import type { Store } from './store.ts';
 import { type Member, tarStream } from './tar.ts';
 import { sweepBeside, temporaryBeside } from './users.ts';
@@ -30,6 +31,8 @@ export interface OutputRequest {
   readonly type: OutputType;
   /** A path; `-` is standard output (archives only). */
   readonly dest: string;
+  /** Manifests of the store that stand beside the image; for layouts. */
+  readonly referrers?: readonly Descriptor[];
   /** Time of the archive's members in seconds; 0 when not given. */
   readonly mtime?: number;
   readonly reporter?: Reporter;
@@ -39,13 +42,14 @@ export interface OutputRequest {
 
 /** Writes one output. Throws `usage` for a destination that cannot be, `disk-full`, `store` for a damaged blob. */
 export async function writeOutput(request: OutputRequest): Promise<void> {
-  const { store, index, refs, type, dest, reporter = silent, signal } = request;
+  const { store, index, refs, type, dest, referrers = [], reporter = silent, signal } = request;
   const contents = await readContents(store, index);
   if (type === 'oci-archive' && refs.length > 1 && contents.platforms.length > 1)
     reporter.warn(`${dest}: podman cannot load an archive of several platforms that has several names`);
   const task = reporter.task('output', `${type} ${dest}`);
   try {
-    if (type === 'oci') await writeLayout(store, contents, refs, dest, task, signal);
+    if (type === 'oci')
+      await writeLayout(store, await withReferrers(store, contents, referrers), refs, dest, task, signal);
     else {
       const members = type === 'oci-archive' ? ociMembers(contents, refs) : await dockerMembers(store, contents, refs);
       const bytes = stoppable(tarStream(store, members, request.mtime), signal);
@@ -116,9 +120,27 @@ async function writeArchive(bytes: AsyncIterable<Uint8Array>, dest: string, tota
   }
 }
 
+/** An image with what stands beside it. */
+interface Gathered extends Pick<ImageContents, 'descriptor' | 'blobs'> {
+  readonly referrers: readonly Descriptor[];
+}
+
+async function withReferrers(
+  store: Store,
+  { descriptor, blobs }: ImageContents,
+  referrers: readonly Descriptor[],
+): Promise<Gathered> {
+  const all = new Map(blobs);
+  for (const referrer of referrers) {
+    const parts = await partsOf(store, referrer);
+    for (const { digest, size } of [...parts.documents, ...parts.blobs]) all.set(digest, size);
+  }
+  return { descriptor, blobs: all, referrers };
+}
+
 async function writeLayout(
   store: Store,
-  contents: ImageContents,
+  contents: Gathered,
   refs: readonly string[],
   dest: string,
   task: Task,
@@ -132,7 +154,8 @@ async function writeLayout(
   try {
     await writeBlobs(store, contents, target, task, signal);
     await atomicWrite(join(target, 'oci-layout'), ociLayoutBytes);
-    const added = namedDescriptors(contents.descriptor, refs);
+    // Without names, as ORAS lists them: a reader that looks for a name finds one image.
+    const added = [...namedDescriptors(contents.descriptor, refs), ...contents.referrers];
     const kept = existing?.manifests.filter((entry) => !added.some((own) => replaces(own, entry))) ?? [];
     await atomicWrite(join(target, 'index.json'), layoutIndex([...kept, ...added]));
     if (!existing) await rename(target, path); // also over an empty folder
@@ -156,7 +179,7 @@ async function existingLayout(path: string, dest: string): Promise<ImageIndex | 
 
 async function writeBlobs(
   store: Store,
-  contents: ImageContents,
+  contents: Gathered,
   target: string,
   task: Task,
   signal: AbortSignal | undefined,

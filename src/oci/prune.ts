@@ -23,6 +23,8 @@ export interface PruneOptions {
   readonly all?: boolean;
   /** Remove only until the store has at most so many bytes. */
   readonly keepStorage?: number;
+  /** Look at these blobs and at nothing else. */
+  readonly only?: ReadonlySet<Digest>;
   /** Say what would go, remove nothing. */
   readonly dryRun?: boolean;
 }
@@ -53,7 +55,7 @@ export async function prune(store: Store, options: PruneOptions = {}): Promise<P
   const usedBefore = Math.min(options.all ? Number.POSITIVE_INFINITY : Date.now() - grace, oldestUser);
   const keep = await marked(store, options.all ?? false);
 
-  const things = [...(await blobs(store, keep)), ...(await roomEntries(store))];
+  const things = [...(await blobs(store, keep, options.only)), ...(options.only ? [] : await roomEntries(store))];
   let total = things.reduce((sum, thing) => sum + thing.size, 0);
   let freedBytes = 0;
   let removed = 0;
@@ -65,7 +67,7 @@ export async function prune(store: Store, options: PruneOptions = {}): Promise<P
     freedBytes += thing.size;
     removed += 1;
   }
-  if (options.keepStorage === undefined)
+  if (options.keepStorage === undefined && !options.only)
     for (const record of await staleRecords(store, keep, usedBefore)) {
       if (!options.dryRun) await rm(record.path, { force: true });
       freedBytes += record.size;
@@ -94,11 +96,11 @@ async function marked(store: Store, minimum: boolean): Promise<Set<Digest>> {
   return keep;
 }
 
-async function blobs(store: Store, keep: ReadonlySet<Digest>): Promise<Thing[]> {
+async function blobs(store: Store, keep: ReadonlySet<Digest>, only: ReadonlySet<Digest> | undefined): Promise<Thing[]> {
   const folder = join(store.root, 'blobs', 'sha256');
   const keptNames = new Set([...keep].map(hexOf));
   const things: Thing[] = [];
-  for (const name of await readdir(folder)) {
+  for (const name of only ? [...only].map(hexOf) : await readdir(folder)) {
     const thing = await look(join(folder, name), 'accessed', keptNames.has(name));
     if (thing) things.push(thing);
   }

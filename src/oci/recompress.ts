@@ -14,17 +14,30 @@ import type { Store } from './store.ts';
 /** `keep` compresses with zstd what is not compressed, and leaves the rest as it is. */
 export type LayerForm = Compression | 'none' | 'keep';
 
+export interface RecompressOptions {
+  readonly form: LayerForm;
+  readonly reporter: Reporter;
+  readonly signal?: AbortSignal | undefined;
+  /** Told each layer as soon as it has its form. */
+  ready?(layer: Descriptor): void;
+}
+
 /** The descriptor of the image in that form; its own when nothing changes. Its parts are in the store. */
 export async function recompressImage(
   store: Store,
   contents: ImageContents,
-  form: LayerForm,
-  reporter: Reporter,
+  options: RecompressOptions,
 ): Promise<Descriptor> {
   const limit = pLimit(availableParallelism());
   const made = new Map<Digest, Promise<Descriptor>>();
+  const make = async (layer: Descriptor, diffId: Digest): Promise<Descriptor> => {
+    options.signal?.throwIfAborted();
+    const result = await recompressLayer(store, layer, diffId, options);
+    options.ready?.(result);
+    return result;
+  };
   const layerOf = (layer: Descriptor, diffId: Digest): Promise<Descriptor> => {
-    const known = made.get(layer.digest) ?? limit(() => recompressLayer(store, layer, diffId, form, reporter));
+    const known = made.get(layer.digest) ?? limit(() => make(layer, diffId));
     made.set(layer.digest, known);
     return known;
   };
@@ -64,8 +77,7 @@ async function recompressLayer(
   store: Store,
   layer: Descriptor,
   diffId: Digest,
-  form: LayerForm,
-  reporter: Reporter,
+  { form, reporter, signal }: RecompressOptions,
 ): Promise<Descriptor> {
   const kind = compressed[layer.mediaType];
   if (form === 'keep' && kind) return layer;
@@ -78,6 +90,7 @@ async function recompressLayer(
   let known = true;
   try {
     const result = await compressLayer(store, plain, wanted, (done) => {
+      signal?.throwIfAborted();
       known = false;
       task.progress(done, plain.size);
     });

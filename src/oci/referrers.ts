@@ -8,10 +8,12 @@ import type { ReadResponse, Transport } from '../host/http.ts';
 import { redact } from '../host/http-route.ts';
 import { canonicalJson, sha256 } from '../host/json.ts';
 import {
+  type Annotations,
   type Descriptor,
   type Digest,
   hexOf,
   type ImageIndex,
+  isDigest,
   maxManifestBytes,
   mediaType,
   parseIndex,
@@ -29,6 +31,8 @@ export interface Attachment {
   readonly document: Uint8Array;
   /** A file's name, for those who download it. */
   readonly title: string;
+  /** Of the manifest, and of its entry in lists. */
+  readonly annotations?: Annotations | undefined;
 }
 
 /** The empty JSON object that stands where there is no config (OCI image specification, "Guidance for an Empty Descriptor"). */
@@ -38,7 +42,7 @@ const emptyType = 'application/vnd.oci.empty.v1+json';
 /** Pushes the document; the descriptor of its manifest. Does nothing when it is there. */
 export async function attach(
   to: ImageReference,
-  { subject, type, document, title }: Attachment,
+  { subject, type, document, title, annotations }: Attachment,
   transport: Transport,
   signal?: AbortSignal,
 ): Promise<Descriptor> {
@@ -65,13 +69,14 @@ export async function attach(
       config,
       layers: [layer],
       subject: { mediaType: subjectType, digest: subjectDigest, size: subjectSize },
+      ...(annotations ? { annotations } : {}),
     }),
   );
   const digest = sha256(manifest);
   const answer = await repository.putManifest(digest, manifest, digest, mediaType.manifest);
   const descriptor = { mediaType: mediaType.manifest, digest, size: manifest.length };
   if (answer.headers['oci-subject'] !== subjectDigest)
-    await list(to, repository, subject, { ...descriptor, artifactType: type }, transport, signal);
+    await list(to, repository, subjectDigest, [{ ...descriptor, artifactType: type, annotations }], transport, signal);
   return descriptor;
 }
 
@@ -109,45 +114,97 @@ export async function referrersOf(
   return listed(formatReference({ ...from, tag, digest: undefined }), transport, signal);
 }
 
-/** A referrer's only document, at most `limit` bytes. Throws `integrity` when it is about something else, or not its digest's. */
-export async function readAttachment(
+/** A referrer's manifest, checked: by its digest, and that it is about the subject. */
+export interface Referrer {
+  /** As lists name it, from the manifest itself: some tools list another type than the one that it has. */
+  readonly entry: ReferrerEntry;
+  readonly documents: readonly Descriptor[];
+}
+export interface ReferrerEntry extends Descriptor {
+  readonly artifactType: string;
+}
+
+/** Throws `integrity` when it is about something else, or not its digest's; `not-found` for one that is only listed. */
+export async function readReferrer(
   from: ImageReference,
   { digest }: Pick<Descriptor, 'digest'>,
   subject: Digest,
+  transport: Transport,
+  signal?: AbortSignal,
+): Promise<Referrer> {
+  return parseReferrer(await readManifest(from, digest, transport, signal), digest, subject);
+}
+
+/** `bytes` are the digest's. Throws `integrity` when they are about something else than `subject`. */
+export function parseReferrer(bytes: Uint8Array, digest: Digest, subject: Digest): Referrer {
+  const { config, layers, annotations, ...rest } = parseManifest(bytes, digest);
+  const about = subjectOf(bytes);
+  if (about !== subject)
+    throw new KinaError('integrity', `${digest} is listed beside ${subject} and is not about it`, {
+      details: [`its subject is ${about ?? 'nothing'}`],
+    });
+  // Before 1.1 of the specification the type of an artifact was that of its config.
+  const artifactType = typeof rest.artifactType === 'string' ? rest.artifactType : config.mediaType;
+  const entry = { mediaType: mediaType.manifest, digest, size: bytes.length, artifactType, annotations };
+  return { entry, documents: layers };
+}
+
+/** What a manifest says it is about; undefined for an image, and for what is no manifest. */
+export function subjectOf(bytes: Uint8Array): Digest | undefined {
+  try {
+    const { subject } = JSON.parse(Buffer.from(bytes).toString('utf8')) as { subject?: { digest?: unknown } | null };
+    const digest = subject?.digest;
+    return typeof digest === 'string' && isDigest(digest) ? digest : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** One document of a referrer, at most `limit` bytes. Throws `integrity` for what is not its digest's. */
+export async function readDocument(
+  from: ImageReference,
+  { digest }: Pick<Descriptor, 'digest'>,
   limit: number,
   transport: Transport,
   signal?: AbortSignal,
 ): Promise<Buffer> {
-  const manifest = parseManifest(await readManifest(from, digest, transport, signal), digest);
-  const [layer] = manifest.layers;
-  const about = (manifest.subject as { digest?: unknown } | undefined)?.digest;
-  if (!layer || about !== subject)
-    throw new KinaError('integrity', `${digest} is listed beside ${subject} and is not about it`, {
-      details: [`its subject is ${String(about ?? 'nothing')}`],
-    });
-  const bytes = await transport.bytes(`${repositoryUrl(from)}/blobs/${layer.digest}`, { limit, signal });
-  if (sha256(bytes) !== layer.digest)
-    throw new KinaError('integrity', `the document of ${digest} is not what its digest says`, {
-      details: [`expected ${layer.digest}`, `received ${sha256(bytes)}`],
+  const bytes = await transport.bytes(`${repositoryUrl(from)}/blobs/${digest}`, { limit, signal });
+  if (sha256(bytes) !== digest)
+    throw new KinaError('integrity', `${digest} is not what its digest says`, {
+      details: [`expected ${digest}`, `received ${sha256(bytes)}`],
     });
   return bytes;
 }
 
-/** Adds an entry to the list under the fallback tag. Somebody else may do the same just now: look again afterwards. */
+/** Lists what the repository has beside `subject`, where the registry does not do so by itself. */
+export async function listReferrers(
+  to: ImageReference,
+  subject: Digest,
+  entries: readonly ReferrerEntry[],
+  transport: Transport,
+  signal?: AbortSignal,
+): Promise<void> {
+  const known = new Set((await referrersOf(to, subject, transport, signal)).map(({ digest }) => digest));
+  if (entries.some(({ digest }) => !known.has(digest)))
+    await list(to, new Repository(to, transport, signal), subject, entries, transport, signal);
+}
+
+/** Adds entries to the list under the fallback tag. Somebody else may do the same just now: look again afterwards. */
 async function list(
   to: ImageReference,
   repository: Repository,
-  subject: Descriptor,
-  entry: Descriptor & { artifactType: string },
+  subject: Digest,
+  entries: readonly ReferrerEntry[],
   transport: Transport,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const tag = `sha256-${hexOf(subject.digest)}`;
+  const tag = `sha256-${hexOf(subject)}`;
   const where = formatReference({ ...to, tag, digest: undefined });
   for (let attempt = 0; attempt < 5; attempt++) {
     const manifests = await listed(where, transport, signal);
-    if (manifests.some(({ digest }) => digest === entry.digest)) return;
-    const index = { schemaVersion: 2, mediaType: mediaType.index, manifests: [...manifests, entry] };
+    const missing = entries.filter((entry) => !manifests.some(({ digest }) => digest === entry.digest));
+    if (missing.length === 0) return;
+    const index = { schemaVersion: 2, mediaType: mediaType.index, manifests: [...manifests, ...missing] };
     const bytes = Buffer.from(canonicalJson(index));
     await repository.putManifest(tag, bytes, sha256(bytes), mediaType.index);
   }

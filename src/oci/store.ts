@@ -376,7 +376,9 @@ function ignoreReadOnly(error: unknown): void {
 }
 
 function explainUnwritable(error: unknown, root: string): never {
-  if (isErrno(error, 'EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EEXIST'))
+  // On a read-only file system Node.js's recursive mkdir says ENOENT (24.21).
+  const noFolder = isErrno(error, 'ENOENT') && (error as NodeJS.ErrnoException).syscall === 'mkdir';
+  if (noFolder || isErrno(error, 'EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EEXIST'))
     throw new KinaError('store', `the store ${root} cannot be written: ${(error as Error).message}`, {
       hint: 'Make the folder writable, or place the store elsewhere with KINA_CACHE_DIR.',
       cause: error,

@@ -4,6 +4,7 @@
  */
 import { KinaError } from '../host/errors.ts';
 import type { Entry } from './entry.ts';
+import type { SpecialFile } from './tar-read.ts';
 
 export const BLOCK = 4096;
 export const INODE = 256;
@@ -26,7 +27,15 @@ const COMPAT = 0x8 | 0x20 | 0x200;
 const INCOMPAT = 0x2 | 0x40 | 0x200;
 /** `ro_compat`: large_file, dir_nlink, extra_isize. */
 const RO_COMPAT = 0x2 | 0x20 | 0x40;
+/** `ro_compat` too: the kernel mounts it for reading only, whatever is asked of it. */
+const READ_ONLY = 0x1000;
 const EXTENTS_FLAG = 0x80000;
+
+/** What a disk can hold beyond what a tree can; times are its files' own where they have one. */
+export type DiskEntry = (Entry | (Omit<Entry & { type: 'directory' }, 'type'> & SpecialFile)) & {
+  /** Nanoseconds since 1970. */
+  readonly mtime?: bigint;
+};
 
 /** Type in an inode's mode, and in a directory's records. */
 const types = {
@@ -34,7 +43,13 @@ const types = {
   hardlink: { mode: 0o100000, record: 1 },
   directory: { mode: 0o040000, record: 2 },
   symlink: { mode: 0o120000, record: 7 },
+  'character-device': { mode: 0o020000, record: 3 },
+  'block-device': { mode: 0o060000, record: 4 },
+  fifo: { mode: 0o010000, record: 5 },
 } as const;
+
+type Kind = keyof typeof types;
+export const kindOf = (entry: DiskEntry): Kind => (entry.type === 'special' ? entry.kind : entry.type);
 
 export interface Geometry {
   readonly blocks: number;
@@ -57,7 +72,7 @@ export interface Usage {
 export function superblock(
   geometry: Geometry,
   used: Usage,
-  { time, uuid, label }: { time: number; uuid: Uint8Array; label: string },
+  { time, uuid, label, readOnly }: { time: number; uuid: Uint8Array; label: string; readOnly: boolean },
 ): Buffer {
   const bytes = Buffer.alloc(1024);
   const u16 = (at: number, value: number) => bytes.writeUInt16LE(value, at);
@@ -82,7 +97,7 @@ export function superblock(
   u16(88, INODE);
   u32(92, COMPAT);
   u32(96, INCOMPAT);
-  u32(100, RO_COMPAT);
+  u32(100, readOnly ? RO_COMPAT | READ_ONLY : RO_COMPAT);
   bytes.set(uuid.subarray(0, 16), 104);
   bytes.write(label, 120, 16, 'latin1');
   bytes.set(uuid.subarray(0, 16), 236); // seed of directory hashes
@@ -166,25 +181,27 @@ function extentHeader(bytes: Buffer, count: number, max: number, depth: number):
 export const leafBlock = (run: Run): Buffer => extentNode(run, LEAF_EXTENTS);
 
 export interface InodeFields {
-  readonly entry: Pick<Entry, 'type' | 'mode' | 'uid' | 'gid'>;
+  readonly entry: DiskEntry;
   readonly size: number;
   readonly links: number;
-  readonly time: number;
-  /** A fast link's target, else where the bytes are. */
-  readonly content: { readonly target: string } | Run;
+  /** Nanoseconds since 1970. */
+  readonly time: bigint;
+  /** A fast link's target, a device's number, else where the bytes are. */
+  readonly content: { readonly target: string } | { readonly major: number; readonly minor: number } | Run;
   readonly xattrs?: number | undefined;
 }
 
 export function inode({ entry, size, links, time, content, xattrs }: InodeFields): Buffer {
   const bytes = Buffer.alloc(INODE);
-  bytes.writeUInt16LE(types[entry.type].mode | entry.mode, 0);
+  bytes.writeUInt16LE(types[kindOf(entry)].mode | entry.mode, 0);
   bytes.writeUInt16LE(entry.uid & 0xffff, 2);
   bytes.writeUInt32LE(size % 2 ** 32, 4);
-  for (const at of [8, 12, 16, 144]) bytes.writeUInt32LE(time, at); // accessed, changed, modified, made
+  for (const [at, extra] of TIMES) writeTime(bytes, time, at, extra);
   bytes.writeUInt16LE(entry.gid & 0xffff, 24);
   bytes.writeUInt16LE(links, 26);
   let blocks = xattrs === undefined ? 0 : 1;
   if ('target' in content) bytes.write(content.target, 40, 'utf8');
+  else if ('major' in content) bytes.set(deviceNumber(content), 40);
   else {
     blocks += content.blocks + (content.leaf === undefined ? 0 : 1);
     bytes.writeUInt32LE(EXTENTS_FLAG, 32);
@@ -204,10 +221,39 @@ export function inode({ entry, size, links, time, content, xattrs }: InodeFields
   return bytes;
 }
 
+/** Accessed, changed, modified, made: where the seconds are, and what does not fit there. */
+const TIMES = [
+  [8, 140],
+  [12, 132],
+  [16, 136],
+  [144, 148],
+] as const;
+
+/** 34 bits of seconds, the upper two beside 30 bits of nanoseconds (inodes.rst, "Inode Timestamps"). */
+function writeTime(bytes: Buffer, time: bigint, at: number, extra: number): void {
+  const nanoseconds = ((time % SECOND) + SECOND) % SECOND;
+  const wanted = (time - nanoseconds) / SECOND;
+  const seconds = wanted < FIRST_SECOND ? FIRST_SECOND : wanted > LAST_SECOND ? LAST_SECOND : wanted;
+  const low = BigInt.asIntN(32, seconds);
+  bytes.writeInt32LE(Number(low), at);
+  bytes.writeUInt32LE(Number((nanoseconds << 2n) | ((seconds - low) >> 32n)), extra);
+}
+const SECOND = 1_000_000_000n;
+const FIRST_SECOND = -(2n ** 31n);
+const LAST_SECOND = 2n ** 34n - 2n ** 31n - 1n;
+
+/** Small numbers have the old form of 16 bits, all others the new one of 32 in the next field (inode_set_dev in ext4). */
+function deviceNumber({ major, minor }: { major: number; minor: number }): Buffer {
+  const bytes = Buffer.alloc(8);
+  if (major < 256 && minor < 256) bytes.writeUInt32LE((major << 8) | minor, 0);
+  else bytes.writeUInt32LE(((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0, 4);
+  return bytes;
+}
+
 export interface DirectoryRecord {
   readonly name: string;
   readonly inode: number;
-  readonly type: Entry['type'];
+  readonly kind: Kind;
 }
 
 /** A directory's blocks: records that never cross a block, the last of each reaching to its end. */
@@ -219,7 +265,7 @@ export function directoryBlocks(records: readonly DirectoryRecord[]): Buffer {
     block.writeUInt16LE(BLOCK - last, last + 4);
     blocks.push(block);
   };
-  for (const { name, inode: number, type } of records) {
+  for (const { name, inode: number, kind } of records) {
     const bytes = Buffer.from(name);
     const length = 8 + 4 * Math.ceil(bytes.length / 4);
     if (at + length > BLOCK) {
@@ -230,7 +276,7 @@ export function directoryBlocks(records: readonly DirectoryRecord[]): Buffer {
     block.writeUInt32LE(number, at);
     block.writeUInt16LE(length, at + 4);
     block[at + 6] = bytes.length;
-    block[at + 7] = types[type].record;
+    block[at + 7] = types[kind].record;
     block.set(bytes, at + 8);
     last = at;
     at += length;
@@ -249,12 +295,16 @@ const prefixes: readonly (readonly [string, number])[] = [
   ['system.', 7],
 ];
 
+/** Whether Linux has a name space for this attribute; others exist on other systems. */
+export const isKnownXattr = (name: string): boolean => prefixes.some(([text]) => name.startsWith(text));
+
 /** The block of a file's extended attributes. Throws `archive` for what does not fit or has an unknown name space. */
 export function xattrBlock(xattrs: ReadonlyMap<string, Uint8Array>, path: string): Buffer {
   const named = [...xattrs].map(([full, value]) => {
     const prefix = prefixes.find(([text]) => full.startsWith(text));
     if (!prefix) throw new KinaError('archive', `/${path} has an extended attribute of an unknown kind: ${full}`);
-    return { index: prefix[1], name: Buffer.from(full.slice(prefix[0].length)), value };
+    const name = Buffer.from(full.slice(prefix[0].length));
+    return { index: prefix[1], name, value: full.startsWith('system.posix_acl_') ? aclOnDisk(value, path) : value };
   });
   named.sort((a, b) => a.index - b.index || a.name.length - b.name.length || Buffer.compare(a.name, b.name));
   const block = Buffer.alloc(BLOCK);
@@ -283,6 +333,22 @@ export function xattrBlock(xattrs: ReadonlyMap<string, Uint8Array>, path: string
   }
   block.writeUInt32LE(hash, 12);
   return block;
+}
+
+/**
+ * An access list: the kernel's interface has the same fields as the disk, but an id in every entry and another version
+ * (linux/posix_acl_xattr.h, fs/ext4/acl.h).
+ */
+function aclOnDisk(value: Uint8Array, path: string): Buffer {
+  const bytes = Buffer.from(value);
+  if (bytes.length % 8 !== 4 || bytes.readUInt32LE(0) !== 2)
+    throw new KinaError('archive', `/${path} has an access list of an unknown form`);
+  const parts: Buffer[] = [Buffer.from([1, 0, 0, 0])];
+  for (let at = 4; at < bytes.length; at += 8) {
+    const named = [0x02, 0x08].includes(bytes.readUInt16LE(at)); // of a user or group other than the owners
+    parts.push(bytes.subarray(at, at + (named ? 8 : 4)));
+  }
+  return Buffer.concat(parts);
 }
 
 function xattrHash(name: Buffer, value: Buffer): number {

@@ -7,23 +7,26 @@
  * blocks and one of inodes, and a file's bytes can be streamed to their place in any order. There is no journal: a disk
  * like this lives as long as its machine.
  *
- * Holes of a sparse file serve as what is free; a 12 GiB disk takes the room of its files.
+ * Holes of a sparse file serve as what is free; a 12 GiB disk takes the room of its files. A disk for reading only has
+ * nothing free, and says so to the kernel, which then writes to it for nobody: several machines may share it.
  */
 import { posix } from 'node:path';
 import { KinaError } from '../host/errors.ts';
-import type { Entry } from './entry.ts';
 import {
   BLOCK,
   BLOCKS_PER_GROUP,
   bitmap,
   DESCRIPTOR,
   type DirectoryRecord,
+  type DiskEntry,
   directoryBlocks,
   FAST_LINK,
   type Geometry,
   groupDescriptor,
   INODE,
+  type InodeFields,
   inode,
+  kindOf,
   leafBlock,
   needsLeaf,
   RESERVED_INODES,
@@ -34,9 +37,9 @@ import {
 import { comparePaths, directory } from './tree.ts';
 
 export interface Ext4Options {
-  /** Bytes of the disk. */
-  readonly size: number;
-  /** Of everything, in seconds since 1970. */
+  /** Bytes of the disk. Without it the disk is for reading only, and just big enough. */
+  readonly size?: number | undefined;
+  /** Of everything that has no time of its own, in seconds since 1970. */
   readonly time: number;
   /** 16 bytes or more that name the file system. */
   readonly uuid: Uint8Array;
@@ -44,6 +47,10 @@ export interface Ext4Options {
 }
 
 export interface Ext4Layout {
+  /** Bytes of the disk. */
+  readonly size: number;
+  /** Inodes in use. */
+  readonly inodes: number;
   /** Everything but the files' bytes; write it into an empty (sparse) file. */
   readonly metadata: readonly { readonly offset: number; readonly bytes: Buffer }[];
   /** Offset of each file's bytes; for paths of type `file`. */
@@ -54,26 +61,42 @@ const ROOT = 2;
 const inodesPerGroup = 8192;
 
 interface Node {
-  readonly entry: Entry;
+  readonly entry: DiskEntry;
   readonly number: number;
   links: number;
 }
 
-/**
- * Lays out entries, which name all their parents. Throws `disk-full` when the disk is too small, `archive` for what the
- * format cannot hold.
- */
-export function layoutExt4(entries: readonly Entry[], options: Ext4Options): Ext4Layout {
-  const nodes = number(entries);
-  const count =
-    RESERVED_INODES + nodes.size - 1 - [...nodes.values()].filter((n) => n.entry.type === 'hardlink').length;
-  const geometry = geometryOf(Math.floor(options.size / BLOCK), count);
-  const children = childrenOf(nodes);
-  const metadata: { offset: number; bytes: Buffer }[] = [];
-  const offsets = new Map<string, number>();
-  const table = Buffer.alloc(count * INODE);
-  const directories = new Array<number>(geometry.groups).fill(0);
+/** What an entry has beside its inode. */
+interface Parts {
+  readonly xattrs: Buffer | undefined;
+  /** A directory's records, a long link's target; a file's bytes come from elsewhere. */
+  readonly body: Buffer | undefined;
+  readonly size: number;
+  /** For the body or the file's bytes. */
+  readonly blocks: number;
+}
 
+/**
+ * Lays out entries, which name all their parents. Files' bytes lie in the order in which the entries are given, so that
+ * who streams them in that order writes from front to back. Throws `disk-full` when the disk is too small, `archive` for
+ * what the format cannot hold.
+ */
+export function layoutExt4(entries: readonly DiskEntry[], options: Ext4Options): Ext4Layout {
+  const readOnly = options.size === undefined;
+  const nodes = number(entries, !readOnly);
+  const inodes = [...nodes].filter(([, { entry }]) => entry.type !== 'hardlink');
+  const count = RESERVED_INODES + inodes.length - 1;
+  const children = childrenOf(nodes);
+  const parts = new Map(inodes.map(([path, { entry }]) => [path, partsOf(path, entry, nodes, children)]));
+  const geometry =
+    options.size === undefined
+      ? smallestGeometry(
+          [...parts].reduce((sum, [path, one]) => sum + blocksOf(one, path), 0),
+          count,
+        )
+      : geometryOf(Math.floor(options.size / BLOCK), count);
+
+  const metadata: { offset: number; bytes: Buffer }[] = [];
   let next = geometry.data;
   const take = (blocks: number): number => {
     const start = next;
@@ -85,40 +108,41 @@ export function layoutExt4(entries: readonly Entry[], options: Ext4Options): Ext
     metadata.push({ offset: start * BLOCK, bytes });
     return start;
   };
-  for (const [path, { entry, number: own, links }] of nodes) {
-    if (entry.type === 'hardlink') continue;
-    const xattrs = entry.xattrs?.size ? put(xattrBlock(entry.xattrs, path)) : undefined;
-    let content: Run | { target: string };
-    let size: number;
-    if (entry.type === 'file') {
-      size = entry.content.size;
-      const blocks = Math.ceil(size / BLOCK);
-      content = { start: take(blocks), blocks };
-      offsets.set(path, content.start * BLOCK);
-      if (needsLeaf(blocks, path)) content = { ...content, leaf: put(leafBlock(content)) };
-    } else if (entry.type === 'directory') {
-      directories[Math.floor((own - 1) / geometry.inodesPerGroup)]!++;
-      const bytes = directoryBlocks(recordsOf(path, nodes, children));
-      size = bytes.length;
-      content = { start: put(bytes), blocks: size / BLOCK };
-    } else {
-      const target = Buffer.from(entry.target);
-      size = target.length;
-      content = size < FAST_LINK ? { target: entry.target } : { start: put(target), blocks: 1 };
-    }
-    inode({ entry, size, links, time: options.time, content, xattrs }).copy(table, (own - 1) * INODE);
+  const bodies = new Map([...parts].map(([path, { body }]) => [path, body && put(body)]));
+  const attributes = new Map([...parts].map(([path, { xattrs }]) => [path, xattrs && put(xattrs)]));
+  const runs = new Map<string, Run>();
+  for (const { type, path } of entries) {
+    if (type !== 'file') continue;
+    const { blocks } = parts.get(path) as Parts;
+    const run = { start: take(blocks), blocks };
+    runs.set(path, needsLeaf(blocks, path) ? { ...run, leaf: put(leafBlock(run)) } : run);
   }
   if (next > geometry.blocks)
     throw new KinaError('disk-full', `the files need ${next * BLOCK} bytes, the disk has ${geometry.blocks * BLOCK}`);
+
+  const table = Buffer.alloc(count * INODE);
+  const directories = new Array<number>(geometry.groups).fill(0);
+  for (const [path, { entry, number: own, links }] of inodes) {
+    const { size, blocks } = parts.get(path) as Parts;
+    const start = bodies.get(path);
+    let content: InodeFields['content'] = runs.get(path) ?? { start: start ?? 0, blocks };
+    if (entry.type === 'directory') directories[Math.floor((own - 1) / geometry.inodesPerGroup)]!++;
+    else if (entry.type === 'special') content = entry;
+    else if (entry.type === 'symlink' && start === undefined) content = { target: entry.target };
+    const time = entry.mtime ?? BigInt(options.time) * 1_000_000_000n;
+    inode({ entry, size, links, time, content, xattrs: attributes.get(path) }).copy(table, (own - 1) * INODE);
+  }
 
   const used = { blocks: next, inodes: count };
   const perGroup = (make: (group: number) => Buffer): Buffer =>
     Buffer.concat(Array.from({ length: geometry.groups }, (_, group) => make(group)));
   const sizeOf = (group: number) => Math.min(BLOCKS_PER_GROUP, geometry.blocks - group * BLOCKS_PER_GROUP);
   return {
-    offsets,
+    size: options.size ?? geometry.blocks * BLOCK,
+    inodes: count,
+    offsets: new Map([...runs].map(([path, { start }]) => [path, start * BLOCK])),
     metadata: [
-      { offset: 1024, bytes: superblock(geometry, used, options) },
+      { offset: 1024, bytes: superblock(geometry, used, { ...options, readOnly }) },
       { offset: BLOCK, bytes: perGroup((group) => groupDescriptor(geometry, used, group, directories[group]!)) },
       {
         offset: geometry.blockBitmaps * BLOCK,
@@ -134,11 +158,36 @@ export function layoutExt4(entries: readonly Entry[], options: Ext4Options): Ext
   };
 }
 
+function partsOf(
+  path: string,
+  entry: DiskEntry,
+  nodes: ReadonlyMap<string, Node>,
+  children: ReadonlyMap<string, readonly string[]>,
+): Parts {
+  const xattrs = entry.xattrs?.size ? xattrBlock(entry.xattrs, path) : undefined;
+  if (entry.type === 'special') return { xattrs, body: undefined, size: 0, blocks: 0 };
+  if (entry.type === 'file') {
+    const { size } = entry.content;
+    return { xattrs, body: undefined, size, blocks: Math.ceil(size / BLOCK) };
+  }
+  const body =
+    entry.type === 'directory' ? directoryBlocks(recordsOf(path, nodes, children)) : Buffer.from(entry.target);
+  const size = body.length;
+  if (entry.type !== 'directory' && size < FAST_LINK) return { xattrs, body: undefined, size, blocks: 0 };
+  return { xattrs, body, size, blocks: Math.ceil(size / BLOCK) };
+}
+
+/** All blocks of an inode outside the tables. */
+function blocksOf({ xattrs, blocks }: Parts, path: string): number {
+  return blocks + (xattrs ? 1 : 0) + (needsLeaf(blocks, path) ? 1 : 0);
+}
+
 /** Gives every entry an inode, hard links their file's, and counts names. The root has the empty path. */
-function number(entries: readonly Entry[]): Map<string, Node> {
+function number(entries: readonly DiskEntry[], lostAndFound: boolean): Map<string, Node> {
   const sorted = [...entries].sort((a, b) => comparePaths(a.path, b.path));
   // fsck puts there what it finds without a name, and complains when it cannot.
-  if (!sorted.some(({ path }) => path === 'lost+found')) sorted.push(directory('lost+found', 'ext4', 0o700));
+  if (lostAndFound && !sorted.some(({ path }) => path === 'lost+found'))
+    sorted.push(directory('lost+found', 'ext4', 0o700));
   const nodes = new Map<string, Node>([['', { entry: directory('', 'ext4'), number: ROOT, links: 2 }]]);
   let next = RESERVED_INODES + 1;
   for (const entry of sorted)
@@ -182,7 +231,7 @@ function recordsOf(
 ): DirectoryRecord[] {
   const record = (name: string, of: string): DirectoryRecord => {
     const { number: own, entry } = nodes.get(of)!;
-    return { name, inode: own, type: entry.type };
+    return { name, inode: own, kind: kindOf(entry) };
   };
   return [
     record('.', path),
@@ -194,11 +243,28 @@ function recordsOf(
 /** One inode for 16 KiB as mke2fs makes them, and always room for as many again as there are files. */
 function geometryOf(blocks: number, inodes: number): Geometry {
   const groups = Math.ceil(blocks / BLOCKS_PER_GROUP);
-  const perBlock = BLOCK / INODE;
-  const wanted = Math.max(inodesPerGroup, Math.ceil((2 * inodes) / groups / perBlock) * perBlock);
+  return areas(blocks, groups, Math.max(inodesPerGroup, wholeBlocks((2 * inodes) / groups)));
+}
+
+/** Nothing free but the rest of the inode tables' last blocks: for so many blocks of files, directories and the like. */
+function smallestGeometry(content: number, inodes: number): Geometry {
+  // A group's bitmap of inodes is one block as well.
+  let blocks = Math.max(content, (Math.ceil(inodes / BLOCKS_PER_GROUP) - 1) * BLOCKS_PER_GROUP + 1);
+  for (;;) {
+    const groups = Math.ceil(blocks / BLOCKS_PER_GROUP);
+    const geometry = areas(blocks, groups, wholeBlocks(inodes / groups));
+    if (geometry.data + content <= blocks) return geometry;
+    blocks = geometry.data + content; // more groups may need larger areas: once more
+  }
+}
+
+const perBlock = BLOCK / INODE;
+const wholeBlocks = (inodes: number): number => Math.ceil(inodes / perBlock) * perBlock;
+
+function areas(blocks: number, groups: number, inodesPerGroup: number): Geometry {
   const blockBitmaps = 1 + Math.ceil((groups * DESCRIPTOR) / BLOCK);
   const inodeBitmaps = blockBitmaps + groups;
   const inodeTables = inodeBitmaps + groups;
-  const data = inodeTables + (groups * wanted) / perBlock;
-  return { blocks, groups, inodesPerGroup: wanted, blockBitmaps, inodeBitmaps, inodeTables, data };
+  const data = inodeTables + (groups * inodesPerGroup) / perBlock;
+  return { blocks, groups, inodesPerGroup, blockBitmaps, inodeBitmaps, inodeTables, data };
 }

@@ -24,6 +24,23 @@ export type Member =
   /** `target` is a canonical path. */
   | (MemberCommon & { readonly type: 'hardlink'; readonly target: string });
 
+/** What only archives of whole root file systems hold. */
+export type RootMember = (Member | (MemberCommon & SpecialFile)) & {
+  /** Nanoseconds since 1970. */
+  readonly mtime: bigint;
+};
+export interface SpecialFile {
+  readonly type: 'special';
+  readonly kind: 'character-device' | 'block-device' | 'fifo';
+  /** Both 0 for a pipe. */
+  readonly major: number;
+  readonly minor: number;
+}
+export interface TarReadOptions {
+  /** The archive is of a root file system: devices and pipes are members, and a path's leading `/` is that root. */
+  readonly rootfs?: boolean;
+}
+
 const BLOCK = 512;
 const XATTR = 'SCHILY.xattr.';
 
@@ -38,10 +55,20 @@ type Header = Omit<TarHeader, 'type' | 'linkname' | 'pax'> & {
 
 /**
  * The members of the tar in `chunks`. Throws `archive` for malformed and truncated streams (the end marker must be
- * there) and for what has no place in a layer: devices, FIFOs, sparse files, paths that leave the tree, names that are
- * not UTF-8. `from` names the archive in messages.
+ * there) and for what has no place in a layer: devices and FIFOs (but see `rootfs`), sparse files, paths that leave the
+ * tree, names that are not UTF-8. `from` names the archive in messages.
  */
-export async function* readTar(chunks: AsyncIterable<Buffer>, from: string): AsyncGenerator<Member> {
+export function readTar(chunks: AsyncIterable<Buffer>, from: string): AsyncGenerator<Member>;
+export function readTar(
+  chunks: AsyncIterable<Buffer>,
+  from: string,
+  options: TarReadOptions & { readonly rootfs: true },
+): AsyncGenerator<RootMember>;
+export async function* readTar(
+  chunks: AsyncIterable<Buffer>,
+  from: string,
+  options: TarReadOptions = {},
+): AsyncGenerator<Member | RootMember> {
   const tar = extract();
   const tape = new Tape();
   const feeding = pipeline(tape.record(chunks), tar);
@@ -55,7 +82,7 @@ export async function* readTar(chunks: AsyncIterable<Buffer>, from: string): Asy
       // Directories have no data, whatever their size field says.
       end = header.byteOffset + (header.type === 'directory' ? 0 : roundUp(header.size));
       tape.forget(end);
-      const member = toMember(header, before, bodyOf(entry as AsyncIterable<Buffer>, from), from);
+      const member = toMember(header, before, bodyOf(entry as AsyncIterable<Buffer>, from), from, options);
       if (member) yield member;
       entry.resume();
     }
@@ -84,10 +111,17 @@ function explain(error: unknown, from: string): unknown {
   return malformed(from, error instanceof Error ? error.message : String(error), error);
 }
 
-function toMember(header: Header, before: Buffer, body: AsyncIterable<Buffer>, from: string): Member | undefined {
+function toMember(
+  header: Header,
+  before: Buffer,
+  body: AsyncIterable<Buffer>,
+  from: string,
+  { rootfs = false }: TarReadOptions,
+): Member | RootMember | undefined {
   const records = extendedRecords(before, from);
   const name = text(header.name, from);
-  const path = canonicalPath(name, from);
+  const canonical = (raw: string) => canonicalPath(rootfs ? raw.replace(/^\/+/, '') : raw, from);
+  const path = canonical(name);
   const pax = header.pax ?? {};
   if (Object.keys(pax).some((key) => key.startsWith('GNU.sparse.'))) throw unsupported(from, name, 'a sparse file');
   const common = {
@@ -96,6 +130,7 @@ function toMember(header: Header, before: Buffer, body: AsyncIterable<Buffer>, f
     uid: number(pax.uid === undefined ? header.uid : Number(pax.uid), from),
     gid: number(pax.gid === undefined ? header.gid : Number(pax.gid), from),
     ...xattrsOf(records),
+    ...(rootfs ? { mtime: timeOf(header) } : {}),
   };
   switch (header.type) {
     case 'directory':
@@ -109,12 +144,17 @@ function toMember(header: Header, before: Buffer, body: AsyncIterable<Buffer>, f
       const target = text(header.linkname ?? '', from);
       if (path === '' || target === '') throw malformed(from, `a link without ${path === '' ? 'a name' : 'a target'}`);
       if (header.type === 'symlink') return { ...common, type: 'symlink', target };
-      return { ...common, type: 'hardlink', target: canonicalPath(target, from) };
+      return { ...common, type: 'hardlink', target: canonical(target) };
     }
     case 'character-device':
     case 'block-device':
-    case 'fifo':
-      throw unsupported(from, name, `a ${header.type.replace('-', ' ')}`);
+    case 'fifo': {
+      const { type: kind, devmajor = 0, devminor = 0 } = header;
+      if (!rootfs || path === '') throw unsupported(from, name, `a ${kind.replace('-', ' ')}`);
+      const device = kind === 'fifo' ? [0, 0] : [number(devmajor, from), number(devminor, from)];
+      const [major = 0, minor = 0] = device;
+      return { ...common, mtime: timeOf(header), type: 'special', kind, major, minor };
+    }
     default: {
       const flag = String.fromCharCode(before[before.length - BLOCK + 156] as number);
       throw unsupported(
@@ -184,6 +224,15 @@ class Tape {
     const parts = this.#chunks.map(({ at, bytes }) => bytes.subarray(Math.max(0, from - at), Math.max(0, to - at)));
     return Buffer.concat(parts);
   }
+}
+
+/** PAX has fractions of seconds (POSIX.1-2017, pax, "mtime"), the plain header has not. */
+function timeOf({ mtime, pax }: Header): bigint {
+  const match = /^(-?)(\d{1,12})(?:\.(\d*))?$/.exec(pax?.mtime ?? '');
+  if (!match) return BigInt(Math.floor((mtime?.getTime() ?? 0) / 1000)) * 1_000_000_000n;
+  const [, sign, seconds = '', fraction = ''] = match;
+  const time = BigInt(seconds) * 1_000_000_000n + BigInt(fraction.slice(0, 9).padEnd(9, '0'));
+  return sign ? -time : time;
 }
 
 /** tar-stream puts U+FFFD where bytes were not UTF-8. */

@@ -7,27 +7,39 @@ import type { Entry } from './entry.ts';
 import type { Tree } from './tree.ts';
 
 const PREFIX = '.wh.';
+/** What AUFS kept for itself begins so, and one of these names came to mean "opaque". */
+const OWN_PREFIX = '.wh..wh.';
 const OPAQUE = '.wh..wh..opq';
 
 export function applyLayer(tree: Tree, entries: readonly Entry[]): void {
   const isWhiteout = (e: Entry): boolean => posix.basename(e.path).startsWith(PREFIX);
+  const gone = new Set<string>();
+  const emptied = new Set<string>();
   for (const entry of entries.filter(isWhiteout)) {
-    const name = posix.basename(entry.path);
-    const folder = posix.dirname(entry.path);
-    const hidden = name === OPAQUE ? folder : posix.join(folder, name.slice(PREFIX.length));
-    removeBelow(tree, hidden);
-    if (name !== OPAQUE) tree.delete(hidden);
+    // As for any other entry, links of lower layers count: `bin/.wh.sh` hides `usr/bin/sh` where `bin -> usr/bin`.
+    const path = tree.realPath(entry.path);
+    const name = posix.basename(path);
+    if (name === OPAQUE) emptied.add(posix.dirname(path));
+    else if (!name.startsWith(OWN_PREFIX)) gone.add(posix.join(posix.dirname(path), name.slice(PREFIX.length)));
   }
+  if (gone.size || emptied.size) hide(tree, gone, emptied);
   for (const entry of entries) {
     if (isWhiteout(entry)) continue;
-    const existing = tree.get(entry.path);
-    if (existing?.type === 'directory' && entry.type !== 'directory') removeBelow(tree, entry.path);
+    const path = tree.realPath(entry.path);
+    const existing = tree.get(path);
+    if (existing?.type === 'directory' && entry.type !== 'directory') hide(tree, new Set(), new Set([path]));
     // A folder over a link replaces the link (layer.md, "Changeset over existing files").
-    if (existing && existing.type !== entry.type) tree.delete(entry.path);
+    if (existing && existing.type !== entry.type) tree.delete(path);
     tree.add(entry, { replace: true });
   }
 }
 
-function removeBelow(tree: Tree, folder: string): void {
-  for (const entry of [...tree.values()]) if (entry.path.startsWith(`${folder}/`)) tree.delete(entry.path);
+/** One walk for all: a layer may hide thousands of files of a tree of a hundred thousand. `.` stands for the root. */
+function hide(tree: Tree, gone: ReadonlySet<string>, emptied: ReadonlySet<string>): void {
+  for (const { path } of [...tree.values()]) {
+    let hidden = gone.has(path) || emptied.has('.');
+    for (let above = posix.dirname(path); !hidden && above !== '.'; above = posix.dirname(above))
+      hidden = gone.has(above) || emptied.has(above);
+    if (hidden) tree.delete(path);
+  }
 }

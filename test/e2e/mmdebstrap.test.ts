@@ -33,7 +33,8 @@ const native = { x64: 'amd64', arm64: 'arm64' }[process.arch as string];
 function cannotRun(architecture: string, variant: Variant): string | undefined {
   if (variant === 'unpacked' || architecture === native) return undefined;
   const emulator = architecture === 'arm64' ? 'qemu-aarch64' : 'qemu-x86_64';
-  return existsSync(`/proc/sys/fs/binfmt_misc/${emulator}`) ? undefined : `no ${emulator} in binfmt_misc`;
+  if (!existsSync(`/proc/sys/fs/binfmt_misc/${emulator}`)) return `no ${emulator} in binfmt_misc`;
+  return missing(['arch-test']); // mmdebstrap asks it
 }
 
 /** No package of Debian 12 has these links; its installers make them, as kina does. */

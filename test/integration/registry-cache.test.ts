@@ -23,8 +23,11 @@ interface Manifest {
   layers: { mediaType: string; digest: string; size: number }[];
   annotations: Record<string, string>;
 }
+/** Of images; entries of layers are tested in registry-cache-layers.test.ts. */
 const tags = async (): Promise<string[]> =>
-  JSON.parse(await check(['skopeo', 'list-tags', '--tls-verify=false', `docker://${cache}`])).Tags;
+  JSON.parse(await check(['skopeo', 'list-tags', '--tls-verify=false', `docker://${cache}`])).Tags.filter(
+    (tag: string) => /^kina-[0-9a-f]{64}$/.test(tag),
+  );
 const manifestOf = async (tag: string): Promise<Manifest> =>
   (await fetch(`http://${host}/v2/ci/cache/manifests/${tag}`, {
     headers: { accept: 'application/vnd.oci.image.manifest.v1+json' },

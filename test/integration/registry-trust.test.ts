@@ -1,9 +1,10 @@
 /** Documents about images: what is in them, judged by other people's validators, and where other people's clients find them. */
+import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { expressionOf } from '../../src/ops/trust/licences.ts';
-import { check, run } from '../support/command.ts';
+import { check, projectRoot, run } from '../support/command.ts';
 import { type Bench, digestIn, openBench } from '../support/kina.ts';
 import { startProxy } from '../support/proxy.ts';
 import { startRegistry } from '../support/registry.ts';
@@ -89,6 +90,33 @@ describeUnless(noCyclone, "CycloneDX's own library", () => {
     const read = await run(['python3', '-c', script], { input: stdout });
     expect(read.stderr).toBe('');
     expect(Number(read.stdout)).toBe(JSON.parse(stdout).components.length);
+  });
+});
+
+/** Debian's golang-github-in-toto-attestation-dev puts it below /usr/share/gocode; GOPATH says where else it is. */
+const gopath = process.env.GOPATH ?? '/usr/share/gocode';
+const library = 'github.com/in-toto/attestation/go/predicates/provenance/v1';
+const noInToto =
+  registry.skip ??
+  missing(['go']) ??
+  (existsSync(join(gopath, 'src', library)) ? undefined : `no golang-github-in-toto-attestation-dev in ${gopath}`);
+describeUnless(noInToto, "in-toto's own library", () => {
+  test('finds nothing wrong with the provenance, and would', async () => {
+    const env = { GO111MODULE: 'off', GOTOOLCHAIN: 'local', CGO_ENABLED: '0', GOPATH: gopath };
+    const program = join(bench.folder, 'validate');
+    const source = join(projectRoot, 'test/support/in-toto/validate.go');
+    await check(['go', 'build', '-o', program, source], { env: { ...env, GOCACHE: join(bench.folder, 'go') } });
+    const [entry] = (await get<Index>(`manifests/${pushed.replace(':', '-')}`)).manifests;
+    const { layers } = await get<Artifact>(`manifests/${entry!.digest}`);
+    const statement = await get<{ predicate: { buildDefinition: Record<string, object[]> } }>(
+      `blobs/${layers[0]!.digest}`,
+    );
+    const { buildDefinition } = statement.predicate;
+    const materials = buildDefinition.resolvedDependencies!.length;
+    const judged = (value: object) => run([program], { input: JSON.stringify(value) });
+    expect(await judged(statement)).toMatchObject({ code: 0, stdout: `3 subjects, ${materials} materials\n` });
+    buildDefinition.resolvedDependency = [];
+    expect(await judged(statement)).toMatchObject({ code: 1, stderr: expect.stringContaining('resolvedDependency') });
   });
 });
 

@@ -22,7 +22,7 @@ import { startUpstream, type Upstream } from '../support/upstream.ts';
 const registry = await startRegistry();
 const host = registry.skip !== undefined ? '' : registry.host;
 const name = `${host}/verify/node:v1`;
-const plain: VerifyOptions = { rebuild: false, lock: undefined, recipe: undefined };
+const plain: VerifyOptions = { rebuild: false, lock: undefined, recipe: undefined, trust: undefined };
 const again: VerifyOptions = { ...plain, rebuild: true, recipe: smallRecipe };
 
 describeUnless(registry.skip, 'kina verify', () => {

@@ -1,4 +1,4 @@
-/** A real registry, Debian's `docker-registry`, on loopback with an empty folder of its own. */
+/** A real registry, Debian's `docker-registry`, with an empty folder of its own. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -6,14 +6,21 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 export interface Registry {
-  /** `127.0.0.1:PORT`. */
+  /** `ADDRESS:PORT`. */
   readonly host: string;
+  /** The folder with its blobs and links, for tests that damage them. */
+  readonly storage: string;
   readonly skip?: undefined;
   stop(): Promise<void>;
 }
 
-/** `auth` is the registry's own `auth:` section, as YAML or JSON. */
-export async function startRegistry(options: { auth?: string } = {}): Promise<Registry | { skip: string }> {
+/**
+ * `auth` is the registry's own `auth:` section, as YAML or JSON; without `address` it is on loopback, without `port` it
+ * takes a free one. With `tls`, two PEM files, it speaks HTTPS.
+ */
+export async function startRegistry(
+  options: { auth?: string; address?: string; port?: number; tls?: { certificate: string; key: string } } = {},
+): Promise<Registry | { skip: string }> {
   try {
     execFileSync('docker-registry', ['--version'], { stdio: 'ignore' });
     execFileSync('skopeo', ['--version'], { stdio: 'ignore' });
@@ -29,7 +36,7 @@ export async function startRegistry(options: { auth?: string } = {}): Promise<Re
     [
       'version: 0.1',
       `storage: { filesystem: { rootdirectory: ${JSON.stringify(join(folder, 'data'))} } }`,
-      'http: { addr: "127.0.0.1:0" }',
+      `http: ${JSON.stringify({ addr: `${options.address ?? '127.0.0.1'}:${options.port ?? 0}`, tls: options.tls })}`,
       'log: { accesslog: { disabled: true } }',
       ...(options.auth ? [`auth: ${options.auth}`] : []),
     ].join('\n'),
@@ -45,7 +52,7 @@ export async function startRegistry(options: { auth?: string } = {}): Promise<Re
     });
   });
   child.unref();
-  return { host, stop: () => stop(child, folder) };
+  return { host, storage: join(folder, 'data/docker/registry/v2'), stop: () => stop(child, folder) };
 }
 
 async function stop(child: ChildProcess, folder: string): Promise<void> {

@@ -67,10 +67,12 @@ export interface PlanRequest {
   readonly set: Readonly<Record<string, string>>;
   readonly kubernetes: string | undefined;
   readonly locked?: Locked | undefined;
+  /** Of the steps that `locked` leaves to the network: pinned beforehand, and to stay so but for one package. */
+  readonly upgrade?: { readonly package: string; readonly pinned: Locked } | undefined;
   readonly strict: boolean;
   /** Paths of the recipes whose images carry this one, the outermost first. */
   readonly carriedBy?: readonly string[];
-  context(platform: Platform): Omit<ResolveContext, 'debian' | 'recipeFolder'>;
+  context(platform: Platform): Omit<ResolveContext, 'debian' | 'recipeFolder' | 'upgrade'>;
 }
 
 /** Throws `recipe` for what the recipe gets wrong, `not-found` for a component upstream lacks and nothing allows to lack. */
@@ -165,7 +167,10 @@ async function planPlatform(
         const locked = request.locked?.(formatPlatform(platform), id, digest);
         // An image that is remembered for these pins must not hide that the person's file is another one now.
         if (locked && locked !== noPins) await kind.checkLocal?.(body, locked, step.folder);
-        const resolved = locked ?? (await kind.resolve?.(body, { ...base, debian, recipeFolder: step.folder }, step));
+        const pins = locked ? undefined : request.upgrade?.pinned(formatPlatform(platform), id, digest);
+        const upgrade = pins && request.upgrade && { package: request.upgrade.package, pins };
+        const context = { ...base, debian, recipeFolder: step.folder, upgrade };
+        const resolved = locked ?? (await kind.resolve?.(body, context, step));
         return inOrder(resolved ?? noPins);
       };
       const innerRecipe = kind.inner?.(body);
@@ -223,7 +228,11 @@ async function planCarried(
       'recipe',
       `${step.where}: recipes carry each other's images in a circle: ${[...carriedBy, recipe.path].join(' -> ')}`,
     );
-  const { locked } = request;
+  const { locked, upgrade } = request;
+  const inside =
+    (pins: Locked): Locked =>
+    (where, id, digest) =>
+      pins(where, `${step.id}/${id}`, digest);
   try {
     return await makePlan({
       ...request,
@@ -231,7 +240,8 @@ async function planCarried(
       platforms: [platform],
       set,
       kubernetes: undefined,
-      locked: locked && ((where, id, digest) => locked(where, `${step.id}/${id}`, digest)),
+      locked: locked && inside(locked),
+      upgrade: upgrade && { ...upgrade, pinned: inside(upgrade.pinned) },
       carriedBy,
       context: (p) => ({ ...request.context(p), kubernetes: undefined }),
     });

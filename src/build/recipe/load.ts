@@ -36,11 +36,15 @@ export async function shippedRecipes(): Promise<string[]> {
 }
 
 /**
- * Loads by name or path, relative to the folder `from`. Throws `recipe` with every problem found in a file, or
- * `not-found`.
+ * Loads by name or path, relative to the folder `from`. `shipped` is where names are found. Throws `recipe` with every
+ * problem found in a file, or `not-found`.
  */
-export async function loadRecipe(nameOrPath: string, from = process.cwd()): Promise<Recipe> {
-  return merge(await loadChain(nameOrPath, from, []));
+export async function loadRecipe(
+  nameOrPath: string,
+  from = process.cwd(),
+  shipped: string = recipesFolder,
+): Promise<Recipe> {
+  return merge(await loadChain(nameOrPath, from, [], shipped));
 }
 
 interface LoadedLayer extends RecipeLayer {
@@ -52,19 +56,26 @@ interface Loaded {
   readonly layers: LoadedLayer[];
 }
 
-async function loadChain(nameOrPath: string, from: string, above: readonly string[]): Promise<Loaded[]> {
-  const path = locate(nameOrPath, from);
+async function loadChain(
+  nameOrPath: string,
+  from: string,
+  above: readonly string[],
+  shipped: string,
+): Promise<Loaded[]> {
+  const path = locate(nameOrPath, from, shipped);
   if (above.includes(path))
     throw new KinaError('recipe', `recipes extend each other in a circle: ${[...above, path].join(' -> ')}`);
   const loaded = await loadFile(path, nameOrPath);
   const parent = loaded.file.extends;
-  return parent === undefined ? [loaded] : [...(await loadChain(parent, dirname(path), [...above, path])), loaded];
+  return parent === undefined
+    ? [loaded]
+    : [...(await loadChain(parent, dirname(path), [...above, path], shipped)), loaded];
 }
 
-function locate(nameOrPath: string, from: string): string {
+function locate(nameOrPath: string, from: string, shipped: string): string {
   if (isAbsolute(nameOrPath)) return nameOrPath;
   if (nameOrPath.includes('/') || /\.ya?ml$/.test(nameOrPath)) return resolve(from, nameOrPath);
-  return join(recipesFolder, `${nameOrPath}.yaml`);
+  return join(shipped, `${nameOrPath}.yaml`);
 }
 
 async function loadFile(path: string, asked: string): Promise<Loaded> {

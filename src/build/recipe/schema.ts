@@ -44,6 +44,11 @@ export const recipeSchema = z.strictObject({
       env: z.record(z.string(), z.string()).optional(),
       stopSignal: z.string().optional(),
       workingDir: z.string().optional(),
+      user: z
+        .string()
+        .regex(/^[\w-]+(:[\w-]+)?$/, 'expected a user, or user and group as "65532:65532"')
+        .optional()
+        .describe('UID[:GID] or names; numbers let a cluster check that it is not root'),
       labels: z.record(z.string(), z.string()).optional(),
       tag: z.string().optional().describe('name of the image, such as localhost/kina/node:${kubernetes}'),
     })

@@ -1,11 +1,19 @@
 /**
- * An image as the root disk of a virtual machine, as Apple's runtime makes one: the layers of one platform laid over each
- * other in an ext4 file system, with the image's owners and modes, and without root, mount or mkfs.
+ * An image as the root disk of a virtual machine, as Apple's runtime makes one, or as the read-only disk below a
+ * container: the layers of one platform laid over each other in an ext4 file system, with the image's owners, modes,
+ * times, attributes and devices, and without root, mount or mkfs.
  *
  * Two passes over the layers: the first learns which file of which layer is seen in the end, the second streams the bytes
- * of just these to their places. So nothing is unpacked beside the disk, and memory grows with the number of files.
+ * of just these to their places. So nothing is unpacked beside the disk, and memory grows with the number of files. Files
+ * lie on the disk in the order of the layers: the second pass writes from front to back.
+ *
+ * Every member of a layer has a mark, its position: two members of one path are two things, and bytes never go to the
+ * place of another. In the tree marks stand where owners usually do. The first pass compares each layer with its diffID,
+ * because disks are kept under the digest of the config, and a config vouches for diffIDs only.
  */
+import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
+import { KinaError } from '../../host/errors.ts';
 import { explainDiskFull } from '../../host/files.ts';
 import type { PlatformImage } from '../../oci/contents.ts';
 import { type ImageLayer, imageLayers } from '../../oci/history.ts';
@@ -13,48 +21,78 @@ import type { Store } from '../../oci/store.ts';
 import { decompressFile } from '../../tree/decompress.ts';
 import type { Entry } from '../../tree/entry.ts';
 import { layoutExt4 } from '../../tree/ext4.ts';
-import { readTar } from '../../tree/tar-read.ts';
+import { type DiskEntry, isKnownXattr } from '../../tree/ext4-format.ts';
+import { type RootMember, readTar, type SpecialFile } from '../../tree/tar-read.ts';
 import { Tree } from '../../tree/tree.ts';
 import { applyLayer } from '../../tree/whiteouts.ts';
-import { layerDigest, readLayer } from './read.ts';
+import { FrontToBack } from './front-to-back.ts';
+import { layerDigest } from './read.ts';
 
 export interface DiskOptions {
-  /** Bytes of the disk; it takes no more room than its files. */
-  readonly size: number;
+  /** Bytes of the disk; it takes no more room than its files. Without it the disk is as small as can be, to be read only. */
+  readonly size?: number;
+  /** Files whose text is wanted, by path, links followed. */
+  readonly texts?: readonly string[];
   readonly signal?: AbortSignal | undefined;
 }
+export interface WrittenDisk {
+  /** Bytes, holes included. */
+  readonly size: number;
+  readonly inodes: number;
+  /** Of the wanted files that are there. */
+  readonly texts: ReadonlyMap<string, string>;
+}
+
+/** A wanted text that is longer is not what anybody asked for. */
+const maxTextBytes = 8 << 20;
 
 /**
- * Writes the disk to `path`, which must not exist. Throws `store` when a layer is not there, `archive` when one is no sound
- * tar, `disk-full`.
+ * Writes the disk to `path`, which must not exist; the bytes are on the medium when it returns. Throws `store` when a layer
+ * is not there, `archive` when one is no sound tar, `integrity` when one is not what the config says, `disk-full`.
  */
-export async function writeDisk(store: Store, image: PlatformImage, path: string, options: DiskOptions): Promise<void> {
+export async function writeDisk(
+  store: Store,
+  image: PlatformImage,
+  path: string,
+  options: DiskOptions = {},
+): Promise<WrittenDisk> {
   const { size, signal } = options;
   const layers = imageLayers(image);
   const tree = new Tree();
-  for (const [position, layer] of layers.entries()) {
-    const { entries } = await readLayer(store, layer, { signal });
-    applyLayer(tree, marked(entries, position));
+  const marks: Marks = new Map();
+  for (const layer of layers) applyLayer(tree, await entriesOf(store, layer, tree, marks, signal));
+  tree.addMissingParents('');
+  const { entries, places } = settled(tree, marks);
+  const wanted = new Map<string, string>();
+  for (const text of options.texts ?? []) {
+    const file = tree.file(text);
+    if (file && file.content.size <= maxTextBytes && file.content.key) wanted.set(file.content.key, text);
   }
-  tree.addMissingParents('image');
-  const { entries, places } = settled(tree.sorted());
   const uuid = Buffer.from(image.descriptor.digest.slice('sha256:'.length), 'hex');
   const layout = layoutExt4(entries, { size, time: 0, uuid, label: 'kina' });
+  const texts = new Map<string, string>();
   const handle = await open(path, 'wx', 0o600);
   try {
-    await handle.truncate(size);
-    for (const { offset, bytes } of layout.metadata) await handle.write(bytes, 0, bytes.length, offset);
-    for (const [position, layer] of layers.entries())
-      for await (const member of readTar(bytesOf(store, layer), `the layer ${layer.name}`)) {
-        signal?.throwIfAborted();
-        const place = member.type === 'file' ? places.get(mark(position, member.path)) : undefined;
+    await handle.truncate(layout.size);
+    const writer = new FrontToBack(handle);
+    for (const { offset, bytes } of layout.metadata) await writer.put(offset, bytes);
+    for (const layer of layers)
+      for await (const [mark, member] of membersOf(store, layer, signal)) {
+        const place = places.get(mark);
         let offset = place === undefined ? undefined : layout.offsets.get(place);
         if (member.type !== 'file' || offset === undefined) continue;
+        const text: Buffer[] | undefined = wanted.has(mark) ? [] : undefined;
         for await (const chunk of member.body) {
-          await handle.write(chunk, 0, chunk.length, offset);
+          signal?.throwIfAborted();
+          await writer.put(offset, chunk);
           offset += chunk.length;
+          text?.push(chunk);
         }
+        if (text) texts.set(wanted.get(mark) as string, Buffer.concat(text).toString('utf8'));
       }
+    await writer.end();
+    await handle.datasync();
+    return { size: layout.size, inodes: layout.inodes, texts };
   } catch (error) {
     explainDiskFull(error, path);
   } finally {
@@ -62,38 +100,115 @@ export async function writeDisk(store: Store, image: PlatformImage, path: string
   }
 }
 
-async function* bytesOf(store: Store, layer: ImageLayer): AsyncGenerator<Buffer> {
-  yield* decompressFile(store.blobPath(await layerDigest(store, layer)), { from: `the layer ${layer.name}` });
-}
+/** What a tree's entries do not say, in the order of the layers. */
+type Marks = Map<string, { readonly mtime: bigint; readonly special: SpecialFile | undefined }>;
 
-const mark = (position: number, path: string): string => `${position}/${path}`;
+/** A layer's members, each with its mark. */
+async function* membersOf(
+  store: Store,
+  layer: ImageLayer,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<readonly [string, RootMember]> {
+  const from = `the layer ${layer.name}`;
+  const digest = await layerDigest(store, layer);
+  const hash = digest === layer.diffId ? undefined : createHash('sha256');
+  const bytes = async function* (): AsyncGenerator<Buffer> {
+    for await (const chunk of decompressFile(store.blobPath(digest), { from })) {
+      signal?.throwIfAborted();
+      hash?.update(chunk);
+      yield chunk;
+    }
+  };
+  let ordinal = 0;
+  for await (const member of readTar(bytes(), from, { rootfs: true }))
+    yield [`${layer.position}/${ordinal++}`, member] as const;
+  const found = hash && `sha256:${hash.digest('hex')}`;
+  if (found !== undefined && found !== layer.diffId)
+    throw new KinaError('integrity', `${from}, ${layer.descriptor.digest}, is not what the image's config says`, {
+      details: [`expected ${layer.diffId}`, `found    ${found}, uncompressed`],
+      hint: 'The image was not made properly, or somebody put other layers below its name. Do not use it.',
+    });
+}
 
 /**
- * The layer's entries, each file marked with where its bytes are. Its hard links become files with the same mark, because
- * a later layer may replace the one name and not the other.
+ * The layer's entries. Its hard links become copies of what they name, mark included, because a later layer may replace
+ * the one name and not the other; `below` is what lower layers left.
  */
-function marked(entries: readonly Entry[], position: number): Entry[] {
-  const files = new Map<string, Entry & { type: 'file' }>();
-  for (const entry of entries)
-    if (entry.type === 'file')
-      files.set(entry.path, { ...entry, content: { ...entry.content, key: mark(position, entry.path) } });
-  return entries.map((entry) => {
-    if (entry.type === 'file') return files.get(entry.path) ?? entry;
-    const file = entry.type === 'hardlink' ? files.get(entry.target) : undefined;
-    return file ? { ...file, path: entry.path } : entry;
-  });
+async function entriesOf(
+  store: Store,
+  layer: ImageLayer,
+  below: Tree,
+  marks: Marks,
+  signal: AbortSignal | undefined,
+): Promise<Entry[]> {
+  const entries: Entry[] = [];
+  const known = new Map<string, Entry>();
+  const early: { readonly at: number; readonly path: string; readonly target: string }[] = [];
+  for await (const [mark, member] of membersOf(store, layer, signal)) {
+    const entry = toEntry(member, mark);
+    marks.set(mark, { mtime: member.mtime, special: specialOf(member) });
+    if (entry.type === 'hardlink') {
+      const file = known.get(entry.target) ?? below.get(below.realPath(entry.target));
+      // Some writers put a link before its file (tar refuses those, others do not).
+      if (!file || file.type === 'directory')
+        early.push({ at: entries.length, path: entry.path, target: entry.target });
+      entries.push(file ? { ...file, path: entry.path } : entry);
+    } else entries.push(entry);
+    known.set(entry.path, entries.at(-1) as Entry);
+  }
+  for (const { at, path, target } of early) {
+    const file = known.get(target);
+    if (!file || file.type === 'directory' || file.type === 'hardlink')
+      throw new KinaError(
+        'archive',
+        `the layer ${layer.name}: /${path} is a hard link to /${target}, which is no file`,
+      );
+    entries[at] = { ...file, path };
+  }
+  return entries;
 }
 
-/** Names of one file are hard links again; `places` says under which path the bytes of a mark belong. */
-function settled(sorted: readonly Entry[]): { entries: Entry[]; places: Map<string, string> } {
+function specialOf(member: RootMember): SpecialFile | undefined {
+  if (member.type !== 'special') return undefined;
+  const { type, kind, major, minor } = member;
+  return { type, kind, major, minor };
+}
+
+/** In the tree a device or pipe is an empty file; its mark tells what it is. */
+function toEntry(member: RootMember, mark: string): Entry {
+  const { path, mode, uid, gid, xattrs } = member;
+  // 2^32-1 means "no id" to the kernel.
+  if (Math.max(uid, gid) >= 0xffff_ffff)
+    throw new KinaError('archive', `/${path} belongs to ${uid}:${gid}, which are no ids`);
+  // Attributes that Linux has no name space for come from other systems; every unpacker leaves them out.
+  const kept = new Map([...(xattrs ?? [])].filter(([name]) => isKnownXattr(name)));
+  const common = { path, mode, uid, gid, owner: mark, ...(kept.size ? { xattrs: kept } : {}) };
+  if (member.type === 'directory') return { ...common, type: 'directory' };
+  if (member.type === 'special') return { ...common, type: 'file', content: { size: 0, segments: [], key: '' } };
+  if (member.type === 'file')
+    return { ...common, type: 'file', content: { size: member.size, segments: [], key: mark } };
+  // Linux has no modes of links; tars have all kinds.
+  if (member.type === 'symlink') return { ...common, type: 'symlink', target: member.target, mode: 0o777 };
+  return { ...common, type: 'hardlink', target: member.target };
+}
+
+/**
+ * What the disk holds, files in the order of the layers. Names of one file are hard links again; `places` says under which
+ * path the bytes of a mark belong.
+ */
+function settled(tree: Tree, marks: Marks): { entries: DiskEntry[]; places: Map<string, string> } {
   const places = new Map<string, string>();
-  const entries = sorted.map((entry): Entry => {
-    if (entry.type !== 'file') return entry;
-    const { content, ...rest } = entry;
+  const entries = tree.sorted().map((entry): DiskEntry => {
+    const { mtime = 0n, special } = marks.get(entry.owner) ?? {};
+    if (entry.type !== 'file') return { ...entry, mtime };
+    const { content, type, ...common } = entry;
+    if (special) return { ...common, ...special, mtime };
     const target = places.get(content.key);
-    if (target !== undefined) return { ...rest, type: 'hardlink', target };
+    if (target !== undefined) return { ...common, type: 'hardlink', target };
     places.set(content.key, entry.path);
-    return entry;
+    return { ...common, type, content, mtime };
   });
-  return { entries, places };
+  const order = new Map([...marks.keys()].map((mark, i) => [mark, i]));
+  const rank = ({ owner }: DiskEntry): number => order.get(owner) ?? -1;
+  return { entries: entries.sort((a, b) => rank(a) - rank(b)), places };
 }

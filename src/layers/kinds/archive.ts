@@ -1,52 +1,65 @@
-/** `archive`: members of a downloaded tar (gzip, xz, zstd or plain) or zip. */
+/** `archive`: members of a tar (gzip, xz, zstd or plain) or zip, downloaded or beside the recipe. */
+import { createReadStream } from 'node:fs';
 import { z } from 'zod';
 import { KinaError } from '../../host/errors.ts';
 import { digestOf } from '../../host/json.ts';
+import type { Digest } from '../../oci/descriptor.ts';
 import { Tree } from '../../tree/tree.ts';
 import { pinDownload } from '../download.ts';
 import { globMatcher } from '../glob.ts';
-import type { PlainKind } from '../step.ts';
+import { localDigest, localPath } from '../local.ts';
+import { noPins, type Pins, type PlainKind, type TreeContext } from '../step.ts';
 import { checksumSchema, imagePath, modeSchema, parseMode } from './schema.ts';
 
-const schema = z.strictObject({
-  url: z.string(),
-  checksum: checksumSchema.optional(),
-  /** Globs over member paths, before `strip`. Everything when absent. */
-  select: z.array(z.string()).optional(),
-  /** Leading path segments to drop; members with fewer are left out. */
-  strip: z.int().min(0).optional(),
-  /** New names after `strip`, old to new. */
-  rename: z.record(z.string(), imagePath).optional(),
-  into: imagePath.optional(),
-  /** Permissions for every file; the archive's own otherwise. */
-  mode: modeSchema.optional(),
-});
+const schema = z
+  .strictObject({
+    url: z.string().optional(),
+    checksum: checksumSchema.optional(),
+    /** A file beside the recipe. */
+    source: z.string().optional(),
+    /** Globs over member paths, before `strip`. Everything when absent. */
+    select: z.array(z.string()).optional(),
+    /** Leading path segments to drop; members with fewer are left out. */
+    strip: z.int().min(0).optional(),
+    /** New names after `strip`, old to new. */
+    rename: z.record(z.string(), imagePath).optional(),
+    into: imagePath.optional(),
+    /** Permissions for every file; the archive's own otherwise. */
+    mode: modeSchema.optional(),
+  })
+  .refine((s) => (s.url === undefined) !== (s.source === undefined), 'give exactly one of url, source')
+  .refine((s) => s.checksum === undefined || s.url !== undefined, 'a checksum is for url: the lock pins a source');
+type Step = z.infer<typeof schema>;
 
-export const archiveKind: PlainKind<z.infer<typeof schema>> = {
+export const archiveKind: PlainKind<Step> = {
   name: 'archive',
   version: 1,
   schema,
-  summary: 'members of a tar (gzip, xz, zstd) or zip: select, strip, rename, mode',
+  summary: 'members of a tar (gzip, xz, zstd) or zip, downloaded or beside the recipe: select, strip, rename, mode',
 
-  resolve(step, context, common) {
-    return pinDownload(
-      { url: step.url, checksum: step.checksum, name: step.url.split('/').at(-1) ?? step.url },
-      context,
-      common,
-    );
+  async resolve({ url, source, checksum }, context, common) {
+    if (url !== undefined) return pinDownload({ url, checksum, name: url.split('/').at(-1) ?? url }, context, common);
+    const path = source as string;
+    return { ...noPins, inputs: { [path]: await localDigest(context.recipeFolder, path) } };
+  },
+
+  async checkLocal({ source }, pins, recipeFolder) {
+    if (source === undefined || (await localDigest(recipeFolder, source)) === pins.inputs[source]) return;
+    throw new KinaError('lock', `${source} is not the file that was locked`, {
+      hint: 'Run `kina lock` again, or restore the file.',
+    });
   },
 
   async tree(step, pins, context) {
     const tree = new Tree();
     const selected = step.select ? globMatcher(step.select) : () => true;
-    for (const artifact of pins.artifacts) {
-      const fetched = await context.fetch(artifact);
-      const task = context.reporter.task('unpack', artifact.name);
+    for (const archive of await archives(step, pins, context)) {
+      const task = context.reporter.task('unpack', archive.name);
       try {
-        const entries = await context.unpacker.unpack(digestOf([artifact.digest, step.select ?? null]).slice(7), {
+        const entries = await context.unpacker.unpack(digestOf([archive.digest, step.select ?? null]).slice(7), {
           owner: context.owner,
-          file: fetched.path,
-          format: step.url.endsWith('.zip') ? 'zip' : 'tar',
+          file: archive.path,
+          format: archive.from.endsWith('.zip') ? 'zip' : 'tar',
           select: selected,
           onProgress: (bytes) => task.progress(bytes),
         });
@@ -70,7 +83,7 @@ export const archiveKind: PlainKind<z.infer<typeof schema>> = {
             if (target === undefined)
               throw new KinaError(
                 'archive',
-                `${artifact.name}: ${entry.path} is a hard link to ${entry.target}, which \`strip\` drops`,
+                `${archive.name}: ${entry.path} is a hard link to ${entry.target}, which \`strip\` drops`,
               );
             tree.add({
               ...entry,
@@ -84,7 +97,7 @@ export const archiveKind: PlainKind<z.infer<typeof schema>> = {
           } else tree.add({ ...entry, path, uid: 0, gid: 0, owner: context.owner });
         }
         if (files === 0)
-          throw new KinaError('recipe', `nothing in ${artifact.url} matches the step's selection`, {
+          throw new KinaError('recipe', `nothing in ${archive.from} matches the step's selection`, {
             details: step.select?.map((s) => `select: ${s}`) ?? [],
             hint: 'List the archive with `tar -tf` and compare the paths.',
           });
@@ -97,3 +110,28 @@ export const archiveKind: PlainKind<z.infer<typeof schema>> = {
     return { tree };
   },
 };
+
+interface Archive {
+  readonly name: string;
+  /** As the recipe says it. */
+  readonly from: string;
+  readonly digest: string;
+  /** In the store, where it cannot change. */
+  readonly path: string;
+}
+
+/** One, or none when it is optional and absent. */
+async function archives({ source }: Step, pins: Pins, context: TreeContext): Promise<Archive[]> {
+  if (source === undefined)
+    return Promise.all(
+      pins.artifacts.map(async (artifact) => ({
+        name: artifact.name,
+        from: artifact.url,
+        digest: artifact.digest,
+        path: (await context.fetch(artifact)).path,
+      })),
+    );
+  const file = createReadStream(localPath(context.recipeFolder, source), { highWaterMark: 1 << 20 });
+  const { digest } = await context.store.write(file, { digest: pins.inputs[source] as Digest });
+  return [{ name: source, from: source, digest, path: context.store.blobPath(digest) }];
+}

@@ -6,14 +6,16 @@
  */
 import { resolve as resolvePath } from 'node:path';
 import { z } from 'zod';
+import type { Artifact } from '../../artifacts/artifact.ts';
 import { Fetcher } from '../../artifacts/fetch.ts';
 import { type ArchiveSpec, checkArchive } from '../../debian/archive.ts';
-import { openArchives, planPackages } from '../../debian/index.ts';
+import { movingPackages } from '../../debian/hold.ts';
+import { openArchives, type PlannedPackage, planPackages } from '../../debian/index.ts';
 import { debianKeyring } from '../../debian/keyring.ts';
 import { defaultPruneRules, type PruneRule, pruner } from '../../debian/prune.ts';
 import { unpackPackages } from '../../debian/unpack-all.ts';
 import { KinaError } from '../../host/errors.ts';
-import type { Pins, PlainKind, ResolveContext } from '../step.ts';
+import type { PackageUpgrade, Pins, PlainKind, ResolveContext } from '../step.ts';
 
 const packageName = z
   .string()
@@ -91,20 +93,22 @@ export const debianKind: PlainKind<DebianStep> = {
       archiveContext(context),
     );
     const known = new Set(debian.chosen.map((c) => c.split('=')[0]));
-    const own = planned.filter((p) => !known.has(p.artifact.name));
+    const own = planned.filter((p) => !known.has(p.artifact.name)).map((p) => p.artifact);
     debian.archives = archives;
     debian.exclude = exclude;
     debian.chosen = planned.map((p) => `${p.artifact.name}=${p.artifact.version}`);
+    const artifacts = context.upgrade ? partlyUpgraded(own, planned, context.upgrade) : own;
     const components: Record<string, string> = {};
+    const all = [...artifacts, ...planned.map((p) => p.artifact)];
     for (const [component, name] of Object.entries(step.components ?? {})) {
-      const found = planned.find((p) => p.artifact.name === name);
-      if (!found?.artifact.version)
+      const found = all.find((p) => p.name === name);
+      if (!found?.version)
         throw new KinaError('recipe', `components: ${component}: the package ${name} is not among those installed`, {
           hint: 'Name it under packages.',
         });
-      components[component] = upstreamVersion(found.artifact.version);
+      components[component] = upstreamVersion(found.version);
     }
-    return { artifacts: own.map((p) => p.artifact), components, inputs: {}, notes: dates, absent: [] } satisfies Pins;
+    return { artifacts, components, inputs: {}, notes: dates, absent: [] } satisfies Pins;
   },
 
   async tree(step, pins, context) {
@@ -135,6 +139,17 @@ export const debianKind: PlainKind<DebianStep> = {
     }
   },
 };
+
+/** The pinned packages, but for the one to upgrade and what has to come with it. */
+function partlyUpgraded(
+  newest: readonly Artifact[],
+  closure: readonly PlannedPackage[],
+  { package: name, pins }: PackageUpgrade,
+): Artifact[] {
+  const pinned = new Map(pins.artifacts.map((artifact) => [artifact.name, artifact]));
+  const moving = pinned.has(name) ? movingPackages(closure, pinned, name) : new Set<string>();
+  return [...pins.artifacts.filter((a) => !moving.has(a.name)), ...newest.filter((a) => moving.has(a.name))];
+}
 
 /** How the archives are reached with a build's tools. */
 export function archiveContext(

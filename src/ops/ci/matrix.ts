@@ -26,14 +26,16 @@ export interface MatrixRequest {
   readonly platforms: readonly Platform[];
   /** One job a version. */
   readonly join: boolean;
+  /** Folder of the version table, when it is not this kina's. */
+  readonly recipes?: string | undefined;
 }
 
 /** Kubernetes maintains the newest three minors (kubernetes.io/releases/version-skew-policy, "Supported versions"). */
 const maintained = 3;
 
 /** Throws `usage` for versions that the table does not have; all of them at once. */
-export async function jobMatrix({ versions, platforms, join }: MatrixRequest): Promise<Matrix> {
-  const rows = await versionTable();
+export async function jobMatrix({ versions, platforms, join, recipes }: MatrixRequest): Promise<Matrix> {
+  const rows = await versionTable(recipes);
   const minors = rows.map((row) => row.kubernetes);
   const wanted = versions.length > 0 ? versions : minors.slice(-maintained);
   const unknown: string[] = [];

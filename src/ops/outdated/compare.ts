@@ -81,7 +81,8 @@ function versions(steps: Steps): Map<string, string> {
 function packages(before: Steps, after: Steps): Found[] {
   const [was, is] = [installed(before), installed(after)];
   const suites = Object.values(after).flatMap(({ notes }) => Object.keys(notes ?? {}));
-  const security = suites.filter((suite) => suite.startsWith('debian-security/')).join(', ') || 'debian-security';
+  const security =
+    [...new Set(suites)].filter((suite) => suite.startsWith('debian-security/')).join(', ') || 'debian-security';
   const version = (of: Map<string, Package>) => new Map([...of].map(([name, one]) => [name, one.version]));
   return differing(version(was), version(is)).map(([name, locked, newest]) => {
     const fromSecurity = is.get(name)?.archive === 'debian-security';

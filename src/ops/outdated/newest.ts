@@ -27,21 +27,28 @@ export async function newestLock(old: Lock, recipe: string, tools: Toolbox): Pro
     throw new KinaError('usage', `the lock's Kubernetes ${old.kubernetes} is no download of a release`, {
       hint: 'Nobody announces newer ones of it. Lock it again from where it came: `kina lock SOURCE`.',
     });
-  const resolve = async (source: string | undefined): Promise<Lock> => {
-    const platforms = Object.keys(old.platforms).map(parsePlatform);
-    const request = { recipe, source, platforms, set: old.variables, lock: undefined, strict: false };
-    const sourceType = source === undefined ? undefined : 'release';
-    return (await prepare({ ...request, sourceType }, tools)).lock;
-  };
   try {
-    return { lock: await resolve(newest), kubernetes: newest };
+    return { lock: await resolveLike(old, recipe, newest, tools), kubernetes: newest };
   } catch (error) {
     if (newest === old.kubernetes || !(error instanceof KinaError) || error.code !== 'not-found') throw error;
     tools.reporter.warn(
       `Kubernetes ${newest} cannot be had from here (${error.message}); the rest is for ${old.kubernetes}`,
     );
-    return { lock: await resolve(old.kubernetes), kubernetes: newest };
+    return { lock: await resolveLike(old, recipe, old.kubernetes, tools), kubernetes: newest };
   }
+}
+
+/** What the lock's recipe, variables and platforms resolve to now, for that release of Kubernetes. */
+export async function resolveLike(
+  old: Lock,
+  recipe: string,
+  kubernetes: string | undefined,
+  tools: Toolbox,
+): Promise<Lock> {
+  const platforms = Object.keys(old.platforms).map(parsePlatform);
+  const request = { recipe, source: kubernetes, platforms, set: old.variables, lock: undefined, strict: false };
+  const sourceType = kubernetes === undefined ? undefined : 'release';
+  return (await prepare({ ...request, sourceType }, tools)).lock;
 }
 
 /** The greatest of upstream's marker for the minor, the version table's, and the one at hand. */

@@ -1,6 +1,7 @@
 /**
  * `kina copy`: an image from one place to another, the same bytes, nothing unpacked (only a docker-archive cannot hold
- * compressed layers). Registries get what they lack; within one registry blobs are mounted.
+ * compressed layers). Registries get what they lack; within one registry blobs are mounted. What stands beside the image
+ * goes along to registries and layouts; an archive is for engines, which would take it for more images.
  */
 import type { Transport } from '../../host/http.ts';
 import type { Toolbox } from '../../layers/toolbox.ts';
@@ -10,36 +11,54 @@ import { partsOf } from '../../oci/parts.ts';
 import { type PushResult, pushImage } from '../../oci/push.ts';
 import { parseReference } from '../../oci/registry-reference.ts';
 import type { Location } from './location.ts';
+import { pushReferrers, referrersIn } from './referrers.ts';
 import { openSource } from './source.ts';
 
 export interface CopyResult {
   readonly root: Descriptor;
   /** What travelled, when the destination is a registry. */
   readonly pushed?: PushResult | undefined;
+  /** Documents beside the image that went along. */
+  readonly referrers: number;
 }
 
-/** `writing` is the transport for the destination: no mirrors. `mtime` is the time of an archive's members, in seconds. */
+/**
+ * `writing` is the transport for the destination: no mirrors. `mtime` is the time of an archive's members, in seconds.
+ * `alone`: without what stands beside the image.
+ */
 export async function copyImage(
   from: Location,
   to: Location,
   tools: Toolbox,
   writing: Transport,
-  mtime: number,
+  { mtime, alone }: { readonly mtime: number; readonly alone: boolean },
 ): Promise<CopyResult> {
   const { store, reporter, signal } = tools;
   if (to.type !== 'registry') await checkDestination(to.type, to.path);
   const source = await openSource(from, tools);
   const { root, origin } = source;
+  const { documents, blobs } = await partsOf(source, root);
+  const takes = !alone && (to.type === 'registry' || to.type === 'oci');
+  const beside = takes
+    ? await referrersIn(
+        source,
+        documents.map(({ digest }) => digest),
+        tools,
+      )
+    : [];
   if (to.type === 'registry') {
-    const references = [parseReference(to.ref)];
-    const pushed = await pushImage({ source, root, references, transport: writing, reporter, store, origin, signal });
-    return { root, pushed };
+    const reference = parseReference(to.ref);
+    const pushing = { transport: writing, reporter, store, signal };
+    const pushed = await pushImage({ ...pushing, source, root, references: [reference], origin });
+    await pushReferrers(source, beside, reference, pushed, pushing);
+    return { root, pushed, referrers: beside.length };
   }
-  await source.keep((await partsOf(source, root)).blobs);
+  await source.keep(blobs);
+  for (const { entry } of beside) await source.keep((await partsOf(source, entry)).blobs);
   const name = to.name ?? source.name;
   await writeOutput({
     ...{ store, index: root, refs: name === undefined ? [] : [name], type: to.type, dest: to.path },
-    ...{ reporter, signal, mtime },
+    ...{ reporter, signal, mtime, referrers: beside.map(({ entry }) => entry) },
   });
-  return { root };
+  return { root, referrers: beside.length };
 }

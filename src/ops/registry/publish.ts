@@ -1,9 +1,10 @@
 /** `kina push` and `kina build node-image --push`: an image of the store to registries, its layers compressed on the way. */
+import { KinaError } from '../../host/errors.ts';
 import { Transport } from '../../host/http.ts';
 import type { Reporter } from '../../host/progress.ts';
 import { readContents } from '../../oci/contents.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
-import { type PushResult, pushImage } from '../../oci/push.ts';
+import { Push, type PushResult } from '../../oci/push.ts';
 import { type LayerForm, recompressImage } from '../../oci/recompress.ts';
 import { registryLogins } from '../../oci/registry-credentials.ts';
 import { formatReference, type ImageReference, insecureHosts } from '../../oci/registry-reference.ts';
@@ -39,7 +40,19 @@ export async function publishImage(
   tools: { store: Store; transport: Transport; reporter: Reporter; signal?: AbortSignal | undefined },
 ): Promise<Published> {
   const { store, reporter } = tools;
-  const root = await recompressImage(store, await readContents(store, image), form, reporter);
-  const pushed = await pushImage({ ...tools, source: store, root, references });
-  return { root, pushed, references: references.map((to) => formatReference({ ...to, digest: root.digest })) };
+  const contents = await readContents(store, image);
+  const stop = new AbortController();
+  const signal = tools.signal ? AbortSignal.any([tools.signal, stop.signal]) : stop.signal;
+  const push = new Push({ ...tools, signal, source: store, references });
+  const making = recompressImage(store, contents, { form, reporter, signal, ready: (layer) => push.early(layer) });
+  try {
+    // A layer travels while others are compressed; one that cannot be brought there ends all of it.
+    const root = await Promise.race([making, push.failed]);
+    const pushed = await push.finish(root);
+    return { root, pushed, references: references.map((to) => formatReference({ ...to, digest: root.digest })) };
+  } catch (error) {
+    stop.abort(new KinaError('interrupted', 'another layer failed'));
+    await Promise.allSettled([making, push.abandon()]);
+    throw tools.signal?.aborted ? tools.signal.reason : error;
+  }
 }

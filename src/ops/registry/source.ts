@@ -6,10 +6,11 @@ import { stat } from 'node:fs/promises';
 import { KinaError } from '../../host/errors.ts';
 import type { Toolbox } from '../../layers/toolbox.ts';
 import { blobName } from '../../oci/archive.ts';
-import { type Descriptor, type Digest, maxManifestBytes, parseIndex } from '../../oci/descriptor.ts';
+import { type Descriptor, type Digest, isManifestType, maxManifestBytes, parseIndex } from '../../oci/descriptor.ts';
 import { importArchive } from '../../oci/import.ts';
 import { type ArchiveFiles, readArchive, readLayout } from '../../oci/import-source.ts';
 import type { ImageSource } from '../../oci/parts.ts';
+import { referrersOf, subjectOf } from '../../oci/referrers.ts';
 import { readManifest, resolveReference } from '../../oci/registry.ts';
 import { formatReference, type ImageReference, repositoryUrl } from '../../oci/registry-reference.ts';
 import type { Location } from './location.ts';
@@ -23,6 +24,8 @@ export interface KeptSource extends ImageSource {
   readonly name: string | undefined;
   /** Where it is, when that is a registry. */
   readonly origin?: ImageReference | undefined;
+  /** What the source lists beside `subject`; claims, until each is read. */
+  referrers(subject: Digest): Promise<readonly Descriptor[]>;
   /** Brings blobs into the store, side by side. */
   keep(blobs: readonly Descriptor[]): Promise<void>;
 }
@@ -70,6 +73,7 @@ async function registrySource(ref: string, { store, transport, fetcher, signal }
       yield* store.verified(digest, size);
     },
     open: (blob, range) => store.open(blob, range),
+    referrers: (subject) => referrersOf(top.reference, subject, transport, signal),
     async keep(blobs) {
       await fetcher.fetchAll(blobs.map(artifact));
     },
@@ -90,7 +94,15 @@ async function layoutSource(
   const { manifests } = parseIndex(await store.readBytes(index, maxManifestBytes), `${path}: index.json`);
   const nameOf = ({ annotations }: Descriptor) =>
     annotations?.['io.containerd.image.name'] ?? annotations?.['org.opencontainers.image.ref.name'];
-  const entry = theOne(path, manifests, (one) => [nameOf(one) ?? ''], name);
+  const beside = new Map<Digest, Descriptor[]>();
+  const images: Descriptor[] = [];
+  for (const one of manifests) {
+    const there = isManifestType(one.mediaType) && (await files.digestOf(blobName(one.digest)));
+    const subject = there ? subjectOf(await store.readBytes(one.digest, maxManifestBytes)) : undefined;
+    if (subject === undefined) images.push(one);
+    else beside.set(subject, [...(beside.get(subject) ?? []), one]);
+  }
+  const entry = theOne(path, images, (one) => [nameOf(one) ?? ''], name);
   const keep = async (digest: Digest): Promise<void> => {
     if (!(await files.digestOf(blobName(digest))))
       throw new KinaError('archive', `${path}: ${digest} is not in it`, {
@@ -111,6 +123,7 @@ async function layoutSource(
       yield* store.verified(blob, bytes);
     },
     open: (blob, range) => store.open(blob, range),
+    referrers: async (subject) => beside.get(subject) ?? [],
     async keep(blobs) {
       for (const blob of blobs) await keep(blob.digest);
     },
@@ -126,6 +139,7 @@ async function dockerSource(path: string, name: string | undefined, { store }: T
     readBytes: (inner, limit) => store.readBytes(inner, limit),
     verified: (blob, bytes) => store.verified(blob, bytes),
     open: (blob, range) => store.open(blob, range),
+    referrers: async () => [],
     keep: async () => {},
   };
 }

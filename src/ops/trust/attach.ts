@@ -1,24 +1,32 @@
-/** `--sbom` and `--provenance`: documents about an image, put beside it in every repository that it was pushed to. */
+/**
+ * `--sbom`, `--provenance` and `--sign`: documents about an image, put beside it in every repository that it was pushed to.
+ * A signature covers the image and the documents that came with it.
+ */
 import { formatLock, lockFrom } from '../../build/lock.ts';
 import type { Transport } from '../../host/http.ts';
 import { redact } from '../../host/http-route.ts';
 import { canonicalJson } from '../../host/json.ts';
 import { type ImageContents, readContents } from '../../oci/contents.ts';
-import type { Descriptor } from '../../oci/descriptor.ts';
+import type { Descriptor, Digest } from '../../oci/descriptor.ts';
 import { type Attachment, attach } from '../../oci/referrers.ts';
 import { formatReference, type ImageReference } from '../../oci/registry-reference.ts';
 import type { Store } from '../../oci/store.ts';
+import { attachSignature } from './attach-signature.ts';
+import { bundleType, statementType } from './bundle.ts';
 import { inventory } from './inventory.ts';
 import { artifactsOf, joinOrigins, originsOf } from './origin.ts';
 import { provenance } from './provenance.ts';
+import type { ImageSigner } from './sign.ts';
 import { spdx } from './spdx.ts';
 
-export const provenanceType = 'application/vnd.in-toto+json';
+export const sbomType = 'application/spdx+json';
+export const provenanceType = statementType;
 export const lockType = 'application/vnd.kina.lock.v1+yaml';
 
 export interface Documents {
   readonly sbom: boolean;
   readonly provenance: boolean;
+  readonly signer?: ImageSigner | undefined;
 }
 export interface Attached {
   readonly type: string;
@@ -34,7 +42,7 @@ export async function attachDocuments(
   tools: { store: Store; transport: Transport; version: string; signal?: AbortSignal | undefined },
 ): Promise<Attached[]> {
   const { store, transport, version, signal } = tools;
-  if (!wanted.sbom && !wanted.provenance) return [];
+  if (!wanted.sbom && !wanted.provenance && !wanted.signer) return [];
   const contents = await readContents(store, root);
   const repositories = new Map(references.map((to) => [formatReference({ ...to, tag: undefined }), to]));
   const attached: Attached[] = [];
@@ -44,7 +52,7 @@ export async function attachDocuments(
       for (const image of contents.platforms)
         all.push({
           subject: image.descriptor,
-          type: 'application/spdx+json',
+          type: sbomType,
           document: bytesOf(spdx(await inventory(store, image), name, version)),
           title: 'sbom.spdx.json',
         });
@@ -59,10 +67,15 @@ export async function attachDocuments(
       if (lock !== undefined)
         all.push({ subject: root, type: lockType, document: Buffer.from(lock), title: 'kina.lock' });
     }
+    const documents: Digest[] = [];
     for (const one of all) {
       const { digest } = await attach(to, one, transport, signal);
+      documents.push(digest);
       attached.push({ type: one.type, digest, subject: one.subject.digest });
     }
+    if (!wanted.signer) continue;
+    const digest = await attachSignature(to, root, documents, wanted.signer, { transport, signal });
+    attached.push({ type: bundleType, digest, subject: root.digest });
   }
   return attached;
 }

@@ -1,7 +1,7 @@
 /**
  * How an image came to be: an in-toto statement with SLSA provenance (slsa.dev/spec/v1.0/provenance). It names recipe,
  * variables, lock digest, kina's version and every material with its digest, and no time, no machine and no person: the same
- * build says the same. It is not signed; whoever can write to the repository could have written it.
+ * build says the same. By itself it is not signed; `bundle.ts` signs it together with the image.
  */
 import { type Lock, lockDigest } from '../../build/lock.ts';
 import { KinaError } from '../../host/errors.ts';

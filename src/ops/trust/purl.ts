@@ -11,11 +11,21 @@ export function purlOf({ kind, name, version, architecture, url, sha256 }: Inven
     const tag = version === undefined ? '' : `&tag=${encodeURIComponent(version)}`;
     return `pkg:oci/${last}@sha256%3A${sha256}?repository_url=${encodeURIComponent(name)}${tag}`;
   }
+  const npm = url === undefined ? undefined : npmPackage(url);
+  if (npm) return npm;
   const qualifiers = [
     ...(sha256 === undefined ? [] : [`checksum=sha256:${sha256}`]),
     ...(url === undefined ? [] : [`download_url=${encodeURIComponent(url)}`]),
   ];
   return `pkg:generic/${encodeURIComponent(name)}${at}${qualifiers.length ? `?${qualifiers.join('&')}` : ''}`;
+}
+
+/** Of an archive of an npm registry, whose address has both; the scope is the namespace. */
+function npmPackage(url: string): string | undefined {
+  const [, scope = '', name, version] =
+    /^https?:\/\/(?:[^/]+\/)+?(?:(@[^/]+)\/)?([^/@]+)\/-\/\2-([^/]+)\.tgz$/.exec(url) ?? [];
+  if (name === undefined || version === undefined) return undefined;
+  return `pkg:npm/${scope ? `${encodeURIComponent(scope)}/` : ''}${name}@${encodeURIComponent(version)}`;
 }
 
 /** The address without a mirror and without anything that grants access. Files of the building machine have none. */

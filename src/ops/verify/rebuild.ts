@@ -4,7 +4,7 @@
  *
  * When the digests differ, the images are compared as `kina image diff` does, and the first layer and file are named.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Lock, writeLock } from '../../build/lock.ts';
 import { buildNodeImage } from '../../build/node-image.ts';
@@ -29,7 +29,8 @@ export interface Rebuilt {
 
 /** `recipe`: name or file. Throws what building from a lock throws. */
 export async function rebuild(image: ImageContents, lock: Lock, recipe: string, known: Toolbox): Promise<Rebuilt> {
-  const folder = await mkdtemp(join(known.store.root, 'verify-'));
+  const folder = known.store.temporaryPath();
+  await mkdir(folder);
   const tools = withoutUnpacked(known, join(folder, 'unpacked'));
   try {
     const path = join(folder, 'kina.lock');

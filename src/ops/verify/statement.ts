@@ -1,12 +1,12 @@
 /**
  * What stands beside an image, compared with the image: a provenance statement's subjects, recipe, lock and version against
- * digests and labels; a lock against the label with its digest. Agreement says that they belong together, not who wrote
- * them: that is what signatures are for.
+ * digests and labels; a lock against the label with its digest; an SBOM's subject against the platform's manifest. Agreement
+ * says that they belong together, not who wrote them: that is what signatures are for.
  */
 import { z } from 'zod';
 import { type Lock, lockDigest, platformLock } from '../../build/lock.ts';
 import type { ImageContents, PlatformImage } from '../../oci/contents.ts';
-import { hexOf } from '../../oci/descriptor.ts';
+import { type Digest, hexOf } from '../../oci/descriptor.ts';
 import { labels } from '../../oci/node-image.ts';
 
 const schema = z.looseObject({
@@ -94,4 +94,31 @@ export function lockProblems(lock: Lock, image: ImageContents, statement?: State
   if (unsaid.length) problems.push(`${unsaid.length} artifacts of the lock are no materials of the provenance`);
   if (unpinned.length) problems.push(`${unpinned.length} materials of the provenance are not in the lock`);
   return problems;
+}
+
+const sbom = z.looseObject({
+  creationInfo: z.looseObject({ creators: z.array(z.string()) }),
+  packages: z.array(
+    z.looseObject({
+      SPDXID: z.string(),
+      checksums: z.array(z.looseObject({ algorithm: z.string(), checksumValue: z.string() })).optional(),
+    }),
+  ),
+});
+
+/** The same for an SBOM, which `what` names. Other tools' say in other words what they are about, and are left alone. */
+export function sbomProblems(what: string, bytes: Uint8Array, subject: Digest): string[] {
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.from(bytes).toString('utf8'));
+  } catch {
+    return [`the ${what} is not JSON`];
+  }
+  const parsed = sbom.safeParse(value);
+  if (!parsed.success || !parsed.data.creationInfo.creators.some((one) => one.startsWith('Tool: kina-'))) return [];
+  const image = parsed.data.packages.find(({ SPDXID }) => SPDXID === 'SPDXRef-image');
+  const about = image?.checksums?.find(({ algorithm }) => algorithm === 'SHA256')?.checksumValue;
+  return about === hexOf(subject)
+    ? []
+    : [`the ${what} is about ${about ?? 'nothing'} and stands beside ${hexOf(subject)}`];
 }

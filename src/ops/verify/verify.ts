@@ -9,15 +9,16 @@ import { KinaError } from '../../host/errors.ts';
 import { type Damage, verifyImage } from '../../layers/image/verify.ts';
 import type { Toolbox } from '../../layers/toolbox.ts';
 import { type ImageContents, readContents } from '../../oci/contents.ts';
-import { type Descriptor, type Digest, hexOf } from '../../oci/descriptor.ts';
-import { readAttachment, referrersOf } from '../../oci/referrers.ts';
-import { resolveReference } from '../../oci/registry.ts';
-import { formatReference, type ImageReference } from '../../oci/registry-reference.ts';
-import { lockType, provenanceType } from '../trust/attach.ts';
+import type { Digest } from '../../oci/descriptor.ts';
+import type { ImageReference } from '../../oci/registry-reference.ts';
+import { lockType, provenanceType, sbomType } from '../trust/attach.ts';
+import type { Trust } from '../trust/check-signature.ts';
 import { joinOrigins, originsOf } from '../trust/origin.ts';
+import { type Beside, hasCosignTag, readSurroundings } from './beside.ts';
 import { obtain } from './obtain.ts';
 import { type Rebuilt, rebuild } from './rebuild.ts';
-import { lockProblems, parseStatement, type Statement, statementProblems } from './statement.ts';
+import { judge, type Signatures } from './signatures.ts';
+import { lockProblems, parseStatement, type Statement, sbomProblems, statementProblems } from './statement.ts';
 
 export interface Verdict {
   readonly ref: string;
@@ -27,12 +28,17 @@ export interface Verdict {
   readonly blobs: number;
   readonly bytes: number;
   readonly damage: readonly Damage[];
-  /** Undefined when there is none. */
-  readonly provenance: { readonly kina: string | undefined; readonly materials: number } | undefined;
+  /** Undefined when there is none. `signed`: a verified signature covers it too. */
+  readonly provenance:
+    | { readonly kina: string | undefined; readonly materials: number; readonly signed: boolean }
+    | undefined;
+  /** SBOMs beside the image that are about its platforms. */
+  readonly sboms: number;
   /** Where the lock was found: `recorded` in the store, `attached` in the registry, `given`. */
   readonly lock: 'recorded' | 'attached' | 'given' | undefined;
-  /** `unchecked`: something that looks like one is there. kina checks none yet. */
-  readonly signature: 'none' | 'unchecked';
+  readonly signature: Signatures['state'];
+  /** Who signed, of signatures that verify. */
+  readonly signers: readonly string[];
   /** What documents and image disagree about. */
   readonly problems: readonly string[];
   readonly rebuilt: Rebuilt | undefined;
@@ -43,15 +49,17 @@ export interface VerifyOptions {
   readonly lock: Lock | undefined;
   /** Name or file, when the lock's recipe is not one that kina has. */
   readonly recipe: string | undefined;
+  /** Whose signature counts; undefined: none does. */
+  readonly trust: Trust | undefined;
 }
 
-/** More than any statement or lock has: a node's are 200 KB. */
-const maxDocumentBytes = 16 << 20;
-
 interface Documents {
-  readonly statements: readonly Statement[];
+  /** With the digests of the manifests that brought them. */
+  readonly statements: readonly { readonly statement: Statement; readonly digest: Digest }[];
   readonly lock: Lock | undefined;
-  readonly signature: Verdict['signature'];
+  readonly sboms: readonly Beside[];
+  readonly signatures: Signatures;
+  readonly damage: readonly Damage[];
 }
 
 /** Throws `integrity` for a broken chain in a registry, `not-found`, `network`; `lock` when a rebuild has no lock. */
@@ -60,31 +68,42 @@ export async function verify(ref: string, options: VerifyOptions, tools: Toolbox
   const task = tools.reporter.task('read', ref);
   const { blobs, bytes, damage } = await verifyImage(tools.store, descriptor, { signal: tools.signal, task });
   task.done(undefined, true);
+  const nothing = {
+    ...{ provenance: undefined, lock: undefined, sboms: 0, signature: 'none' as const, signers: [], problems: [] },
+    rebuilt: undefined,
+  };
   const base = {
     ref,
     digest: descriptor.digest,
     from: origin ? ('registry' as const) : ('store' as const),
-    ...{ blobs, bytes, damage },
+    ...{ blobs, bytes },
   };
-  if (damage.length > 0)
-    return { ...base, provenance: undefined, lock: undefined, signature: 'none', problems: [], rebuilt: undefined };
+  if (damage.length > 0) return { ...base, ...nothing, damage };
   const image = await readContents(tools.store, descriptor);
-  const found = origin ? await inRegistry(origin, descriptor, tools) : await inStore(image, tools);
+  const found = origin ? await inRegistry(origin, image, options.trust, tools) : await inStore(image, tools);
+  if (found.damage.length > 0) return { ...base, ...nothing, damage: found.damage };
   const lock = options.lock ?? found.lock;
-  const [statement] = found.statements;
+  const { signatures } = found;
+  const [first] = found.statements;
   const problems = [
-    ...found.statements.flatMap((one) => statementProblems(one, image)),
+    ...found.statements.flatMap(({ statement }) => statementProblems(statement, image)),
+    ...found.sboms.flatMap(({ what, subject, bytes: document }) => sbomProblems(what, document, subject)),
     // One that was given may be of other platforms too; the attached one is the whole of what the statement says.
-    ...(lock ? lockProblems(lock, image, options.lock ? undefined : statement) : []),
+    ...(lock ? lockProblems(lock, image, options.lock ? undefined : first?.statement) : []),
+    ...signatures.problems,
   ];
   return {
     ...base,
-    provenance: statement && {
-      kina: statement.predicate.runDetails.builder.version?.kina,
-      materials: statement.predicate.buildDefinition.resolvedDependencies.length,
+    damage,
+    provenance: first && {
+      kina: first.statement.predicate.runDetails.builder.version?.kina,
+      materials: first.statement.predicate.buildDefinition.resolvedDependencies.length,
+      signed: signatures.covers.has(first.digest),
     },
     lock: options.lock ? 'given' : found.lock ? (origin ? 'attached' : 'recorded') : undefined,
-    signature: found.signature,
+    sboms: found.sboms.length,
+    signature: signatures.state,
+    signers: signatures.by,
     problems,
     rebuilt: options.rebuild && problems.length === 0 ? await again(image, lock, options.recipe, tools) : undefined,
   };
@@ -100,43 +119,34 @@ async function again(image: ImageContents, lock: Lock | undefined, recipe: strin
 async function inStore(image: ImageContents, { store }: Toolbox): Promise<Documents> {
   const origins = await originsOf(store, image);
   const lock = origins && lockFrom(joinOrigins(origins), 'the lock of the build in the store');
-  return { statements: [], lock, signature: 'none' };
-}
-
-async function inRegistry(origin: ImageReference, image: Descriptor, tools: Toolbox): Promise<Documents> {
-  const { transport, signal } = tools;
-  const entries = await referrersOf(origin, image.digest, transport, signal);
-  const read = (entry: Descriptor) => readAttachment(origin, entry, image.digest, maxDocumentBytes, transport, signal);
-  const statements: Statement[] = [];
-  for (const entry of ofType(entries, provenanceType)) {
-    const statement = parseStatement(await read(entry));
-    if (statement) statements.push(statement);
-  }
-  const [lock] = ofType(entries, lockType);
-  const signed = entries.some((entry) => /sigstore|cosign|notary/.test(String(typeOf(entry))));
   return {
-    statements,
-    lock: lock && parseLock((await read(lock)).toString('utf8'), 'the lock beside the image'),
-    signature: signed || (await hasCosignTag(origin, image.digest, tools)) ? 'unchecked' : 'none',
+    statements: [],
+    lock,
+    signatures: judge([], image.descriptor.digest, undefined, false),
+    sboms: [],
+    damage: [],
   };
 }
 
-function typeOf(entry: Descriptor): unknown {
-  return (entry as { artifactType?: unknown }).artifactType;
-}
-
-function ofType(entries: readonly Descriptor[], type: string): Descriptor[] {
-  return entries.filter((entry) => typeOf(entry) === type);
-}
-
-/** Where cosign before 3 puts signatures. */
-async function hasCosignTag(origin: ImageReference, digest: Digest, { transport, signal }: Toolbox): Promise<boolean> {
-  try {
-    const tag = `sha256-${hexOf(digest)}.sig`;
-    await resolveReference(formatReference({ ...origin, tag, digest: undefined }), transport, signal);
-    return true;
-  } catch (error) {
-    if (error instanceof KinaError && error.code === 'not-found') return false;
-    throw error;
-  }
+async function inRegistry(
+  origin: ImageReference,
+  image: ImageContents,
+  trust: Trust | undefined,
+  tools: Toolbox,
+): Promise<Documents> {
+  const { digest } = image.descriptor;
+  const { documents, damage } = await readSurroundings(origin, image, tools);
+  const ofImage = (type: string) => documents.filter((one) => one.type === type && one.subject === digest);
+  const statements = ofImage(provenanceType).flatMap((one) => {
+    const statement = parseStatement(one.bytes);
+    return statement ? [{ statement, digest: one.digest }] : [];
+  });
+  const [lock] = ofImage(lockType);
+  return {
+    statements,
+    lock: lock && parseLock(lock.bytes.toString('utf8'), 'the lock beside the image'),
+    sboms: documents.filter(({ type }) => type === sbomType),
+    signatures: judge(documents, digest, trust, await hasCosignTag(origin, digest, tools)),
+    damage,
+  };
 }

@@ -1,36 +1,24 @@
 /** The recipes in `examples/` build, from a synthetic upstream and real Debian packages, and hold what they promise. */
 import { createHash, X509Certificate } from 'node:crypto';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { pack } from 'tar-stream';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { silent } from '../../../src/host/progress.ts';
 import { writeOutput } from '../../../src/oci/output.ts';
-import { type ImageFile, openWorkshop, type Workshop } from '../../support/build.ts';
+import type { ImageFile } from '../../support/build.ts';
+import { useBuildSite } from '../../support/build-site.ts';
 import { projectRoot } from '../../support/command.ts';
 import { describeUnless, noDebianMirror } from '../../support/requirements.ts';
-import { fakeElf, startUpstream, type Upstream } from '../../support/upstream.ts';
+import { fakeElf } from '../../support/upstream.ts';
 
 const example = (name: string): string => join(projectRoot, `examples/${name}.yaml`);
 const source = 'v1.34.2';
 
 describeUnless(await noDebianMirror(), 'worked examples', () => {
-  let upstream: Upstream;
-  let workshop: Workshop;
-  let folder: string;
-  beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'kina-examples-'));
-    upstream = await startUpstream();
-    workshop = await openWorkshop({ mirrors: [upstream.url] });
-  });
-  afterAll(async () => {
-    await workshop?.close();
-    await upstream?.stop();
-    await rm(folder, { recursive: true, force: true });
-  });
+  const site = useBuildSite('examples');
 
   const names = (files: Map<string, ImageFile>): string[] =>
     [
@@ -45,8 +33,8 @@ describeUnless(await noDebianMirror(), 'worked examples', () => {
   };
 
   test('corporate: the CA is in the bundle that Go and OpenSSL read; mirrors, sysctls and proxy are set', async () => {
-    const built = await workshop.build({ recipe: example('corporate'), source, set: { proxy: 'http://p:1' } });
-    const files = await workshop.files(built, 'linux/amd64');
+    const built = await site.workshop.build({ recipe: example('corporate'), source, set: { proxy: 'http://p:1' } });
+    const files = await site.workshop.files(built, 'linux/amd64');
     expect(lastCertificate(files)).toContain('CN=Example Corp Root CA');
     expect(files.get('etc/ssl/certs/example-corp.pem')!.target).toBe(
       '/usr/local/share/ca-certificates/example-corp.crt',
@@ -60,10 +48,10 @@ describeUnless(await noDebianMirror(), 'worked examples', () => {
     }
     expect(files.get('etc/containerd/config.toml')!.data.toString()).toContain('/etc/containerd/certs.d');
     expect(files.get('etc/sysctl.d/70-corporate.conf')!.data.toString()).toContain('tcp_keepalive_time');
-    const { config } = (await workshop.config(built, 'linux/amd64')) as unknown as { config: { Env: string[] } };
+    const { config } = (await site.workshop.config(built, 'linux/amd64')) as unknown as { config: { Env: string[] } };
     expect(config.Env).toContain('HTTPS_PROXY=http://p:1');
     // Only what was added is new: the layers below are those of the plain node.
-    const plain = await workshop.build({ source });
+    const plain = await site.workshop.build({ source });
     const digests = plain.platforms[0]!.layers.filter((l) => l.name !== 'system').map((l) => l.diffId);
     expect(built.platforms[0]!.layers.map((l) => l.diffId)).toEqual(expect.arrayContaining(digests));
   });
@@ -71,12 +59,12 @@ describeUnless(await noDebianMirror(), 'worked examples', () => {
   test("tools: packages fit the base's, the program is verified, the image will be imported", async () => {
     const nerdctl = await nerdctlArchive('arm64');
     const file = 'nerdctl-2.1.6-linux-arm64.tar.gz';
-    upstream.intercept = (path, response) => {
+    site.upstream.intercept = (path, response) => {
       if (!path.startsWith('/github.com/containerd/nerdctl/')) return false;
       return send(response, path.endsWith('SHA256SUMS') ? Buffer.from(`${sha256(nerdctl)}  ${file}\n`) : nerdctl);
     };
-    const built = await workshop.build({ recipe: example('tools'), source, platforms: ['linux/arm64'] });
-    const files = await workshop.files(built, 'linux/arm64');
+    const built = await site.workshop.build({ recipe: example('tools'), source, platforms: ['linux/arm64'] });
+    const files = await site.workshop.files(built, 'linux/arm64');
     expect(names(files)).toEqual(expect.arrayContaining(['nfs-common', 'rpcbind', 'socat', 'systemd']));
     expect(files.get('usr/bin/socat')!.layer).toBe('tools');
     expect(files.get('usr/local/bin/nerdctl')!.data.toString()).toContain('nerdctl');
@@ -90,26 +78,26 @@ describeUnless(await noDebianMirror(), 'worked examples', () => {
   });
 
   test('own-base: an OCI archive instead of packages, another containerd, and a CA on top of its bundle', async () => {
-    const ground = join(folder, 'ground.yaml');
+    const ground = join(site.folder, 'ground.yaml');
     await writeFile(
       ground,
       'name: ground\nextends: node-base\nlayers:\n  - name: node\n    reset: true\n    steps:\n      - users: { users: [{ name: operator, uid: 1000 }] }\n',
     );
-    const base = await workshop.build({ recipe: ground });
-    const dest = join(folder, 'base.tar');
-    const { store } = workshop.tools;
+    const base = await site.workshop.build({ recipe: ground });
+    const dest = join(site.folder, 'base.tar');
+    const { store } = site.workshop.tools;
     const common = { store, index: base.index, reporter: silent, mtime: 0 };
     await writeOutput({ ...common, refs: ['localhost/base:1'], dest, type: 'oci-archive' });
 
-    const recipe = join(folder, 'mine.yaml');
+    const recipe = join(site.folder, 'mine.yaml');
     const ca = await readFile(join(projectRoot, 'examples/corporate/ca.crt'));
-    await writeFile(join(folder, 'ca.crt'), ca);
+    await writeFile(join(site.folder, 'ca.crt'), ca);
     await writeFile(
       recipe,
       `name: mine\nextends: ${example('own-base')}\nlayers:\n  - name: mine\n    steps:\n      - file: { path: usr/local/share/ca-certificates/mine.crt, source: ca.crt }\n`,
     );
-    const built = await workshop.build({ recipe, source, set: { base: dest } });
-    const files = await workshop.files(built, 'linux/amd64');
+    const built = await site.workshop.build({ recipe, source, set: { base: dest } });
+    const files = await site.workshop.files(built, 'linux/amd64');
     expect(built.platforms[0]!.components.containerd).toBe('2.1.5');
     expect(files.get('usr/local/bin/containerd')!.data.toString()).toContain('containerd 2.1.5');
     // The base's own state is kept: its accounts and its package database.
@@ -118,29 +106,29 @@ describeUnless(await noDebianMirror(), 'worked examples', () => {
     expect(files.get('var/lib/dpkg/status')!.layer).toBe('base');
     expect(lastCertificate(files)).toContain('CN=Example Corp Root CA');
 
-    const withUser = join(folder, 'user.yaml');
+    const withUser = join(site.folder, 'user.yaml');
     await writeFile(
       withUser,
       `name: user\nextends: ${example('own-base')}\nlayers:\n  - name: mine\n    steps:\n      - users: { users: [{ name: late, uid: 1001 }] }\n`,
     );
-    await expect(workshop.build({ recipe: withUser, source, set: { base: dest } })).rejects.toThrow(
+    await expect(site.workshop.build({ recipe: withUser, source, set: { base: dest } })).rejects.toThrow(
       'the accounts late cannot be added to the base image of base/from',
     );
   });
 
   test('debug: what the plain node excludes comes back, and apt has archives, keys and nothing unmet', async () => {
-    const built = await workshop.build({ recipe: 'debug', source });
-    const files = await workshop.files(built, 'linux/amd64');
+    const built = await site.workshop.build({ recipe: 'debug', source });
+    const files = await site.workshop.files(built, 'linux/amd64');
     expect(names(files)).toEqual(expect.arrayContaining(['apt', 'debconf', 'perl-base', 'strace', 'tcpdump']));
     const sources = files.get('etc/apt/sources.list.d/debian.sources')!.data.toString();
     for (const [, keyring] of sources.matchAll(/^Signed-By: \/(.*)$/gm))
       expect(files.has(keyring!), keyring).toBe(true);
-    expect(workshop.warnings.filter((w) => w.includes('maintainer scripts'))).toEqual([]);
+    expect(site.workshop.warnings.filter((w) => w.includes('maintainer scripts'))).toEqual([]);
   });
 
   test('minimal: small, and still an init, a shell and a runtime', async () => {
-    const built = await workshop.build({ recipe: 'minimal' });
-    const files = await workshop.files(built, 'linux/amd64');
+    const built = await site.workshop.build({ recipe: 'minimal' });
+    const files = await site.workshop.files(built, 'linux/amd64');
     for (const path of ['usr/bin/sh', 'usr/sbin/init', 'usr/bin/containerd', 'usr/local/bin/entrypoint'])
       expect(files.has(path), path).toBe(true);
     const size = built.platforms[0]!.layers.reduce((sum, layer) => sum + layer.size, 0);

@@ -1,29 +1,15 @@
 /** Preloaded images with zstd layers: the same images by id, smaller, and never from another compressor than the lock's. */
 import { createHash } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { zstdDecompressSync } from 'node:zlib';
 import { extract } from 'tar-stream';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { formatLock } from '../../../src/build/lock.ts';
-import { openWorkshop, type Workshop } from '../../support/build.ts';
-import { startUpstream, type Upstream } from '../../support/upstream.ts';
+import { useBuildSite } from '../../support/build-site.ts';
 
-let upstream: Upstream;
-let workshop: Workshop;
-let folder: string;
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'kina-preload-'));
-  upstream = await startUpstream();
-  workshop = await openWorkshop({ mirrors: [upstream.url] });
-});
-afterAll(async () => {
-  await workshop?.close();
-  await upstream?.stop();
-  await rm(folder, { recursive: true, force: true });
-});
+const site = useBuildSite('preload');
 
 interface Described {
   readonly digest: string;
@@ -32,8 +18,8 @@ interface Described {
 
 /** The OCI archive inside the node image, by blob name. */
 async function archive(compression: string): Promise<{ blobs: Map<string, Buffer>; manifests: Described[] }> {
-  const built = await workshop.build({ recipe: await recipe(compression), source: 'v1.34.2' });
-  const file = (await workshop.files(built, 'linux/amd64')).get('kind/images/kubernetes.tar')!;
+  const built = await site.workshop.build({ recipe: await recipe(compression), source: 'v1.34.2' });
+  const file = (await site.workshop.files(built, 'linux/amd64')).get('kind/images/kubernetes.tar')!;
   const blobs = new Map<string, Buffer>();
   for await (const entry of Readable.from([file.data]).pipe(extract())) {
     const parts: Buffer[] = [];
@@ -44,7 +30,7 @@ async function archive(compression: string): Promise<{ blobs: Map<string, Buffer
 }
 
 async function recipe(compression: string): Promise<string> {
-  const path = join(folder, `${compression}.yaml`);
+  const path = join(site.folder, `${compression}.yaml`);
   await writeFile(
     path,
     `name: preload\nlayers:\n  - name: kubernetes\n    steps:\n      - kubernetes: { binaries: [kubelet], into: usr/bin }\n      - images: { release: [kube-proxy], path: kind/images/kubernetes.tar, compression: ${compression} }\n`,
@@ -67,10 +53,10 @@ test('the image id stays, layers are zstd of exactly what they were', async () =
 
 test('a lock made with another zstd is refused, not built into another digest', async () => {
   const path = await recipe('zstd');
-  const { prepared } = await workshop.build({ recipe: path, source: 'v1.34.2' });
-  const lock = join(folder, 'kina.lock');
+  const { prepared } = await site.workshop.build({ recipe: path, source: 'v1.34.2' });
+  const lock = join(site.folder, 'kina.lock');
   const text = formatLock(prepared.lock);
   expect(text).toContain(`compressor: "zstd ${process.versions.zstd}"`);
   await writeFile(lock, text.replace(/compressor: .*/, 'compressor: "zstd 1.4.0"'));
-  await expect(workshop.build({ recipe: path, lock })).rejects.toThrow('locked with zstd 1.4.0');
+  await expect(site.workshop.build({ recipe: path, lock })).rejects.toThrow('locked with zstd 1.4.0');
 });

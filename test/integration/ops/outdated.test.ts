@@ -2,10 +2,13 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { Lock } from '../../../src/build/lock.ts';
+import { type Lock, readLock, writeLock } from '../../../src/build/lock.ts';
+import { prepare } from '../../../src/build/prepare.ts';
 import { versionTable } from '../../../src/build/versions.ts';
+import { parsePlatform } from '../../../src/oci/platform.ts';
 import { compareLocks } from '../../../src/ops/outdated/compare.ts';
 import { newestLock } from '../../../src/ops/outdated/newest.ts';
+import { upgradeOne } from '../../../src/ops/outdated/upgrade.ts';
 import { openWorkshop, type Workshop } from '../../support/build.ts';
 import { type DebianArchive, startDebianArchive } from '../../support/debian-archive.ts';
 import { smallRecipe } from '../../support/kina.ts';
@@ -95,4 +98,81 @@ test('nobody announces newer CI builds or local ones', async () => {
   const lock = await small('v1.34.2');
   const ci = JSON.parse(JSON.stringify(lock).replaceAll('dl.k8s.io/v', 'dl.k8s.io/ci/v')) as Lock;
   await expect(newestLock(ci, smallRecipe, workshop.tools)).rejects.toMatchObject({ code: 'usage' });
+});
+
+/** A lock as a file, whose artifacts `change` may make older ones. */
+async function fileOf(lock: Lock, change: (lock: Lock) => void = () => {}): Promise<string> {
+  const changed = structuredClone(lock);
+  change(changed);
+  const path = join(workshop.tools.store.root, 'one.lock');
+  await writeLock(path, changed);
+  return path;
+}
+/** An artifact that nobody has: it stays only when nobody asks for a newer one. */
+const outdate = (artifact: { digest: string } | undefined): void => {
+  Object.assign(artifact!, { digest: `sha256:${'0'.repeat(64)}` });
+};
+const differing = (a: Lock, b: Lock): string[] =>
+  Object.keys(b.platforms['linux/amd64']!).filter(
+    (id) => JSON.stringify(a.platforms['linux/amd64']![id]) !== JSON.stringify(b.platforms['linux/amd64']![id]),
+  );
+
+test('--upgrade kubernetes: its binaries and images, while runc stays the one that is pinned', async () => {
+  upstream.markers.set('release/stable-1.34.txt', beyond);
+  const path = await fileOf(await small('v1.34.2'), (lock) =>
+    outdate(lock.platforms['linux/amd64']!['runtime/runc']!.artifacts![0]),
+  );
+  const old = await readLock(path);
+  const now = await upgradeOne(path, smallRecipe, 'kubernetes', workshop.tools);
+  upstream.markers.delete('release/stable-1.34.txt');
+  expect(now.kubernetes).toBe(beyond);
+  expect(differing(old, now)).toEqual(['kubernetes/kubernetes', 'images/images']);
+  // What came out is a lock that the recipe agrees with.
+  await writeLock(path, now);
+  const rebuilt = await prepare(
+    {
+      ...{ recipe: smallRecipe, source: undefined, sourceType: undefined, set: {}, lock: path, strict: false },
+      platforms: [parsePlatform('linux/amd64')],
+    },
+    workshop.tools,
+  );
+  expect(rebuilt.lock).toEqual(now);
+});
+
+test.each([
+  ['runc', ['runtime/runc']],
+  ['runtime/containerd', ['runtime/containerd']],
+  ['runtime', ['runtime/containerd', 'runtime/runc']],
+])('--upgrade %s: pinned again, and nothing else', async (name, changed) => {
+  const path = await fileOf(await small('v1.34.2'), (lock) => {
+    for (const step of Object.values(lock.platforms['linux/amd64']!)) outdate(step.artifacts?.[0] ?? { digest: '' });
+  });
+  const now = await upgradeOne(path, smallRecipe, name, workshop.tools);
+  expect(now.kubernetes).toBe('v1.34.2');
+  expect(differing(await readLock(path), now).filter((id) => id !== 'runtime/crictl')).toEqual(changed);
+});
+
+test('--upgrade of a Debian package takes it, and leaves the rest to the lock', async () => {
+  const recipe = join(workshop.tools.store.root, 'debs.yaml');
+  const { lock } = (await workshop.build({ recipe })).prepared;
+  const path = await fileOf(lock, (old) => {
+    const [tiny] = old.platforms['linux/amd64']!['base/debian']!.artifacts!;
+    Object.assign(tiny!, { version: '0.9-1', url: tiny!.url.replace('1.0-1', '0.9-1') });
+  });
+  expect(await upgradeOne(path, recipe, 'tiny', workshop.tools)).toEqual(lock);
+});
+
+test('--upgrade of what is not in the lock, or of a lock that the recipe has left behind', async () => {
+  const path = await fileOf(await small('v1.34.2'));
+  await expect(upgradeOne(path, smallRecipe, 'runk', workshop.tools)).rejects.toMatchObject({
+    code: 'usage',
+    message: expect.stringContaining('did you mean "runc"'),
+  });
+  await fileOf(await small('v1.34.2'), (lock) =>
+    Object.assign(lock.platforms['linux/amd64']!['base/file']!, { step: `sha256:${'0'.repeat(64)}` }),
+  );
+  await expect(upgradeOne(path, smallRecipe, 'runc', workshop.tools)).rejects.toMatchObject({
+    code: 'lock',
+    details: ['linux/amd64 base/file'],
+  });
 });

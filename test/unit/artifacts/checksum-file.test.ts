@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { findChecksum } from '../../../src/artifacts/checksum-file.ts';
+import { findChecksum, parseIntegrity } from '../../../src/artifacts/checksum-file.ts';
 
 const a = 'a'.repeat(64);
 const b = 'b'.repeat(64);
@@ -31,6 +31,24 @@ describe('shapes', () => {
     ],
   ])('%s', (_, text) => {
     expect(find(text)).toEqual({ algorithm: 'sha256', hex: a });
+  });
+
+  test('what an npm registry says about a version, whatever mirror the address is of', () => {
+    const integrity = `sha1-${Buffer.alloc(20).toString('base64')} sha512-${Buffer.alloc(64, 0xcc).toString('base64')}`;
+    const about = (dist: object) => JSON.stringify({ name: 'n', dist });
+    const tarball = 'https://mirror.example.org/npm/n/-/n-1.0.0.tgz';
+    expect(find(about({ tarball, integrity }), 'n-1.0.0.tgz')).toEqual({ algorithm: 'sha512', hex: 'c'.repeat(128) });
+    expect(() => find(about({ tarball, integrity }), 'n-1.0.1.tgz')).toThrow('does not list n-1.0.1.tgz');
+    for (const text of [about({ tarball }), '{"error":"not found"}', '{'])
+      expect(() => find(text, 'n-1.0.0.tgz')).toThrow('does not list');
+  });
+
+  test('integrity strings: the strongest; digests of another length than their name says are none', () => {
+    const of = (name: string, size: number, fill: number) => `${name}-${Buffer.alloc(size, fill).toString('base64')}`;
+    expect(parseIntegrity(`${of('sha256', 32, 0xaa)} ${of('sha512', 64, 0xbb)}?x`)?.hex).toBe('b'.repeat(128));
+    expect(parseIntegrity(of('sha256', 32, 0xaa))).toEqual({ algorithm: 'sha256', hex: a });
+    for (const weak of ['', of('sha1', 20, 1), of('sha512', 32, 1), of('md5', 16, 1)])
+      expect(parseIntegrity(weak)).toBeUndefined();
   });
 
   test('SHA-512 when there is nothing else', () => {

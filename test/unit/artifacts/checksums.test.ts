@@ -139,7 +139,7 @@ test('without a network, what was resolved before is known; anything else names 
 test.each([
   [{}, 'no checksum is known'],
   [{ unverified: true, checksum: { sha256: 'a'.repeat(64) } }, 'contradict'],
-  [{ checksum: { url: 'https://x.test', sha256: 'a'.repeat(64) } }, 'both'],
+  [{ checksum: { url: 'https://x.test', sha256: 'a'.repeat(64) } }, 'more than one source'],
   [{ checksum: { sha256: 'sha256:abc' } }, 'not 64 hex digits'],
 ])('a request that says nothing or two things is refused before any request: %j', async (request, message) => {
   const error = await failure(resolve(request));

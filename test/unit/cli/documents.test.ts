@@ -25,6 +25,21 @@ function commandsOf(document: string): string[] {
   });
 }
 
+/** The words of a command line as a shell would make them, except that a substitution, `"$(…)"`, stays one word as it is. */
+function words(line: string): string[] {
+  return [...line.matchAll(/(?:"\$\([^)]*\)"|"[^"]*"|'[^']*'|[^\s"'])+/g)].map(([word]) => word.replace(/["']/g, ''));
+}
+
+test('a substitution is one word', () =>
+  expect(words(`kina build --set registry="$(npm config get registry)" --tag 'a b'`)).toEqual([
+    'kina',
+    'build',
+    '--set',
+    'registry=$(npm config get registry)',
+    '--tag',
+    'a b',
+  ]));
+
 function withoutActions(command: Command): Command {
   command.action(() => {});
   for (const child of command.commands) withoutActions(child);
@@ -36,7 +51,7 @@ const shown = documents.flatMap((document) => commandsOf(document).map((command)
 test('there are such commands', () => expect(shown.length).toBeGreaterThan(15));
 
 test.each(shown)('%s: %s', async (_document, command) => {
-  const args = command.split(/\s+/).slice(1);
+  const args = words(command).slice(1);
   const kina = program();
   // Groups stay as they are: their subcommands must exist.
   for (const group of kina.commands)

@@ -33,8 +33,9 @@ describe('flag values', () => {
 
 describe('formats', () => {
   test('sizes never read 1000 of the smaller unit', () => {
-    expect([0, 999, 1000, 9949, 9960, 999_400, 999_600, 1_234_567_890].map(bytes)).toEqual([
+    expect([0, 816.755, 999, 1000, 9949, 9960, 999_400, 999_600, 1_234_567_890].map(bytes)).toEqual([
       '0 B',
+      '817 B',
       '999 B',
       '1.0 kB',
       '9.9 kB',

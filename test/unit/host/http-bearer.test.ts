@@ -71,3 +71,12 @@ test('offline, no token is asked for either', async () => {
   await expect(transport({ offline: true }).text(server.url)).rejects.toMatchObject({ code: 'offline' });
   expect(server.requests).toEqual([]);
 });
+
+test('a token that somebody brings is shown as it is, to who asks for a token, and no other is asked for', async () => {
+  const server = await guarded(300, (token) => token === 42);
+  const http = transport({ findLogin: async () => ({ source: 'test', token: '42' }) });
+  expect(await http.text(server.url)).toBe('open');
+  const refused = transport({ findLogin: async () => ({ source: 'test', token: '43' }) });
+  await expect(refused.text(server.url)).rejects.toMatchObject({ code: 'network' });
+  expect(tokens(server)).toEqual([]);
+});

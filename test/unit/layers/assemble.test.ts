@@ -21,10 +21,11 @@ const put = (id: string, path: string, content: string, extra: object = {}, repl
 const folder = (id: string, paths: Record<string, string>) => step(id, 'directories', { paths });
 
 async function build(layers: Record<string, AssembledStep[]>, architecture: 'amd64' | 'arm64' = 'arm64') {
-  return assemble(
+  const assembled = await assemble(
     Object.entries(layers).map(([name, steps]) => ({ name, steps })),
     { ...context, platform: platformOf(architecture) },
   );
+  return assembled.layers;
 }
 const names = (layers: Awaited<ReturnType<typeof build>>): Record<string, string[]> =>
   Object.fromEntries(layers.map((l) => [l.name, l.entries.map((e) => e.path)]));

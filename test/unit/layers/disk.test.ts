@@ -14,6 +14,7 @@ import { tarStream } from '../../../src/oci/tar.ts';
 import { bytesContent, type Entry } from '../../../src/tree/entry.ts';
 import { writeTar } from '../../../src/tree/tar-write.ts';
 import { directory, file } from '../../../src/tree/tree.ts';
+import { foreignImage, type Piece } from '../../support/foreign-image.ts';
 import { describeUnless, missing, pathOf } from '../../support/requirements.ts';
 import { newStore, scratch } from '../oci/fixture.ts';
 
@@ -85,5 +86,107 @@ describeUnless(missing(['e2fsck', 'debugfs']), 'the disk of an image', () => {
     const disk = join(await scratch(), 'disk');
     await expect(writeDisk(store, image!, disk, { size: 1 << 30 })).rejects.toThrow(/the layer base, sha256:1111/);
     await expect(stat(disk)).rejects.toThrow(/ENOENT/);
+  });
+
+  /** The disk of an image of others, for reading only, and a way to ask about it. */
+  async function diskOf(layers: Piece[][], options: Parameters<typeof foreignImage>[2] = {}, texts: string[] = []) {
+    const store = await newStore();
+    const [image] = (await readContents(store, await foreignImage(store, layers, options))).platforms;
+    const path = join(await scratch(), 'disk');
+    const written = await writeDisk(store, image!, path, { texts });
+    execFileSync(pathOf('e2fsck')!, ['-fn', path], { stdio: 'pipe' });
+    const ask = (command: string): string =>
+      execFileSync(pathOf('debugfs')!, ['-R', command, path], { encoding: 'utf8', stdio: 'pipe' });
+    return { ask, ...written };
+  }
+
+  test('a path twice in one layer: the last one counts, and the first one’s bytes go nowhere', async () => {
+    // by path alone, a megabyte would be written over whatever follows the small file
+    const { ask } = await diskOf([
+      [
+        { name: 'a', content: Buffer.alloc(1 << 20, 'A') },
+        { name: 'a', content: 'small' },
+        { name: 'z', content: 'untouched' },
+      ],
+    ]);
+    expect([ask('cat /a'), ask('cat /z')]).toEqual(['small', 'untouched']);
+  });
+
+  test('hard links: to a lower layer, to what stands behind, to a link, to what was replaced since', async () => {
+    const { ask } = await diskOf([
+      [
+        { name: 'file', content: 'first', mtime: new Date(1000) },
+        { name: 'early', type: 'link', linkname: 'late' },
+        { name: 'late', content: 'late' },
+        { name: 'soft', type: 'symlink', linkname: 'file' },
+        { name: 'hard-soft', type: 'link', linkname: 'soft' },
+        { name: 'before', type: 'link', linkname: 'file' },
+        { name: 'file', content: 'second' },
+      ],
+      [{ name: 'above', type: 'link', linkname: 'file' }],
+    ]);
+    expect(['early', 'before', 'above', 'file'].map((name) => ask(`cat /${name}`))).toEqual([
+      'late',
+      'first',
+      'second',
+      'second',
+    ]);
+    expect(ask('stat /hard-soft')).toContain('Fast link dest: "file"');
+    expect(ask('stat /above')).toMatch(/Links: 2/);
+    expect(ask('stat /before')).toMatch(/Links: 1/);
+  });
+
+  test('devices, fractions of seconds, attributes of other systems, and a leading slash', async () => {
+    const { ask, texts } = await diskOf(
+      [
+        [
+          { name: '/dev/', type: 'directory', mode: 0o755 },
+          { name: '/dev/null', type: 'character-device', mode: 0o666, devmajor: 1, devminor: 3 },
+          {
+            name: '/etc/real',
+            content: 'root:x:0:0\n',
+            pax: { mtime: '1600000000.5', 'SCHILY.xattr.com.apple.quarantine': 'q', 'SCHILY.xattr.user.kept': 'k' },
+          },
+          { name: 'etc/passwd', type: 'symlink', linkname: '/etc/real' },
+        ],
+      ],
+      { compression: { kind: 'zstd' } },
+      ['etc/passwd', 'etc/group'],
+    );
+    expect(ask('stat /dev/null')).toMatch(/character special[\s\S]*0666[\s\S]*01:03/);
+    expect(ask('stat /etc/real')).toContain('mtime: 0x5f5e1000:77359400');
+    expect(ask('ea_list /etc/real')).toMatch(/user\.kept/);
+    expect(ask('ea_list /etc/real')).not.toContain('quarantine');
+    expect([...texts]).toEqual([['etc/passwd', 'root:x:0:0\n']]);
+  });
+
+  test('layers that are not those of the config are refused: the disk would be kept under the name of another', async () => {
+    const other = `sha256:${'1'.repeat(64)}` as const;
+    const layer = [{ name: 'a', content: 'a' }];
+    for (const compression of [undefined, { kind: 'gzip' } as const])
+      await expect(
+        diskOf([layer], { diffIds: [other], ...(compression ? { compression } : {}) }),
+      ).rejects.toMatchObject({
+        code: 'integrity',
+        details: [`expected ${other}`, expect.stringContaining('found')],
+      });
+  });
+
+  test.each<[string, Piece]>([
+    ['a path out of the root', { name: '../../etc/cron.d/x', content: 'x' }],
+    ['a hard link out of the root', { name: 'a', type: 'link', linkname: '../../../etc/shadow' }],
+    ['a hard link to nothing', { name: 'a', type: 'link', linkname: 'nothing' }],
+    ['a hard link to a folder', { name: 'a', type: 'link', linkname: 'folder' }],
+  ])('%s is refused', async (_, piece) => {
+    await expect(diskOf([[{ name: 'folder', type: 'directory' }, piece]])).rejects.toMatchObject({ code: 'archive' });
+  });
+
+  test('a link to the machine’s own files leads into the image', async () => {
+    const { ask } = await diskOf([
+      [{ name: 'out', type: 'symlink', linkname: '/etc' }],
+      [{ name: 'out/passwd', content: 'the image’s' }],
+    ]);
+    expect(ask('cat /etc/passwd')).toBe('the image’s');
+    expect(ask('stat /out')).toContain('Fast link dest: "/etc"');
   });
 });

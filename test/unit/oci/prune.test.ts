@@ -130,4 +130,16 @@ describe('prune', () => {
     expect(await prune(store, { keepStorage: 8 })).toEqual({ freedBytes: 4, removed: 1, keptBytes: 8 });
     expect(await Promise.all(blobs.map((digest) => store.has(digest)))).toEqual([true, false, true]);
   });
+
+  test('told what to look at, it looks at nothing else, and still keeps what a name needs', async () => {
+    const store = await newStore();
+    const { index, layer } = await smallImage(store, ['amd64']);
+    await store.tag('x:1', index);
+    const [mine, other] = [await store.writeBytes('mine'), await store.writeBytes('other')];
+    await mkdir(join(await store.folder('unpacked'), 'abc'));
+    const only = new Set([mine.digest, layer.digest]);
+    expect(await prune(store, { all: true, only })).toMatchObject({ removed: 1, freedBytes: 4 });
+    expect(await Promise.all([mine, other, layer].map(({ digest }) => store.has(digest)))).toEqual([false, true, true]);
+    expect(await readdir(join(store.root, 'unpacked'))).toEqual(['abc']);
+  });
 });

@@ -1,9 +1,10 @@
 /** The ext4 writer against those who know the format best: e2fsck and debugfs. */
-import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, ftruncateSync, openSync, readFileSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { bytesContent, type Entry, readAll, sliceContent } from '../../../src/tree/entry.ts';
 import { layoutExt4 } from '../../../src/tree/ext4.ts';
+import type { DiskEntry } from '../../../src/tree/ext4-format.ts';
 import { directory, file, symlink } from '../../../src/tree/tree.ts';
 import { pathOf } from '../../support/requirements.ts';
 import { randomBytes, randomness, run, scratch } from './support.ts';
@@ -16,9 +17,9 @@ if (!e2fsck || !debugfs) process.stderr.write('SKIPPED: ext4 against e2fsck and 
 const options = { time: 1_600_000_000, uuid: Buffer.alloc(16, 7), label: 'test' };
 
 /** Writes the disk, the files' bytes too unless they are only promised. */
-async function disk(name: string, entries: readonly Entry[], size: number): Promise<string> {
+async function disk(name: string, entries: readonly DiskEntry[], wanted?: number): Promise<string> {
   const path = join(folder, name);
-  const { metadata, offsets } = layoutExt4(entries, { ...options, size });
+  const { metadata, offsets, size } = layoutExt4(entries, { ...options, size: wanted });
   const fd = openSync(path, 'w');
   ftruncateSync(fd, size);
   for (const { offset, bytes } of metadata) writeSync(fd, bytes, 0, bytes.length, offset);
@@ -83,6 +84,71 @@ describe.skipIf(!e2fsck || !debugfs)('ext4', () => {
   });
 
   test('an empty tree', async () => clean(await disk('empty', [], 64 << 20)));
+
+  describe('for reading only', () => {
+    test.each([0, 1, 5, 16, 100, 33_000, 70_000])(
+      '%d files, most of them empty, and no more disk than they need',
+      async (count) => {
+        const entries = Array.from({ length: count }, (_, i) => file(`f${i}`, bytesContent(i % 64 ? '' : 'x'), 'test'));
+        const path = await disk(`exact-${count}`, entries);
+        clean(path);
+        expect(ask(path, 'stats')).toMatch(/Filesystem features: .*read-only/);
+        // small images are many: each must not cost a megabyte of tables
+        if (count <= 16) expect(statSync(path).size).toBeLessThan(64 << 10);
+        // more files than a group has room for take another group, as a hole
+        if (count <= 100) expect(ask(path, 'stats')).toMatch(/Free blocks: +0\n/);
+        expect(statSync(path).blocks * 512).toBeLessThan((count + 64) * 512);
+        expect(ask(path, 'ls /')).not.toContain('lost+found');
+      },
+    );
+
+    test('sizes around the border of a group', async () => {
+      for (const blocks of [32_768 - 8, 32_768, 32_769, 2 * 32_768 - 12, 2 * 32_768 + 1])
+        clean(await disk('border', [promised('big', blocks * 4096)]));
+    });
+
+    test('devices, pipes and times are those of the entries', async () => {
+      const common = { mode: 0o640, uid: 0, gid: 5, owner: 'test' };
+      const special = (
+        path: string,
+        kind: 'character-device' | 'block-device' | 'fifo',
+        major = 0,
+        minor = 0,
+      ): DiskEntry => ({
+        ...{ ...common, path, type: 'special', kind, major, minor },
+        mtime: 1_234_567_890_123_456_789n,
+      });
+      const path = await disk('special', [
+        special('null', 'character-device', 1, 3),
+        special('big', 'block-device', 259, 300_000),
+        special('pipe', 'fifo'),
+        { ...promised('old', 0), mtime: -86_400_000_000_001n },
+        { ...promised('late', 0), mtime: 5_000_000_000n * 1_000_000_000n },
+        { ...promised('never', 0), mtime: 10n ** 30n },
+      ]);
+      clean(path);
+      expect(ask(path, 'stat /null')).toMatch(/Type: character special[\s\S]*Device major\/minor number: 01:03/);
+      expect(ask(path, 'stat /big')).toMatch(
+        /Type: block special[\s\S]*\(New-style\) Device major\/minor number: 259:300000/,
+      );
+      expect(ask(path, 'stat /pipe')).toContain('Type: FIFO');
+      expect(ask(path, 'stat /null')).toMatch(/mtime: 0x499602d2:1d6f3454/);
+      expect(ask(path, 'stat /old')).toContain('mtime: 0xfffeae7f:ee6b27fc');
+      expect(ask(path, 'stat /late')).toContain('mtime: 0x2a05f200:00000001');
+    });
+
+    test('an access list is turned into the form on the disk', async () => {
+      // user::rw- user:1000:r-- group::r-- mask::r-- other::---, as the kernel hands it out
+      const acl = '0200000001000600ffffffff02000400e803000004000400ffffffff10000400ffffffff20000000ffffffff';
+      const xattrs = new Map([['system.posix_acl_access', Buffer.from(acl, 'hex')]]);
+      const path = await disk('acl', [{ ...promised('f', 0), xattrs }]);
+      clean(path);
+      // debugfs turns it back, but for the ids of entries that have none
+      expect(ask(path, 'ea_get -x /f system.posix_acl_access').replaceAll(' ', '')).toContain(
+        acl.replaceAll('ffffffff', '00000000'),
+      );
+    });
+  });
 });
 
 describe('what cannot be', () => {

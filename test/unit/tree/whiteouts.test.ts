@@ -37,3 +37,31 @@ test('a file over a folder takes its place, a folder over a link replaces the li
   applyLayer(tree, [directory('l', 't')]);
   expect(tree.get('l')!.type).toBe('directory');
 });
+
+test('a whiteout is found through a link of a lower layer', () => {
+  const lower = [directory('usr', 't'), directory('usr/bin', 't'), put('usr/bin/sh'), put('usr/bin/ls')];
+  expect(layered([...lower, symlink('bin', 'usr/bin', 't')], [put('bin/.wh.sh', '')])).not.toContain('usr/bin/sh');
+  expect(layered([...lower, symlink('bin', 'usr/bin', 't')], [put('bin/.wh..wh..opq', '')])).toEqual([
+    'bin',
+    'usr',
+    'usr/bin',
+  ]);
+});
+
+test('what AUFS left for itself hides nothing, and an opaque root hides all', () => {
+  expect(layered([put('a')], [put('.wh..wh.aufs', ''), put('.wh..wh.plnk', '')])).toEqual(['a']);
+  expect(layered([put('a'), directory('b', 't')], [put('.wh..wh..opq', ''), put('c')])).toEqual(['c']);
+});
+
+test('thousands of whiteouts over a large tree take no time', () => {
+  const many = Array.from({ length: 20_000 }, (_, i) => `d${i % 100}/f${i}`);
+  const whiteouts = many.filter((_, i) => i % 2).map((path) => put(path.replace('/', '/.wh.'), ''));
+  const started = performance.now();
+  expect(
+    layered(
+      many.map((path) => put(path)),
+      whiteouts,
+    ),
+  ).toHaveLength(10_000);
+  expect(performance.now() - started).toBeLessThan(5_000);
+});

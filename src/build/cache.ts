@@ -1,0 +1,126 @@
+/**
+ * What other machines have finished, as the pipeline asks for it: whole images, which cost nothing but their blobs, and
+ * layers, for images that share only some. Everything else about such a cache is `ops/registry/cache*.ts`.
+ */
+import type { Brought } from '../layers/brought.ts';
+import type { Layer } from '../layers/layer.ts';
+import type { Toolbox } from '../layers/toolbox.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import { formatPlatform } from '../oci/platform.ts';
+import type { Written } from '../oci/store.ts';
+import { carriedKeys, layerKey } from './keys.ts';
+import type { PlannedStep, PlatformPlan } from './plan/plan.ts';
+
+export interface BuiltLayer extends Layer {
+  /** What the image refers to: the tar itself or its compressed copy. */
+  readonly descriptor: Descriptor;
+}
+export interface BuiltPlatform {
+  readonly platform: string;
+  readonly manifest: Descriptor;
+  readonly layers: readonly BuiltLayer[];
+  readonly components: Readonly<Record<string, string>>;
+  readonly absent: readonly string[];
+  readonly cached: boolean;
+}
+
+/** A layer of another machine. Its tar is in the store, and is what its digest says. */
+export interface FoundLayer {
+  readonly tar: Written;
+  /** What its steps bring; undefined when that cannot be believed, and was warned about. */
+  open(): Promise<Brought | undefined>;
+}
+
+/** Nothing here throws for a cache that is wrong or down: that costs a warning, and the work is done here. */
+export interface WorkCache {
+  /** The image, all of it in the store now; undefined when there is none that can be had and believed. */
+  findImage(key: string, platform: string): Promise<BuiltPlatform | undefined>;
+  keepImage(key: string, built: BuiltPlatform): Promise<void>;
+  findLayer(key: string): Promise<FoundLayer | undefined>;
+  /** Whether there is a place that should have it and has not. */
+  wantsLayer(key: string): Promise<boolean>;
+  keepLayer(key: string, layer: BuiltLayer, brought: Brought): Promise<void>;
+}
+
+/** What of a platform's plan need not be made here: found layers by name, and steps whose image was found. */
+export interface Found {
+  readonly layers: ReadonlyMap<string, FoundLayer>;
+  readonly carried: ReadonlySet<PlannedStep>;
+}
+export const nothingFound: Found = { layers: new Map(), carried: new Set() };
+
+/**
+ * Asks for every layer whose artifacts the store lacks, and for images that steps of the others carry. Who has the
+ * artifacts makes the layer faster than a registry brings it.
+ */
+export async function findParts(
+  plan: PlatformPlan,
+  epoch: number,
+  cache: WorkCache,
+  { store, version }: Toolbox,
+): Promise<Found> {
+  const layers = new Map<string, FoundLayer>();
+  const carried = new Set<PlannedStep>();
+  for (const layer of plan.layers) {
+    const lacking: PlannedStep[] = [];
+    for (const step of layer.steps) if (!(await hasArtifacts([step], store))) lacking.push(step);
+    const key = layerKey(layer, plan.platform, epoch, version);
+    if (key === undefined || lacking.length === 0) continue;
+    const found = await cache.findLayer(key);
+    if (found) layers.set(layer.name, found);
+    else
+      for (const step of lacking)
+        for (const inner of carriedKeys(step, epoch, version)) {
+          const image = await cache.findImage(inner, formatPlatform(plan.platform));
+          if (!image) continue;
+          await store.putRecord('image', inner, image);
+          carried.add(step);
+        }
+  }
+  return { layers, carried };
+}
+
+/** Whether all that a finished image is made from is at hand, and some cache lacks a layer of it. */
+export async function owesLayers(
+  plan: PlatformPlan,
+  epoch: number,
+  cache: WorkCache,
+  { store, version }: Toolbox,
+): Promise<boolean> {
+  if (
+    !(await hasArtifacts(
+      plan.layers.flatMap(({ steps }) => steps),
+      store,
+    ))
+  )
+    return false;
+  for (const layer of plan.layers) {
+    const key = layerKey(layer, plan.platform, epoch, version);
+    if (key !== undefined && (await cache.wantsLayer(key))) return true;
+  }
+  return false;
+}
+
+/** Offers what was built. */
+export async function keepLayers(
+  plan: PlatformPlan,
+  built: BuiltPlatform,
+  brought: Brought,
+  epoch: number,
+  cache: WorkCache,
+  version: string,
+): Promise<void> {
+  for (const planned of plan.layers) {
+    const key = layerKey(planned, plan.platform, epoch, version);
+    const layer = built.layers.find(({ name }) => name === planned.name);
+    if (key === undefined || !layer || !(await cache.wantsLayer(key))) continue;
+    const own = new Set(planned.steps.map(({ id }) => id));
+    await cache.keepLayer(key, layer, new Map([...brought].filter(([id]) => own.has(id))));
+  }
+}
+
+async function hasArtifacts(steps: readonly PlannedStep[], store: Toolbox['store']): Promise<boolean> {
+  for (const { digest, size } of steps.flatMap(({ pins }) => pins.artifacts))
+    if (!(await store.has(digest, size))) return false;
+  return true;
+}

@@ -1,0 +1,86 @@
+/**
+ * The names of finished work: everything that decides what it is, and nothing that has to be fetched to be known. The
+ * recipe and the lock say it all, so a machine with an empty store can ask others whether they have it (`cache.ts`).
+ *
+ * An image's key covers its platform's whole lock. A layer's covers the steps of that layer: what they say, what they
+ * are pinned to and which version of their kind reads it. It names what these steps bring, not the layer's tar: that
+ * depends on the other layers as well, is made of this and checked against the entry when all of them are there.
+ */
+import { digestOf } from '../host/json.ts';
+import { stepKinds } from '../layers/kinds.ts';
+import type { Compression } from '../oci/compress.ts';
+import { formatPlatform, type Platform } from '../oci/platform.ts';
+import { type Lock, lockDigest, lockOf, platformLock } from './lock.ts';
+import type { Plan, PlannedLayer, PlannedStep, PlatformPlan } from './plan/plan.ts';
+
+/** Raised when the same pins would give another image than before. */
+const PIPELINE_VERSION = 1;
+
+/** What beside the plan decides an image's bytes. */
+export interface Form {
+  readonly compression: Compression | undefined;
+  /** Seconds since the epoch for files and for `created`. */
+  readonly epoch: number;
+}
+
+/** 64 hex digits. `version` is kina's: an image's labels have it. */
+export function imageKey(platform: PlatformPlan, lock: Lock, plan: Plan, form: Form, version: string): string {
+  const carried = platform.layers.flatMap((l) => l.steps.flatMap((step) => carriedKeys(step, form.epoch, version)));
+  const { compression, epoch } = form;
+  const name = formatPlatform(platform.platform);
+  return digestOf({
+    pipeline: PIPELINE_VERSION,
+    kina: version,
+    platform: name,
+    // Its own part of the lock, so that building two platforms changes neither.
+    lock: lockDigest(platformLock(lock, name)),
+    kinds: platform.layers.flatMap((l) => l.steps.map(({ kind }) => [kind, kindVersion(kind)])),
+    image: plan.image,
+    ...(carried.length > 0 ? { carried } : {}),
+    epoch,
+    compression: compression ? { ...compression, node: [process.versions.zlib, process.versions.zstd] } : null,
+  }).slice(7);
+}
+
+/** Of a layer that is made from artifacts; undefined for any other, which is made faster than it is asked for. */
+export function layerKey(
+  { steps }: PlannedLayer,
+  platform: Platform,
+  epoch: number,
+  version: string,
+): string | undefined {
+  const plain = steps.filter(({ kind }) => !stepKinds.get(kind)?.derived);
+  if (plain.every(({ pins }) => pins.artifacts.length === 0)) return undefined;
+  return digestOf({
+    pipeline: PIPELINE_VERSION,
+    kina: version,
+    platform: formatPlatform(platform),
+    epoch,
+    steps: plain.map((step) => ({
+      id: step.id,
+      version: kindVersion(step.kind),
+      says: step.digest,
+      inputs: step.pins.inputs,
+      absent: step.pins.absent,
+      artifacts: step.pins.artifacts.map(({ name, version: v, url, size, digest }) => [
+        name,
+        v ?? null,
+        url,
+        size,
+        digest,
+      ]),
+      carried: carriedKeys(step, epoch, version),
+    })),
+  }).slice(7);
+}
+
+/** The key of the image that a step carries, for its platform; it is not compressed, the step decides about that. */
+export function carriedKeys({ inner }: PlannedStep, epoch: number, version: string): string[] {
+  if (!inner) return [];
+  const lock = lockOf(inner, {});
+  return inner.platforms.map((p) => imageKey(p, lock, inner, { compression: undefined, epoch }, version));
+}
+
+function kindVersion(kind: string): number {
+  return stepKinds.get(kind)?.version ?? 0;
+}

@@ -1,0 +1,29 @@
+/** The parts of one platform of an image in a registry, brought into the store. Parts that are there are not asked for. */
+import { Fetcher } from '../../artifacts/fetch.ts';
+import { KinaError } from '../../host/errors.ts';
+import type { Transport } from '../../host/http.ts';
+import { silent } from '../../host/progress.ts';
+import { type PlatformImage, readContents } from '../../oci/contents.ts';
+import { mediaType } from '../../oci/descriptor.ts';
+import type { RemoteImage } from '../../oci/registry.ts';
+import type { Store } from '../../oci/store.ts';
+
+/**
+ * The image, ready to be read from the store. Throws as `Fetcher.fetch` does, and `archive` when config and manifest do not
+ * agree about the layers. A download that breaks off or is cancelled goes on where it stopped when it is wanted again.
+ */
+export async function fetchImage(
+  { manifest, config, layers, reference }: RemoteImage,
+  { store, transport, signal }: { store: Store; transport: Transport; signal?: AbortSignal | undefined },
+): Promise<PlatformImage> {
+  await new Fetcher({ store, transport, reporter: silent, signal }).fetchAll([manifest, config, ...layers]);
+  const { digest, size } = manifest;
+  const { platforms } = await readContents(store, { mediaType: mediaType.manifest, digest, size });
+  const image = platforms[0] as PlatformImage;
+  const promised = image.config.rootfs.diff_ids?.length ?? 0;
+  if (promised !== layers.length)
+    throw new KinaError('archive', `${reference} has ${layers.length} layers, its config lists ${promised}`, {
+      hint: 'The image was not made properly. Push it again with another tool.',
+    });
+  return image;
+}

@@ -1,0 +1,160 @@
+/**
+ * Which jobs of a matrix a change affects: those whose image could come out differently, and no others.
+ *
+ * Two states of the repository are compared, as it is and as it was: what the recipe says for the job's version and
+ * platform, with its variables filled in and every local file that it names; what a lock pins for them; and files that
+ * the person names. Nothing is resolved, so what upstream or Debian changed meanwhile is none of this (`kina outdated`).
+ */
+import { lstat } from 'node:fs/promises';
+import { isAbsolute, join, resolve } from 'node:path';
+import semver from 'semver';
+import { type Lock, lockDigest, platformLock, readLock } from '../../build/lock.ts';
+import { loadRecipe, recipesFolder } from '../../build/recipe/load.ts';
+import type { Recipe, RecipeStep } from '../../build/recipe/schema.ts';
+import { versionFacts } from '../../build/versions.ts';
+import { KinaError } from '../../host/errors.ts';
+import { digestOf, sha256 } from '../../host/json.ts';
+import { stepKinds } from '../../layers/kinds.ts';
+import { folderDigest, readLocalFile, readLocalFolder } from '../../layers/local.ts';
+import { expandDeep } from '../../layers/template.ts';
+import { withEarlier } from './git.ts';
+import { type Job, jobMatrix, type Matrix, type MatrixRequest } from './matrix.ts';
+
+export interface ChangeRequest extends MatrixRequest {
+  /** Commit, branch or tag. */
+  readonly since: string;
+  /** Name of a shipped recipe, or a file. */
+  readonly recipe: string;
+  /** Lock files; those for another Kubernetes minor than a job's do not concern it. */
+  readonly locks: readonly string[];
+  /** Files and folders on which every job depends. */
+  readonly also: readonly string[];
+}
+/** One state of the repository. */
+interface State {
+  readonly cwd: string;
+  /** The folder of shipped recipes and the version table. */
+  readonly recipes: string;
+}
+
+/** Throws what `jobMatrix`, `withEarlier` and loading the recipe as it is now throw. */
+export async function changedJobs(request: ChangeRequest, cwd: string = process.cwd()): Promise<Matrix> {
+  const matrix = await jobMatrix(request);
+  await loadRecipe(request.recipe, cwd);
+  return withEarlier(request.since, cwd, async (earlier) => {
+    if (!earlier) return matrix;
+    const now: State = { cwd, recipes: recipesFolder };
+    const before: State = { cwd: earlier.cwd, recipes: (await earlier.place(recipesFolder)) ?? recipesFolder };
+    const include: Job[] = [];
+    for (const job of matrix.include)
+      if ((await stateOf(job, request, now)) !== (await stateOf(job, request, before))) include.push(job);
+    return { include };
+  });
+}
+
+/** The digest of all that decides a job; undefined when the repository could not run it. */
+async function stateOf(job: Job, request: ChangeRequest, state: State): Promise<string | undefined> {
+  try {
+    // With the version table of then, the same request may have meant another patch release.
+    const { include } = await jobMatrix({ ...request, recipes: state.recipes });
+    if (!include.some(({ version, platform }) => version === job.version && platform === job.platform))
+      return undefined;
+    const recipe = await loadRecipe(request.recipe, state.cwd, state.recipes);
+    const parts = job.platform
+      .split(',')
+      .map(async (platform) => [
+        await recipeState(recipe, job.version, platform, state),
+        ...(await Promise.all(request.locks.map((file) => lockState(resolve(state.cwd, file), job, platform)))),
+      ]);
+    const also = request.also.map((path) => contentOf(state.cwd, path));
+    return digestOf([await Promise.all(parts), await Promise.all(also)]);
+  } catch (error) {
+    if (error instanceof KinaError) return undefined;
+    throw error;
+  }
+}
+
+async function recipeState(recipe: Recipe, version: string, platform: string, state: State): Promise<unknown> {
+  const defaults = Object.entries(recipe.variables).map(([name, variable]) => [name, variable.default ?? '']);
+  const variables: Record<string, string> = {
+    ...(await versionFacts(version, state.recipes)),
+    ...Object.fromEntries(defaults),
+    recipe: recipe.name,
+    kubernetes: version,
+    arch: platform.replace('linux/', ''),
+  };
+  const steps = recipe.layers.flatMap(({ name, steps: own }) =>
+    own.filter(({ when }) => mayHold(when, platform, version)).map((step) => ({ name, step })),
+  );
+  return [
+    recipe.name,
+    recipe.image,
+    recipe.variables,
+    await Promise.all(
+      steps.map(async ({ name, step }) => [name, await stepState(step, version, platform, variables, state)]),
+    ),
+  ];
+}
+
+async function stepState(
+  { kind, body: written, when, component, optional, unverified, replace, folder }: RecipeStep,
+  version: string,
+  platform: string,
+  variables: Readonly<Record<string, string>>,
+  state: State,
+): Promise<unknown> {
+  const body = expanded(written, variables);
+  const carried = stepKinds.get(kind)?.inner?.(body);
+  const inner = carried && (await loadRecipe(carried.recipe, folder, state.recipes));
+  const files = stringsIn(body).map(async (text) => [text, await contentOf(folder, text)]);
+  return [
+    ...[kind, body, when, component, optional, unverified, replace],
+    // A template may use any variable.
+    (body as { template?: unknown } | null)?.template === true ? variables : null,
+    await Promise.all(files),
+    inner ? await recipeState(inner, version, platform, state) : null,
+  ];
+}
+
+/** Whether a condition can hold. Versions of components may come from packages: only resolving tells. */
+function mayHold(when: RecipeStep['when'], platform: string, kubernetes: string): boolean {
+  return Object.entries(when).every(([key, wanted]) => {
+    if (key === 'platform') return wanted.split('|').some((one) => one.trim() === platform);
+    if (key !== 'kubernetes' || semver.validRange(wanted) === null) return true;
+    return semver.satisfies(semver.coerce(kubernetes) ?? kubernetes, wanted);
+  });
+}
+
+/** Variables that are only known after resolving stay as they are written. */
+function expanded(body: unknown, variables: Readonly<Record<string, string>>): unknown {
+  try {
+    return expandDeep(body, variables, '');
+  } catch {
+    return body;
+  }
+}
+
+function stringsIn(value: unknown): string[] {
+  if (typeof value === 'string') return [value];
+  return value !== null && typeof value === 'object' ? Object.values(value).flatMap(stringsIn) : [];
+}
+
+/** The digest of a file or folder that a string names, null when it names none. */
+async function contentOf(folder: string, text: string): Promise<string | null> {
+  if (text === '' || isAbsolute(text) || text.includes('\0') || text.length > 4096) return null;
+  const found = await lstat(join(folder, text)).catch(() => undefined);
+  if (found?.isDirectory()) return folderDigest(await readLocalFolder(folder, text));
+  if (!found) return null;
+  const { data, executable } = await readLocalFile(folder, text);
+  return `${sha256(data)}${executable ? ' executable' : ''}`;
+}
+
+async function lockState(path: string, job: Job, platform: string): Promise<string | null> {
+  const lock: Lock | undefined = await readLock(path).catch((error) => {
+    if (error instanceof KinaError && error.code === 'lock') return undefined;
+    throw error;
+  });
+  if (!lock) return null;
+  const concerned = lock.kubernetes === undefined || lock.kubernetes.startsWith(`v${job.minor}.`);
+  return concerned ? lockDigest(platformLock(lock, platform)) : null;
+}

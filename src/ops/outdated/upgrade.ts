@@ -1,0 +1,96 @@
+/**
+ * `kina lock --upgrade NAME`: one thing of a lock brought up to date, everything else as it is pinned.
+ *
+ * - `kubernetes`: what is pinned otherwise for the newest patch than for the lock's own, and only that.
+ * - a Debian package: the package and what has to come with it (`debian/hold.ts`), in every image that has it.
+ * - a step, by its component or its place (`runc`, `images/etcd`), or a layer: pinned again.
+ */
+import { type Lock, readLock } from '../../build/lock.ts';
+import { prepare } from '../../build/prepare.ts';
+import { KinaError } from '../../host/errors.ts';
+import { digestOf } from '../../host/json.ts';
+import { didYouMean } from '../../host/suggest.ts';
+import type { Toolbox } from '../../layers/toolbox.ts';
+import { parsePlatform } from '../../oci/platform.ts';
+import { newestLock, resolveLike } from './newest.ts';
+
+type Steps = Lock['platforms'][string];
+
+/**
+ * The lock of the file `path` with the newest `name`. Throws `usage` for a name that it does not have, `lock` when the
+ * recipe has changed since, and what resolving throws.
+ */
+export async function upgradeOne(path: string, recipe: string, name: string, tools: Toolbox): Promise<Lock> {
+  const old = await readLock(path);
+  if (name === 'kubernetes' && old.kubernetes !== undefined) {
+    const here = await resolveLike(old, recipe, old.kubernetes, tools);
+    const { lock: there } = await newestLock(old, recipe, tools);
+    checkRecipe(old, here, path);
+    return mixed(old, there, (id, platform) => !same(here.platforms[platform]?.[id], there.platforms[platform]?.[id]));
+  }
+  if (packagesOf(old).has(name)) {
+    const platforms = Object.keys(old.platforms).map(parsePlatform);
+    const request = { recipe, source: undefined, sourceType: undefined, platforms, set: {}, strict: false };
+    return (await prepare({ ...request, lock: path, upgrade: name }, tools)).lock;
+  }
+  const steps = new Set(Object.values(old.platforms).flatMap((all) => Object.keys(all)));
+  const concerned = [...steps].filter((id) => isCalled(id, name));
+  if (concerned.length === 0) {
+    const known = ['kubernetes', ...packagesOf(old), ...steps, ...[...steps].flatMap((id) => id.split('/'))];
+    throw new KinaError('usage', `${path} has no ${name}${didYouMean(name, [...new Set(known)])}`, {
+      hint: `Name kubernetes, a Debian package, or one of ${[...steps].filter((id) => id.split('/').length === 2).join(', ')}.`,
+    });
+  }
+  const now = await resolveLike(old, recipe, old.kubernetes, tools);
+  checkRecipe(old, now, path);
+  const inside = (id: string): boolean => concerned.some((step) => id === step || id.startsWith(`${step}/`));
+  return mixed(old, now, inside);
+}
+
+/** `runtime/runc` is called `runc`, `runtime/runc` and, as part of its layer, `runtime`; `images/etcd-2` is an `etcd`. */
+function isCalled(id: string, name: string): boolean {
+  const [layer, step, ...inner] = id.split('/');
+  return inner.length === 0 && [id, layer, step, step?.replace(/-\d+$/, '')].includes(name);
+}
+
+function packagesOf(lock: Lock): Set<string> {
+  const steps = Object.values(lock.platforms).flatMap((all) => Object.values(all));
+  const artifacts = steps.flatMap((step) => step.artifacts ?? []);
+  return new Set(artifacts.filter(({ url }) => url.startsWith('debian:')).map(({ name }) => name));
+}
+
+/** Steps of `now` where `takes` says so, and where the old lock has none; the recipe's order is `now`'s. */
+function mixed(old: Lock, now: Lock, takes: (id: string, platform: string) => boolean): Lock {
+  const platforms = Object.entries(now.platforms).map(([platform, steps]): [string, Steps] => {
+    const before = old.platforms[platform] ?? {};
+    const entries = Object.entries(steps).map(([id, step]): [string, Steps[string]] => [
+      id,
+      takes(id, platform) ? step : (before[id] ?? step),
+    ]);
+    return [platform, Object.fromEntries(entries)];
+  });
+  return { ...now, platforms: Object.fromEntries(platforms) };
+}
+
+/** Pins of a step that the recipe has changed since are of no use: all that disagree, at once. */
+function checkRecipe(old: Lock, now: Lock, path: string): void {
+  const details = Object.entries(now.platforms).flatMap(([platform, steps]) => {
+    const before = old.platforms[platform] ?? {};
+    const ids = [...new Set([...Object.keys(before), ...Object.keys(steps)])];
+    return ids.filter((id) => before[id]?.step !== steps[id]?.step).map((id) => `${platform} ${id}`);
+  });
+  if (details.length > 0)
+    throw new KinaError('lock', `${path} and the recipe disagree, so not everything can stay as it is`, {
+      details,
+      hint: 'Lock all of it again: `kina lock --upgrade`, without a name.',
+    });
+}
+
+function same(a: Steps[string] | undefined, b: Steps[string] | undefined): boolean {
+  const essence = (step: Steps[string] | undefined) => ({
+    ...step,
+    notes: null,
+    artifacts: step?.artifacts?.map(({ digest, url }) => [digest, url]),
+  });
+  return digestOf(essence(a)) === digestOf(essence(b));
+}

@@ -1,0 +1,106 @@
+/**
+ * An entry of a cache in a registry: an OCI artifact, tagged with the key of the work that it holds. Its config is a record
+ * that repeats the key and says what the blobs are.
+ *
+ * The key stands three times, in the tag, in an annotation and in the record, whose digest the manifest has and whose
+ * blobs it names: an entry cannot be moved to another key, nor a blob be exchanged, without one of them disagreeing.
+ */
+import type { z } from 'zod';
+import { KinaError } from '../../host/errors.ts';
+import type { Transport } from '../../host/http.ts';
+import { canonicalJson } from '../../host/json.ts';
+import type { Toolbox } from '../../layers/toolbox.ts';
+import { type Descriptor, maxConfigBytes, mediaType, parseManifest } from '../../oci/descriptor.ts';
+import { pushImage } from '../../oci/push.ts';
+import { resolveReference } from '../../oci/registry.ts';
+import { formatReference, type ImageReference, repositoryUrl } from '../../oci/registry-reference.ts';
+import { Repository } from '../../oci/registry-upload.ts';
+
+const recordType = 'application/vnd.kina.cache.record.v1+json';
+const keyAnnotation = 'dev.kina.cache.key';
+
+/** One kind of entry, and where one of them is. */
+export interface Entry {
+  readonly repository: ImageReference;
+  /** Of the artifact: `application/vnd.kina.cache.…`. */
+  readonly type: string;
+  readonly tag: string;
+  readonly key: string;
+}
+
+/** An entry that cannot be believed. */
+export function refused({ tag }: Entry, problem: string): KinaError {
+  return new KinaError('integrity', `its entry ${tag} is refused: ${problem}`);
+}
+
+/**
+ * The record and the blobs of an entry, the record in the store, the blobs not yet. Throws `not-found`, `network`,
+ * `integrity`, `archive`.
+ */
+export async function readEntry<T extends { key: string }>(
+  entry: Entry,
+  schema: z.ZodType<T>,
+  tools: Toolbox,
+): Promise<{ record: T; blobs: readonly Descriptor[] }> {
+  const where = formatReference({ ...entry.repository, tag: entry.tag });
+  const top = await resolveReference(where, tools.transport, tools.signal);
+  const { annotations, config, layers, artifactType } = parseManifest(top.bytes, where);
+  if (annotations?.[keyAnnotation] !== entry.key) throw refused(entry, 'it is for another key');
+  if (artifactType !== entry.type || config.size > maxConfigBytes) throw refused(entry, 'it is no entry of this kind');
+  await fetchBlobs(entry, [config], tools);
+  const parsed = schema.safeParse(parseJson(await tools.store.readBytes(config.digest, maxConfigBytes)));
+  if (!parsed.success || parsed.data.key !== entry.key) throw refused(entry, 'its record is for something else');
+  return { record: parsed.data, blobs: layers };
+}
+
+/** Brings blobs of an entry into the store, each verified against its digest and size. */
+export async function fetchBlobs(
+  { repository }: Entry,
+  blobs: readonly Descriptor[],
+  { fetcher }: Toolbox,
+): Promise<void> {
+  await fetcher.fetchAll(
+    blobs.map(({ digest, size }) => ({
+      name: `cached ${digest.slice(7, 19)}`,
+      url: `${repositoryUrl(repository)}/blobs/${digest}`,
+      size,
+      digest,
+      verifiedBy: 'the cache',
+    })),
+  );
+}
+
+/** `blobs` are in the store. What the repository has already does not travel. */
+export async function writeEntry(
+  entry: Entry,
+  record: { readonly key: string },
+  blobs: readonly Descriptor[],
+  { store, reporter, signal }: Toolbox,
+  writing: Transport,
+): Promise<void> {
+  const config = { mediaType: recordType, ...(await store.writeBytes(canonicalJson(record))) };
+  const document = {
+    schemaVersion: 2,
+    mediaType: mediaType.manifest,
+    artifactType: entry.type,
+    config,
+    layers: blobs.map(({ mediaType: type, digest, size }) => ({ mediaType: type, digest, size })),
+    annotations: { [keyAnnotation]: entry.key },
+  };
+  const root = { mediaType: mediaType.manifest, ...(await store.writeBytes(canonicalJson(document))) };
+  const references = [{ ...entry.repository, tag: entry.tag }];
+  await pushImage({ source: store, root, references, transport: writing, reporter, store, signal });
+}
+
+/** Whether there is something under the entry's tag. */
+export async function hasEntry({ repository, tag }: Entry, { signal }: Toolbox, writing: Transport): Promise<boolean> {
+  return (await new Repository(repository, writing, signal).manifestDigest(tag, mediaType.manifest)) !== undefined;
+}
+
+function parseJson(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}

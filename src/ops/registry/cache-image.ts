@@ -1,0 +1,112 @@
+/**
+ * Finished images in a cache: an entry per platform of an image, under the key that names everything that went in (lock,
+ * recipe, compression, kina's version; see `build/keys.ts`). Its blobs are the image's: manifest, config, and the layers,
+ * compressed with zstd where the image's are not.
+ *
+ * Checked before it is believed: the manifest against the record, the config against the manifest, and what every layer
+ * unpacks to against the config.
+ */
+import { z } from 'zod';
+import type { BuiltPlatform } from '../../build/cache.ts';
+import type { Transport } from '../../host/http.ts';
+import type { Toolbox } from '../../layers/toolbox.ts';
+import { compressLayer, contentOf, uncompressedLayer } from '../../oci/compress.ts';
+import {
+  asDescriptor,
+  type Descriptor,
+  type Digest,
+  isDigest,
+  maxConfigBytes,
+  maxManifestBytes,
+  mediaType,
+  parseConfig,
+  parseManifest,
+} from '../../oci/descriptor.ts';
+import type { ImageReference } from '../../oci/registry-reference.ts';
+import type { Store } from '../../oci/store.ts';
+import { type Entry, fetchBlobs, readEntry, refused, writeEntry } from './cache-entry.ts';
+
+// Not the types that they have in an image: registries look for those among manifests, not among blobs.
+const manifestType = 'application/vnd.kina.cache.manifest.v1+json';
+const configType = 'application/vnd.kina.cache.config.v1+json';
+
+export const digestSchema = z.custom<Digest>((value) => typeof value === 'string' && isDigest(value));
+const descriptor = z.custom<Descriptor>((value) => asDescriptor(value) !== undefined);
+const recordSchema = z.strictObject({
+  key: z.string(),
+  platform: z.string(),
+  manifest: descriptor,
+  components: z.record(z.string(), z.string()),
+  absent: z.array(z.string()),
+  layers: z.array(z.strictObject({ name: z.string(), diffId: digestSchema, size: z.number().int().nonnegative() })),
+});
+
+export function imageEntry(repository: ImageReference, key: string): Entry {
+  return { repository, type: 'application/vnd.kina.cache.image.v1', tag: `kina-${key}`, key };
+}
+
+/** How a layer travels: as the image has it, or with zstd where that is the tar. */
+export async function carriedForm(store: Store, layer: Descriptor): Promise<Descriptor> {
+  return layer.mediaType === mediaType.layer ? compressLayer(store, layer, { kind: 'zstd' }) : layer;
+}
+
+/** All of it is in the store afterwards. Throws what `readEntry` throws. */
+export async function readImageEntry(entry: Entry, platform: string, tools: Toolbox): Promise<BuiltPlatform> {
+  const { store } = tools;
+  const { record, blobs } = await readEntry(entry, recordSchema, tools);
+  const [manifestBlob, configBlob, ...layers] = blobs;
+  if (!manifestBlob || !configBlob || [manifestBlob, configBlob].some(({ size }) => size > maxConfigBytes))
+    throw refused(entry, 'it is not complete');
+  if (record.platform !== platform) throw refused(entry, 'its record is for something else');
+  await fetchBlobs(entry, [manifestBlob, configBlob], tools);
+  const image = parseManifest(await store.readBytes(manifestBlob.digest, maxManifestBytes), entry.tag);
+  const config = parseConfig(await store.readBytes(configBlob.digest, maxConfigBytes), entry.tag);
+  const diffIds = config.rootfs.diff_ids ?? [];
+  if (
+    record.manifest.digest !== manifestBlob.digest ||
+    image.config.digest !== configBlob.digest ||
+    `${config.os}/${config.architecture}` !== platform ||
+    [image.layers, layers, diffIds].some(({ length }) => length !== record.layers.length) ||
+    record.layers.some(({ diffId }, i) => diffId !== diffIds[i])
+  )
+    throw refused(entry, 'its parts do not belong together');
+  await fetchBlobs(entry, layers, tools);
+  const built: BuiltPlatform['layers'][number][] = [];
+  for (const [i, layer] of record.layers.entries()) {
+    const carried = layers[i] as Descriptor;
+    const wanted = image.layers[i] as Descriptor;
+    // What the image has compressed is carried as it is; else the tar is made again.
+    const isTar = wanted.digest === layer.diffId;
+    if (!isTar && carried.digest !== wanted.digest) throw refused(entry, `${layer.name} is another layer`);
+    const actual = await (isTar
+      ? uncompressedLayer(store, carried, layer.diffId, layer.size)
+      : contentOf(store, wanted, layer.size));
+    if (actual.digest !== layer.diffId || actual.size !== layer.size)
+      throw refused(entry, `${layer.name} has other content`);
+    built.push({ ...layer, descriptor: wanted, cached: true, elapsed: 0 });
+  }
+  const { manifest, components, absent } = record;
+  return { platform, manifest, components, absent, layers: built, cached: true };
+}
+
+export async function writeImageEntry(
+  entry: Entry,
+  built: BuiltPlatform,
+  tools: Toolbox,
+  writing: Transport,
+): Promise<void> {
+  const { store } = tools;
+  const { platform, manifest, components, absent } = built;
+  const image = parseManifest(await store.readBytes(manifest.digest, maxManifestBytes), manifest.digest);
+  const layers: Descriptor[] = [];
+  for (const layer of image.layers) layers.push(await carriedForm(store, layer));
+  const record = {
+    ...{ key: entry.key, platform, manifest, components, absent },
+    layers: built.layers.map(({ name, diffId, size }) => ({ name, diffId, size })),
+  };
+  const documents = [
+    { mediaType: manifestType, digest: manifest.digest, size: manifest.size },
+    { mediaType: configType, digest: image.config.digest, size: image.config.size },
+  ];
+  await writeEntry(entry, record, [...documents, ...layers], tools, writing);
+}

@@ -1,0 +1,111 @@
+/**
+ * What stands beside an image (SBOMs, provenance, signatures) goes where the image goes: the referrers of its index and of
+ * every manifest, and what refers to those again, a signature of an SBOM for example. The bytes stay, so the digests and
+ * the signatures do.
+ */
+import pLimit from 'p-limit';
+import { KinaError } from '../../host/errors.ts';
+import type { Transport } from '../../host/http.ts';
+import { TransferError } from '../../host/http-errors.ts';
+import type { Toolbox } from '../../layers/toolbox.ts';
+import { type Descriptor, type Digest, maxManifestBytes } from '../../oci/descriptor.ts';
+import { type PushResult, pushImage } from '../../oci/push.ts';
+import { listReferrers, parseReferrer, type ReferrerEntry, subjectOf } from '../../oci/referrers.ts';
+import type { ImageReference } from '../../oci/registry-reference.ts';
+import type { KeptSource } from './source.ts';
+
+export interface Carried {
+  readonly subject: Digest;
+  readonly entry: ReferrerEntry;
+}
+
+/** A signature of a statement about an SBOM is the third; nobody goes further. */
+const maxDepth = 4;
+const concurrency = 6;
+
+/**
+ * Everything that refers to `subjects`, the nearer ones first. What is only listed, or about something else, is left out
+ * with a warning. Throws what reading the source throws.
+ */
+export async function referrersIn(
+  source: KeptSource,
+  subjects: readonly Digest[],
+  { reporter }: Pick<Toolbox, 'reporter'>,
+): Promise<Carried[]> {
+  const limit = pLimit(concurrency);
+  const carried = new Map<Digest, Carried>();
+  const seen = new Set<Digest>(subjects);
+  for (let depth = 0, level = subjects; level.length > 0 && depth < maxDepth; depth++) {
+    const found = await Promise.all(
+      level.map((subject) =>
+        limit(async () => {
+          const listed = await listOf(source, subject, reporter);
+          return Promise.all(listed.map((one) => carriedBy(source, subject, one, reporter)));
+        }),
+      ),
+    );
+    level = [];
+    for (const one of found.flat()) {
+      if (!one || seen.has(one.entry.digest)) continue;
+      seen.add(one.entry.digest);
+      carried.set(one.entry.digest, one);
+      level = [...level, one.entry.digest];
+    }
+  }
+  return [...carried.values()];
+}
+
+/** Puts them beside the image in `to`, which is there already; adds what travelled to `total`. */
+export async function pushReferrers(
+  source: KeptSource,
+  carried: readonly Carried[],
+  to: ImageReference,
+  total: PushResult,
+  tools: Pick<Toolbox, 'store' | 'reporter' | 'signal'> & { readonly transport: Transport },
+): Promise<void> {
+  const references = [{ ...to, tag: undefined, digest: undefined }];
+  for (const { entry } of carried) {
+    const pushed = await pushImage({ ...tools, source, root: entry, references, origin: source.origin });
+    for (const key of Object.keys(pushed) as (keyof PushResult)[]) total[key] += pushed[key];
+  }
+  for (const [subject, entries] of Map.groupBy(carried, (one) => one.subject))
+    await listReferrers(
+      to,
+      subject,
+      entries.map(({ entry }) => entry),
+      tools.transport,
+      tools.signal,
+    );
+}
+
+async function listOf(
+  source: KeptSource,
+  subject: Digest,
+  reporter: Toolbox['reporter'],
+): Promise<readonly Descriptor[]> {
+  try {
+    return await source.referrers(subject);
+  } catch (error) {
+    // Registries that know no referrers refuse in ways of their own; the image can be had from them all the same.
+    if (!(error instanceof TransferError) || error.transient || error.status === undefined) throw error;
+    reporter.warn(`what stands beside the image is left out: ${error.message}`);
+    return [];
+  }
+}
+
+async function carriedBy(
+  source: KeptSource,
+  subject: Digest,
+  { digest }: Descriptor,
+  reporter: Toolbox['reporter'],
+): Promise<Carried | undefined> {
+  try {
+    const bytes = await source.readBytes(digest, maxManifestBytes);
+    if (subjectOf(bytes) === subject) return { subject, entry: parseReferrer(bytes, digest, subject).entry };
+    reporter.warn(`${digest} is left out: it is listed beside ${subject} and is not about it`);
+  } catch (error) {
+    if (!(error instanceof KinaError) || (error.code !== 'not-found' && error.code !== 'archive')) throw error;
+    reporter.warn(`${digest} is left out: it is listed beside ${subject}, and ${error.message}`);
+  }
+  return undefined;
+}

@@ -1,0 +1,143 @@
+/**
+ * Signing images: with a key of one's own, without any server, or keyless as pipelines do it. Keyless means that the
+ * pipeline's identity token is exchanged at Fulcio for a certificate of a key that lives for this one signature, and that
+ * Rekor, a public log, vouches for the time; both are any instance of Sigstore.
+ *
+ * The token is worth the pipeline's name while it is valid. It is asked for at the moment of signing, goes to Fulcio and
+ * nowhere else, and what the library and the servers say is searched for it before anybody sees it.
+ */
+import { type KeyObject, sign as signBytes } from 'node:crypto';
+import type { Bundle } from '@sigstore/bundle';
+import { CIContextProvider, DSSEBundleBuilder, FulcioSigner, InternalError, RekorWitness } from '@sigstore/sign';
+import { KinaError } from '../../host/errors.ts';
+import { isLoopback } from '../../host/http-route.ts';
+import type { Digest } from '../../oci/descriptor.ts';
+import { signatureStatement, statementType } from './bundle.ts';
+import { keyHint, publicHalf } from './keys.ts';
+
+export interface ImageSigner {
+  /** Signs the image and the documents beside it whose manifests are named, in one signature. */
+  sign(image: Digest, documents: readonly Digest[]): Promise<Bundle>;
+  /** Verifies what it signs; undefined for keys that live for one signature. */
+  readonly publicKey: KeyObject | undefined;
+}
+
+/** Services of a Sigstore instance, by their base URLs. */
+export interface Instance {
+  readonly fulcio: string;
+  readonly rekor: string;
+}
+
+/** Milliseconds that a service may take, and how often it is asked again. */
+const patience = { timeout: 20_000, retry: { retries: 2 } };
+
+export function keySigner(key: KeyObject): ImageSigner {
+  const signer = {
+    async sign(data: Buffer) {
+      // No digest is named: Node takes SHA-256 for P-256 and RSA, and Ed25519 has its own.
+      const pem = publicHalf(key).export({ format: 'pem', type: 'spki' }).toString();
+      return {
+        signature: signBytes(undefined, data, key),
+        key: { $case: 'publicKey' as const, publicKey: pem, hint: keyHint(key) },
+      };
+    },
+  };
+  return {
+    publicKey: publicHalf(key),
+    async sign(image, documents) {
+      const data = signatureStatement(image, documents);
+      const bundle = await new DSSEBundleBuilder({ signer, witnesses: [] }).create({ data, type: statementType });
+      // The library repeats the hint as the envelope's key id, and cosign (3.1) passes signatures over whose id is not what
+      // it calls the key itself. An id is a hint by the DSSE specification, optional and not signed.
+      for (const signature of bundle.content.dsseEnvelope.signatures) signature.keyid = '';
+      return bundle;
+    },
+  };
+}
+
+/** Throws `usage` when no token can be had here, or when a service would get it over plain HTTP. */
+export function keylessSigner({ fulcio, rekor }: Instance, signal?: AbortSignal): ImageSigner {
+  const { SIGSTORE_ID_TOKEN, ACTIONS_ID_TOKEN_REQUEST_URL, ACTIONS_ID_TOKEN_REQUEST_TOKEN } = process.env;
+  if (!SIGSTORE_ID_TOKEN && !(ACTIONS_ID_TOKEN_REQUEST_URL && ACTIONS_ID_TOKEN_REQUEST_TOKEN))
+    throw new KinaError('usage', 'there is no identity to sign with', {
+      hint: 'In GitHub Actions give the job `permissions: id-token: write`; elsewhere put an OIDC token for the audience sigstore into SIGSTORE_ID_TOKEN; or sign with a key.',
+    });
+  for (const [flag, url] of Object.entries({ '--fulcio-url': fulcio, '--rekor-url': rekor })) checkService(flag, url);
+  return {
+    publicKey: undefined,
+    async sign(image, documents) {
+      const token = await identityToken();
+      const identityProvider = { getToken: async () => token };
+      const builder = new DSSEBundleBuilder({
+        signer: new FulcioSigner({ fulcioBaseURL: fulcio, identityProvider, ...patience }),
+        witnesses: [new RekorWitness({ rekorBaseURL: rekor, ...patience })],
+      });
+      const made = builder.create({ data: signatureStatement(image, documents), type: statementType });
+      try {
+        return await (signal ? Promise.race([made, cancelled(signal)]) : made);
+      } catch (error) {
+        if (error instanceof KinaError) throw error;
+        throw explain(error, token, { fulcio, rekor });
+      }
+    },
+  };
+}
+
+async function identityToken(): Promise<string> {
+  const token = await new CIContextProvider('sigstore').getToken().catch(() => undefined);
+  if (!token)
+    throw new KinaError('network', "the pipeline's identity token could not be had", {
+      hint: 'The job may lack `permissions: id-token: write`, or its token server is in trouble. Try again.',
+    });
+  const [, claims = ''] = token.split('.');
+  try {
+    JSON.parse(Buffer.from(claims, 'base64url').toString('utf8'));
+    return token;
+  } catch {
+    throw new KinaError('usage', 'the identity token is no JSON web token', {
+      hint: 'SIGSTORE_ID_TOKEN holds the token itself, three parts with dots between them.',
+    });
+  }
+}
+
+const steps: Readonly<Record<string, keyof Instance>> = {
+  CA_CREATE_SIGNING_CERTIFICATE_ERROR: 'fulcio',
+  TLOG_CREATE_ENTRY_ERROR: 'rekor',
+  TLOG_FETCH_ENTRY_ERROR: 'rekor',
+};
+
+/** Without a cause: the library's own errors can quote the token. */
+function explain(error: unknown, token: string, instance: Instance): KinaError {
+  const service = error instanceof InternalError ? steps[error.code] : undefined;
+  const reasons = [error, error instanceof Error ? error.cause : undefined].flatMap((one) =>
+    one instanceof Error ? [withoutToken(one.message, token)] : [],
+  );
+  return new KinaError(
+    'network',
+    `the image was not signed${service ? `: ${instance[service]} refused or failed` : ''}`,
+    {
+      details: [...new Set(reasons)],
+      hint:
+        service === 'fulcio'
+          ? 'The token may have expired, or be of an issuer or for an audience that this instance does not know.'
+          : 'Try again: everything that was pushed is there, and only the signature is missing.',
+    },
+  );
+}
+
+function withoutToken(text: string, token: string): string {
+  return [token, ...token.split('.')].reduce((all, part) => (part === '' ? all : all.replaceAll(part, '***')), text);
+}
+
+function checkService(flag: string, url: string): void {
+  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  if (parsed?.protocol === 'https:' || (parsed?.protocol === 'http:' && isLoopback(parsed.hostname))) return;
+  throw new KinaError('usage', `${flag} ${url}: expected an https URL`);
+}
+
+function cancelled(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+}
