@@ -111,6 +111,38 @@ footer() {
 	exit "${failed:-0}"
 }
 
+cri() { crictl --runtime-endpoint "unix://$work/cri.sock" --image-endpoint "unix://$work/cri.sock" --timeout 120s "$@"; }
+
+cri_answers() {
+	tries=0
+	until cri version; do
+		tries=$((tries + 1))
+		[ "$tries" -lt 60 ] || return 1
+		sleep 1
+	done
+}
+
+cri_pod() {
+	mkdir -p "$work/share/logs"
+	printf '{"metadata":{"name":"smoke","namespace":"default","uid":"1","attempt":0},"hostname":"smoke","log_directory":"%s","linux":{}}' \
+		"$work/share/logs" >"$work/pod.json"
+	pod=$(cri runp "$work/pod.json")
+}
+
+# $1: name; $2: what its shell runs
+cri_container() {
+	printf '{"metadata":{"name":"%s"},"image":{"image":"docker.io/library/busybox:1.36"},"command":["sh","-c","%s"],"mounts":[{"container_path":"/share","host_path":"%s"}],"log_path":"%s.log","linux":{}}' \
+		"$1" "$2" "$work/share" "$1" >"$work/$1.json"
+	cri start "$(cri create "$pod" "$work/$1.json" "$work/pod.json")"
+}
+
+cri_containers() {
+	cri_container server 'echo hello > /share/index.html; httpd -f -p 8080 -h /share' &&
+		cri_container client 'sleep 1; wget -q -O - http://127.0.0.1:8080/index.html; sleep 600' &&
+		sleep 3 && grep -q 'stdout F hello' "$work/share/logs/client.log" &&
+		cri exec "$(cri ps --quiet --name client)" hostname | grep -q smoke
+}
+
 create() { "$kina" create cluster --name "$1" ${2:+--config "$2"} ${version:+--build "$version"}; }
 
 version=
@@ -167,5 +199,21 @@ step 'start three nodes' "$kina" start cluster --name kina-smoke-nodes
 step 'nodes are Ready and know each other again' nodes_ready kina-smoke-nodes
 facts kina-smoke-nodes
 step 'delete three nodes' "$kina" delete cluster --name kina-smoke-nodes
-if container list --all --format=json | grep -q kina-smoke; then say '| nothing is left | **failed** | |'; else say '| nothing is left | ok | |'; fi
+step 'image of pod sandboxes' "$kina" cri sandbox-image
+if command -v crictl >/dev/null 2>&1; then
+	mkdir -p "$work/share"
+	"$kina" cri serve --socket "$work/cri.sock" --root "$work/cri" --share "$work/share" >"$work/cri.log" 2>&1 &
+	service=$!
+	step 'CRI service answers' cri_answers
+	step 'pull an image' cri pull docker.io/library/busybox:1.36
+	step 'a pod as a virtual machine' cri_pod
+	step 'two containers in it, a shared folder, a program in one' cri_containers
+	step 'remove the pod' cri rmp --force --all
+	show 'CRI service' cat "$work/cri.log"
+	kill "$service"
+	wait "$service" 2>/dev/null
+else
+	say '| pods as virtual machines | not tried: no crictl (brew install cri-tools) | |'
+fi
+if container list --all --format=json | grep -Eq 'kina-(smoke|pod)'; then say '| nothing is left | **failed** | |'; else say '| nothing is left | ok | |'; fi
 footer

@@ -19,6 +19,7 @@ import {
 import { completeCommand, completionCommand } from './completion.ts';
 import { reportError, version } from './context.ts';
 import { copyCommand } from './copy.ts';
+import { criCommand } from './cri.ts';
 import { doctorCommand } from './doctor.ts';
 import { imageCommand } from './image.ts';
 import { lockCommand } from './lock.ts';
@@ -58,6 +59,7 @@ export function program(): Command {
   kina.addCommand(signCommand());
   kina.addCommand(verifyCommand());
   kina.addCommand(cacheCommand());
+  kina.addCommand(criCommand());
   kina.addCommand(recipeCommand());
   kina.addCommand(completionCommand());
   kina.addCommand(doctorCommand());

@@ -9,7 +9,7 @@ import { createHash } from 'node:crypto';
 import { BlockList, isIPv6 } from 'node:net';
 import { KinaError } from '../host/errors.ts';
 import { ipv6Label } from './apple-decode.ts';
-import { type NodePort, type NodeSpec, nodeLabels } from './provider.ts';
+import { type NodePort, type NodeSpec, nodeLabels, type SandboxSpec } from './provider.ts';
 
 /** What a node gets that names no size. */
 export interface Machine {
@@ -64,10 +64,10 @@ export function runArguments(spec: NodeSpec, platform: string, machine: Machine,
   return [
     ...['run', '--detach', '--progress=none', `--name=${spec.name}`, `--platform=${platform}`],
     ...Object.entries(labels).map(([key, value]) => `--label=${key}=${labelValue(key, value)}`),
-    ...(spec.privileged ? ['--cap-add=ALL', '--masked-path=NONE', '--read-only-path=NONE'] : []),
+    ...(spec.privileged ? allPrivileges : []),
     ...[`--cpus=${cpus}`, `--memory=${memory}m`, `--network=${network},mtu=${mtu}`],
     ...Object.entries(spec.env ?? {}).map(([key, value]) => `--env=${key}=${value}`),
-    ...(spec.mounts ?? []).map((mount) => `--volume=${mount.source}:${mount.target}${mount.readOnly ? ':ro' : ''}`),
+    ...volumes(spec.mounts),
     ...(spec.ports ?? []).map((port) => `--publish=${publish(port)}`),
     ...(spec.kernel === undefined ? [] : [`--kernel=${spec.kernel}`]),
     ...(spec.kernelArguments ?? []).map((argument) => `--kernel-arg=${argument}`),
@@ -75,6 +75,30 @@ export function runArguments(spec: NodeSpec, platform: string, machine: Machine,
     spec.image,
   ];
 }
+
+/** Sizes of a pod sandbox that names none; the least that the runtime takes is 200 MiB. */
+const sandboxSize: Size = { cpus: 2, memory: 1024 };
+
+/** `run` for a pod sandbox. The host name is the name's, up to the first dot: the agent sets the pod's. */
+export function sandboxArguments(spec: SandboxSpec, platform: string, network = spec.network): string[] {
+  const labels = { [nodeLabels.service]: spec.service, ...spec.labels };
+  const { cpus = sandboxSize.cpus, memory = sandboxSize.memory, mtu = defaultMtu } = spec;
+  return [
+    ...['run', '--detach', '--progress=none', `--name=${spec.name}`, `--platform=${platform}`],
+    ...Object.entries(labels).map(([key, value]) => `--label=${key}=${labelValue(key, value)}`),
+    ...allPrivileges,
+    ...[`--cpus=${Math.ceil(cpus)}`, `--memory=${memory}m`, `--network=${network},mtu=${mtu}`],
+    ...volumes(spec.mounts),
+    ...spec.sockets.map(({ host, inside }) => `--publish-socket=${host}:${inside}`),
+    ...(spec.ports ?? []).map((port) => `--publish=${publish(port)}`),
+    spec.image,
+  ];
+}
+
+const allPrivileges = ['--cap-add=ALL', '--masked-path=NONE', '--read-only-path=NONE'] as const;
+
+const volumes = (mounts: NodeSpec['mounts'] = []): string[] =>
+  mounts.map((mount) => `--volume=${mount.source}:${mount.target}${mount.readOnly ? ':ro' : ''}`);
 
 /** The runtime splits a container's label at every `=`. */
 function labelValue(key: string, value: string): string {

@@ -78,11 +78,11 @@ function decode<T extends z.ZodType>(schema: T, text: string, what: string): z.i
 }
 
 /** Of `list --all` and `inspect`: kina's own containers, in the order of their names. */
-export function decodeNodes(text: string, cluster?: string): NodeStatus[] {
+export function decodeNodes(text: string, value?: string, label: string = nodeLabels.cluster): NodeStatus[] {
   return decode(z.array(container), text, 'list')
     .filter(({ configuration }) => {
-      const of = configuration.labels[nodeLabels.cluster];
-      return of !== undefined && (cluster === undefined || of === cluster);
+      const of = configuration.labels[label];
+      return of !== undefined && (value === undefined || of === value);
     })
     .map(nodeStatus)
     .sort((a, b) => (a.name < b.name ? -1 : 1));

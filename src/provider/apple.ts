@@ -22,7 +22,7 @@ import semver from 'semver';
 import { KinaError } from '../host/errors.ts';
 import { freePorts } from '../host/ports.ts';
 import { lastLines, type ProcessOptions, type ProcessResult, run, start } from '../host/process.ts';
-import { networkArguments, runArguments, subnetCandidates, uniqueLocal } from './apple-argv.ts';
+import { networkArguments, runArguments, sandboxArguments, subnetCandidates, uniqueLocal } from './apple-argv.ts';
 import {
   type AppleNetwork,
   decodeImage,
@@ -43,6 +43,7 @@ import type {
   NodeSpec,
   NodeStatus,
   Provider,
+  SandboxSpec,
 } from './provider.ts';
 import { nodeLabels } from './provider.ts';
 
@@ -138,21 +139,44 @@ export class AppleProvider implements Provider {
     return decodeNodes(await this.#answer(list), cluster);
   }
 
+  async sandboxes(service: string): Promise<NodeStatus[]> {
+    return decodeNodes(await this.#answer(list), service, nodeLabels.service);
+  }
+
   create(spec: NodeSpec, signal?: AbortSignal): Promise<void> {
+    const machine = { cpus: availableParallelism(), memory: Math.floor(totalmem() / 2 ** 20) };
+    const made = () => this.nodes(spec.cluster);
+    return this.#create(spec, made, signal, (ports) =>
+      runArguments({ ...spec, ports }, platform, machine, this.#networks ? spec.network : 'default'),
+    );
+  }
+
+  createSandbox(spec: SandboxSpec, signal?: AbortSignal): Promise<void> {
+    const made = () => this.sandboxes(spec.service);
+    return this.#create(spec, made, signal, (ports) =>
+      sandboxArguments({ ...spec, ports }, platform, this.#networks ? spec.network : 'default'),
+    );
+  }
+
+  /** `made` lists what may have been made under this name, and by kina alone. */
+  #create(
+    spec: Pick<NodeSpec, 'name' | 'ports'>,
+    made: () => Promise<NodeStatus[]>,
+    signal: AbortSignal | undefined,
+    argumentsFor: (ports: NonNullable<NodeSpec['ports']>) => string[],
+  ): Promise<void> {
     return this.#inTurn(async () => {
       signal?.throwIfAborted();
-      const machine = { cpus: availableParallelism(), memory: Math.floor(totalmem() / 2 ** 20) };
-      const ports = await this.#choosePorts(spec);
-      const args = runArguments({ ...spec, ports }, platform, machine, this.#networks ? spec.network : 'default');
+      const args = argumentsFor(await this.#choosePorts(spec));
       for (let left = attempts; ; left--) {
         const result = await this.#run(args, { signal }).catch(async (error) => {
-          await this.#takeBack(spec);
+          await this.#takeBack(spec.name, made);
           throw error;
         });
         if (result.code === 0) return;
         if (left === 1 || troubleOf(result) !== 'overloaded') throw appleFailure(args, result);
         // Nobody knows how far it came: what there is of it would be in the way.
-        await this.#takeBack(spec);
+        await this.#takeBack(spec.name, made);
       }
     });
   }
@@ -161,16 +185,15 @@ export class AppleProvider implements Provider {
    * Removes what an interrupted creation left. The service goes on with it when nobody listens any more, so that it may
    * appear a moment later. A container of somebody else that has the name has not the labels.
    */
-  async #takeBack({ name, cluster }: NodeSpec): Promise<void> {
+  async #takeBack(name: string, made: () => Promise<NodeStatus[]>): Promise<void> {
     for (let left = attempts; left > 0; left--) {
-      const nodes = await this.nodes(cluster);
-      if (nodes.some((node) => node.name === name)) return this.#remove([name]);
+      if ((await made()).some((node) => node.name === name)) return this.#remove([name]);
       await sleep(pause);
     }
   }
 
   /** Port 0 means "any", which this runtime does not know: a free one, that no stopped container waits for. */
-  async #choosePorts({ ports = [] }: NodeSpec): Promise<NonNullable<NodeSpec['ports']>> {
+  async #choosePorts({ ports = [] }: Pick<NodeSpec, 'ports'>): Promise<NonNullable<NodeSpec['ports']>> {
     const open = ports.filter(({ hostPort }) => hostPort === 0).map(({ address }) => address);
     if (open.length === 0) return ports;
     const free = await freePorts(open, decodePorts(await this.#answer(list)));

@@ -8,6 +8,7 @@
 
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { dirname } from 'node:path';
 import type { Readable } from 'node:stream';
 import { KinaError } from '../host/errors.ts';
 import { lastLines, type ProcessOptions, type ProcessResult, run, start } from '../host/process.ts';
@@ -15,12 +16,14 @@ import {
   type EngineHost,
   type EngineImage,
   type NetworkSpec,
+  type NodeMount,
   type NodePort,
   type NodeSpec,
   type NodeStatus,
   nodeLabels,
   type Provider,
   type ProviderName,
+  type SandboxSpec,
 } from './provider.ts';
 
 export interface EngineDifferences {
@@ -36,8 +39,8 @@ export interface EngineDifferences {
   readonly networkOptions: readonly string[];
   /** The network driver's option for the MTU. */
   readonly mtuOption: string;
-  /** Flags that give a node a /var of its own, filled from the image. */
-  varVolume(spec: NodeSpec): readonly string[];
+  /** Flags that give a node or sandbox storage of its own at a path, filled from the image. */
+  storage(name: string, path: string): readonly string[];
   /** Volumes that `rm --volumes` leaves: commands that remove them. */
   removeVolumes?(names: readonly string[]): readonly (readonly string[])[];
   publish(port: NodePort): string;
@@ -119,13 +122,20 @@ export class EngineProvider implements Provider {
   }
 
   async nodes(cluster?: string): Promise<NodeStatus[]> {
-    const filter = cluster === undefined ? nodeLabels.cluster : `${nodeLabels.cluster}=${cluster}`;
+    return this.#labelled(cluster === undefined ? nodeLabels.cluster : `${nodeLabels.cluster}=${cluster}`);
+  }
+
+  sandboxes(service: string): Promise<NodeStatus[]> {
+    return this.#labelled(`${nodeLabels.service}=${service}`);
+  }
+
+  async #labelled(filter: string): Promise<NodeStatus[]> {
     const listed = await this.#call(['ps', '--all', '--quiet', '--no-trunc', '--filter', `label=${filter}`]);
     const ids = listed.split('\n').filter(Boolean);
     if (ids.length === 0) return [];
     // A container can go between the two calls: then `inspect` fails for all, and the list is asked again.
     const found = await this.#inspect<Inspected>(['inspect', '--type', 'container', ...ids]);
-    if (!found) return this.nodes(cluster);
+    if (!found) return this.#labelled(filter);
     return found.map(nodeStatus).sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
@@ -133,34 +143,44 @@ export class EngineProvider implements Provider {
     await this.#call(this.#createArguments(spec), { signal });
   }
 
+  async createSandbox(spec: SandboxSpec, signal?: AbortSignal): Promise<void> {
+    const engine = this.#engine;
+    const labels = { [nodeLabels.service]: spec.service, ...spec.labels };
+    const sockets = spec.sockets.map(({ host, inside }) => ({ source: dirname(host), target: dirname(inside) }));
+    await this.#call(
+      [
+        ...['run', '--detach', '--name', spec.name, '--hostname', spec.hostname, '--network', spec.network],
+        ...['--privileged', '--cgroupns=private', ...engine.storage(spec.name, spec.storage)],
+        ...labelFlags(labels),
+        ...sizeFlags(spec),
+        ...[...(spec.mounts ?? []), ...sockets].flatMap(volume),
+        ...(spec.ports ?? []).flatMap((port) => ['--publish', engine.publish(port)]),
+        engine.reference(spec.image),
+      ],
+      { signal },
+    );
+  }
+
   #createArguments(spec: NodeSpec): string[] {
     const engine = this.#engine;
     const labels = { [nodeLabels.cluster]: spec.cluster, [nodeLabels.role]: spec.role, ...spec.labels };
     return [
       ...['run', '--detach', '--tty', '--name', spec.name, '--hostname', spec.name, '--network', spec.network],
-      ...Object.entries(labels).flatMap(([key, value]) => ['--label', `${key}=${value}`]),
+      ...labelFlags(labels),
       ...engine.restart,
       // systemd wants a /run to write to, and tools a /tmp; /var must not lie on the container's own overlay, on which
       // containerd could not put another
       ...(spec.privileged
         ? ['--privileged', '--cgroupns=private', '--tmpfs', '/tmp', '--tmpfs', '/run', ...engine.privileged]
         : []),
-      ...(spec.privileged ? engine.varVolume(spec) : []),
+      ...(spec.privileged ? engine.storage(spec.name, '/var') : []),
       ...(spec.ipv6
         ? ['--sysctl', 'net.ipv6.conf.all.disable_ipv6=0', '--sysctl', 'net.ipv6.conf.all.forwarding=1']
         : []),
       ...(spec.devices ?? []).flatMap((device) => ['--device', device]),
-      ...(spec.cpus ? ['--cpus', String(spec.cpus)] : []),
-      ...(spec.memory ? ['--memory', `${spec.memory}m`] : []),
+      ...sizeFlags(spec),
       ...Object.entries(spec.env ?? {}).flatMap(([key, value]) => ['--env', `${key}=${value}`]),
-      ...(spec.mounts ?? []).flatMap((mount) => {
-        const options = [
-          mount.readOnly ? 'ro' : '',
-          mount.relabel ? 'Z' : '',
-          { HostToContainer: 'rslave', Bidirectional: 'rshared', None: '' }[mount.propagation ?? 'None'],
-        ].filter(Boolean);
-        return ['--volume', [mount.source, mount.target, ...(options.length ? [options.join(',')] : [])].join(':')];
-      }),
+      ...(spec.mounts ?? []).flatMap(volume),
       ...(spec.ports ?? []).flatMap((port) => ['--publish', engine.publish(port)]),
       engine.reference(spec.image),
     ];
@@ -295,6 +315,23 @@ export class EngineProvider implements Provider {
     const names = references.map((one) => this.#engine.reference(one));
     return start([...this.#engine.program, 'save', ...names], { signal });
   }
+}
+
+const labelFlags = (labels: Readonly<Record<string, string>>): string[] =>
+  Object.entries(labels).flatMap(([key, value]) => ['--label', `${key}=${value}`]);
+
+const sizeFlags = ({ cpus, memory }: Pick<NodeSpec, 'cpus' | 'memory'>): string[] => [
+  ...(cpus ? ['--cpus', String(cpus)] : []),
+  ...(memory ? ['--memory', `${memory}m`] : []),
+];
+
+function volume(mount: NodeMount): string[] {
+  const options = [
+    mount.readOnly ? 'ro' : '',
+    mount.relabel ? 'Z' : '',
+    { HostToContainer: 'rslave', Bidirectional: 'rshared', None: '' }[mount.propagation ?? 'None'],
+  ].filter(Boolean);
+  return ['--volume', [mount.source, mount.target, ...(options.length ? [options.join(',')] : [])].join(':')];
 }
 
 function nodeStatus(container: Inspected): NodeStatus {

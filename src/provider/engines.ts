@@ -1,6 +1,6 @@
 /** What is different about docker and about podman: one table each. */
 import type { EngineDifferences } from './engine.ts';
-import type { NodePort, NodeSpec } from './provider.ts';
+import type { NodePort } from './provider.ts';
 
 const address = (port: NodePort): string => (port.address.includes(':') ? `[${port.address}]` : port.address);
 
@@ -13,7 +13,7 @@ export const docker: EngineDifferences = {
   restart: ['--restart', 'on-failure:1'],
   networkOptions: ['--opt', 'com.docker.network.bridge.enable_ip_masquerade=true'],
   mtuOption: 'com.docker.network.driver.mtu',
-  varVolume: () => ['--volume', '/var'],
+  storage: (_name, path) => ['--volume', path],
   publish: (port) => `${address(port)}:${port.hostPort || '0'}:${port.containerPort}/${port.protocol.toLowerCase()}`,
   stopTimeout: '--time',
   host: (info) => {
@@ -28,8 +28,8 @@ export const docker: EngineDifferences = {
   reference: (name) => name,
 };
 
-/** The volume that is a node's /var: a name, because podman mounts anonymous ones without suid, dev and exec. */
-const varOf = (node: string): string => `${node}-var`;
+/** The volume that is a node's storage: a name, because podman mounts anonymous ones without suid, dev and exec. */
+const storageOf = (node: string): string => `${node}-var`;
 
 export const podman: EngineDifferences = {
   name: 'podman',
@@ -40,8 +40,8 @@ export const podman: EngineDifferences = {
   restart: [],
   networkOptions: [],
   mtuOption: 'mtu',
-  varVolume: (spec: NodeSpec) => ['--volume', `${varOf(spec.name)}:/var:suid,exec,dev`],
-  removeVolumes: (names) => [['volume', 'rm', '--force', ...names.map(varOf)]],
+  storage: (name, path) => ['--volume', `${storageOf(name)}:${path}:suid,exec,dev`],
+  removeVolumes: (names) => [['volume', 'rm', '--force', ...names.map(storageOf)]],
   publish: (port) => `${address(port)}:${port.hostPort || ''}:${port.containerPort}/${port.protocol.toLowerCase()}`,
   stopTimeout: '--time',
   host: (info) => {

@@ -15,6 +15,8 @@ export type ProviderName = (typeof providerNames)[number];
 export const nodeLabels = {
   cluster: 'dev.kina.cluster',
   role: 'dev.kina.role',
+  /** Of a pod sandbox: the CRI service that made it. */
+  service: 'dev.kina.cri',
 } as const;
 
 export interface NodeMount {
@@ -62,6 +64,18 @@ export interface NodeSpec {
   readonly kernelArguments?: readonly string[] | undefined;
   /** Programs of amd64 run in an arm64 virtual machine. */
   readonly rosetta?: boolean | undefined;
+}
+
+/** A machine whose own program is its first process: all privileges, no systemd. */
+export interface SandboxSpec
+  extends Pick<NodeSpec, 'name' | 'image' | 'network' | 'labels' | 'mounts' | 'ports' | 'cpus' | 'memory' | 'mtu'> {
+  /** Which CRI service made it; a label. */
+  readonly service: string;
+  readonly hostname: string;
+  /** An absolute path in it that has storage of its own, not an overlay; goes with it. */
+  readonly storage: string;
+  /** Unix sockets that its programs make, on its root file system, and where the host finds them; folders are there. */
+  readonly sockets: readonly { readonly host: string; readonly inside: string }[];
 }
 
 export interface NodeStatus {
@@ -139,6 +153,10 @@ export interface Provider {
   nodes(cluster?: string): Promise<NodeStatus[]>;
   /** Creates and starts. Throws `provider`; whatever half of the node exists then, `remove` removes. */
   create(spec: NodeSpec, signal?: AbortSignal): Promise<void>;
+  /** As `create`, for a pod sandbox. */
+  createSandbox(spec: SandboxSpec, signal?: AbortSignal): Promise<void>;
+  /** The sandboxes of one CRI service, stopped ones too; `nodes` does not tell of them. */
+  sandboxes(service: string): Promise<NodeStatus[]>;
   start(names: readonly string[]): Promise<void>;
   /** Shuts down, and insists after `seconds`. */
   stop(names: readonly string[], seconds: number): Promise<void>;

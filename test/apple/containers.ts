@@ -9,7 +9,8 @@ import { compact, pretty } from './json.ts';
 import { createNetwork, now } from './networks.ts';
 import { mustPodman, podman } from './podman.ts';
 import { failure } from './refusal.ts';
-import { change, ownName, type Published, prefix, read, type StoredContainer } from './state.ts';
+import { publishedSockets, relaySockets, sharedFolders, virtiofs } from './shares.ts';
+import { change, ownName, type Published, prefix, read, type StoredContainer, type StoredImage } from './state.ts';
 
 /** What podman knows of one. */
 interface Running {
@@ -43,10 +44,8 @@ function wanted(call: Call, macos: number): StoredContainer {
   if (memory < 200 * 2 ** 20) throw failure(`minimum memory amount allowed is 200 MiB (got ${memory} bytes)`);
   const cpus = only(call, 'cpus') ?? '4';
   if (!/^\d+$/.test(cpus)) throw failure(`invalid cpus ${cpus}`);
-  for (const volume of every(call, 'volume')) {
-    const [source = ''] = volume.split(':');
-    if (source.includes('/') && !existsSync(source)) throw failure(`path '${source}' does not exist`);
-  }
+  const folders = sharedFolders(every(call, 'volume'));
+  const sockets = publishedSockets(every(call, 'publish-socket'));
   const all = ['cap-add', 'masked-path', 'read-only-path'].map((option) => every(call, option).at(-1));
   const privileged = all.join() === 'ALL,NONE,NONE';
   if (!privileged && all.some(Boolean)) throw failure('the stand-in knows all rights or none');
@@ -58,6 +57,7 @@ function wanted(call: Call, macos: number): StoredContainer {
     platform: { os, architecture, ...(architecture === 'arm64' && !variant ? { variant: 'v8' } : {}) },
     environment: every(call, 'env'),
     rosetta: call.options.rosetta !== undefined,
+    ...{ folders, sockets },
   };
 }
 
@@ -114,23 +114,34 @@ export async function create(call: Call, macos: number): Promise<string> {
     state.containers[container.name] = container;
   });
   const own = ownName(container.name);
-  const node = [
-    ...['--privileged', '--systemd=always', '--cgroupns=private', '--tmpfs=/tmp', '--tmpfs=/run'],
-    ...[`--volume=${own}-var:/var:suid,exec,dev`, '--env=container=podman'],
+  const image = findStored(container.reference)!;
+  const stopSignal = stopSignalOf(image);
+  // A guest mounts its own: systemd what it needs for a tmpfs, and no other program has one.
+  const systemd = ['--systemd=always', '--tmpfs=/tmp', '--tmpfs=/run', '--env=container=podman'];
+  const machine = [
+    ...['--privileged', '--cgroupns=private', `--stop-signal=${stopSignal}`],
+    ...[`--volume=${own}-var:/var:suid,exec,dev`, ...(stopSignal === systemdStop ? systemd : [])],
   ];
   const made = await podman([
     ...['create', '--pull=never', `--name=${own}`, `--hostname=${container.name.split('.')[0]}`],
     ...[`--network=${ownName(container.network.name === 'default' ? 'stand-in-default' : container.network.name)}`],
-    ...[`--label=kina-stand-in=${prefix}`, ...(container.privileged ? node : [])],
+    ...[`--label=kina-stand-in=${prefix}`, ...(container.privileged ? machine : [])],
     ...every(call, 'env').map((one) => `--env=${one}`),
     ...every(call, 'volume').map((one) => `--volume=${one}`),
     ...container.ports.map(publishFlag),
-    findStored(container.reference)!.own,
+    image.own,
     ...call.guest,
   ]);
   if (made.code !== 0) throw new Error(made.stderr);
   if (call.command === 'run') await boot(container.name);
   return `${container.name}\n`;
+}
+
+const systemdStop = 'SIGRTMIN+3';
+
+function stopSignalOf({ variant }: StoredImage): string {
+  const { config } = variant as { config?: { config?: { StopSignal?: string } } };
+  return config?.config?.StopSignal ?? 'SIGTERM';
 }
 
 function publishFlag({ hostAddress, hostPort, containerPort, proto }: Published): string {
@@ -140,16 +151,24 @@ function publishFlag({ hostAddress, hostPort, containerPort, proto }: Published)
 
 async function boot(name: string): Promise<void> {
   const started = await podman(['start', ownName(name)]);
-  if (started.code === 0)
+  if (started.code === 0) {
+    const { sockets } = read().containers[name]!;
+    if (sockets.length > 0) await relaySockets(sockets, await firstProcess(name));
     return change((state) => {
       state.containers[name]!.started = now();
     });
+  }
   const cause = /address already in use/i.test(started.stderr)
     ? `unknown: "bind(descriptor:ptr:bytes:): Address already in use (errno: 48)"`
     : `internalError: "${started.stderr.trim()}"`;
   throw failure(
     `failed to bootstrap container (cause: "internalError: "failed to bootstrap container ${name} (cause: "${cause}")"")`,
   );
+}
+
+/** Its number on this host. */
+async function firstProcess(name: string): Promise<number> {
+  return Number(await mustPodman(['inspect', '--type=container', '--format={{.State.Pid}}', ownName(name)]));
 }
 
 export async function start(name: string): Promise<string> {
@@ -245,18 +264,18 @@ function resource(container: StoredContainer, now: Running | undefined): unknown
         ...{ user: { id: { gid: 0, uid: 0 } }, workingDirectory: '/' },
       },
       labels,
-      mounts: [],
+      mounts: container.folders.map(virtiofs),
       networks: [{ network: network.name, options: { hostname: name, mtu: network.mtu } }],
       platform,
       publishedPorts: ports,
-      publishedSockets: [],
+      publishedSockets: container.sockets,
       readOnly: false,
       resources: { cpuOverhead: 1, cpus, memoryInBytes: memory },
       ...{
         rosetta: container.rosetta,
         runtimeHandler: 'container-runtime-linux',
         ssh: false,
-        stopSignal: 'SIGRTMIN+3',
+        stopSignal: image ? stopSignalOf(image) : undefined,
         sysctls: {},
       },
       ...{ useInit: false, virtualization: false },

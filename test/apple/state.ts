@@ -4,11 +4,12 @@
  *
  * KINA_APPLE_STATE  the folder; needed.
  */
-import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { prefixOf } from './prefix.ts';
 import { failure } from './refusal.ts';
+import type { PublishedSocket, SharedFolder } from './shares.ts';
 
 export interface Published {
   readonly hostAddress: string;
@@ -32,6 +33,8 @@ export interface StoredContainer {
   readonly privileged: boolean;
   readonly environment: readonly string[];
   readonly rosetta: boolean;
+  readonly folders: readonly SharedFolder[];
+  readonly sockets: readonly PublishedSocket[];
 }
 
 export interface StoredImage {
@@ -64,7 +67,7 @@ export const folder = resolve(given);
 mkdirSync(folder, { recursive: true });
 
 /** What belongs to this stand-in on podman begins so. */
-export const prefix = `apple-${createHash('sha256').update(folder).digest('hex').slice(0, 8)}`;
+export const prefix = prefixOf(folder);
 
 /** What podman calls a container or a network of the stand-in. */
 export const ownName = (name: string): string => `${prefix}-${name}`;

@@ -5,6 +5,7 @@
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { prefixOf } from '../apple/prefix.ts';
 import { projectRoot } from './command.ts';
 
 const reference = join(projectRoot, '../shared/reference');
@@ -21,6 +22,8 @@ export const appleReference = {
 export interface AppleStandIn {
   readonly folder: string;
   readonly env: Readonly<Record<string, string>>;
+  /** How the names of all that it has on podman begin. */
+  readonly prefix: string;
   /** Every call so far. */
   calls(): string[][];
   close(): void;
@@ -64,11 +67,13 @@ export function appleStandIn(options: { engine: boolean; env?: Readonly<Record<s
   }
   // The stand-in is a program for the Node that runs the tests, whatever `node` the PATH has.
   const path = [bin, join(projectRoot, 'test/apple'), dirname(process.execPath), process.env.PATH].join(':');
+  const state = join(folder, 'state');
   return {
     folder,
+    prefix: prefixOf(state),
     env: {
       PATH: path,
-      KINA_APPLE_STATE: join(folder, 'state'),
+      KINA_APPLE_STATE: state,
       KINA_APPLE_RECORD: record,
       FAKE_PODMAN: folder,
       ...options.env,

@@ -38,6 +38,8 @@ export interface Engine {
   readonly name: EngineName;
   /** Loads an image archive; its reference, or its id when the archive names none. */
   load(archive: string): Promise<string>;
+  /** Pulls from a registry on loopback, which speaks plain HTTP. */
+  pull(reference: string): Promise<void>;
   /** The image's config as the engine sees it. */
   inspect(reference: string): Promise<{ Architecture: string; Config: { Labels?: Record<string, string> } }>;
   runNode(reference: string, options?: NodeOptions): Promise<ContainerNode>;
@@ -139,6 +141,11 @@ function engine(
       if (!reference) throw new Error(`${name} load says: ${said}`);
       images.add(reference);
       return reference;
+    },
+    pull: async (reference) => {
+      // docker takes registries on loopback as they are
+      await call(['pull', '--quiet', ...(name === 'podman' ? ['--tls-verify=false'] : []), reference]);
+      images.add(reference);
     },
     inspect: async (reference) => JSON.parse(await call(['image', 'inspect', reference]))[0],
     runNode: async (reference, options = {}) => {

@@ -1,0 +1,253 @@
+/**
+ * Containers: from CRI's words to the agent's, and back. What a container is stands in a record before the agent makes
+ * it; what it does the agent tells, and the service repeats.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdir, realpath } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { AgentError } from '../agent/connection.ts';
+import { inSandbox } from '../agent/protocol.ts';
+import type {
+  ContainerConfig,
+  CreateContainerRequest,
+  LinuxContainerResources,
+  NamespaceOption,
+} from '../api/messages.ts';
+import { invalid, RpcError } from '../api/status.ts';
+import type { ImageLibrary, ReadyImage } from '../images/library.ts';
+import { containerSpec, noContext } from '../spec/container.ts';
+import { mergedResources, ociResources } from '../spec/resources.ts';
+import { sharedPath } from '../spec/shares.ts';
+import { Container, nanoseconds, type Pod } from './pod.ts';
+import type { ContainerRecord } from './records.ts';
+import type { Sandboxes } from './sandboxes.ts';
+
+export class Containers {
+  readonly #sandboxes: Sandboxes;
+  readonly #images: ImageLibrary;
+  readonly #mountsSpread: boolean;
+  readonly #names = new Set<string>();
+
+  /** `mountsSpread` as in `MountAbilities`. */
+  constructor(sandboxes: Sandboxes, images: ImageLibrary, mountsSpread: boolean) {
+    this.#mountsSpread = mountsSpread;
+    this.#sandboxes = sandboxes;
+    this.#images = images;
+  }
+
+  /** By id, or by a beginning of it that no other has. */
+  find(id: string): { pod: Pod; container: Container } | undefined {
+    const like: { pod: Pod; container: Container }[] = [];
+    for (const pod of this.#sandboxes.pods.values()) {
+      const exact = pod.containers.get(id);
+      if (exact) return { pod, container: exact };
+      if (!id) continue;
+      for (const container of pod.containers.values()) if (container.id.startsWith(id)) like.push({ pod, container });
+    }
+    return like.length === 1 ? like[0] : undefined;
+  }
+
+  get(id: string): { pod: Pod; container: Container } {
+    const found = this.find(id);
+    if (!found) throw new RpcError('NOT_FOUND', `there is no container ${JSON.stringify(id)}`);
+    return found;
+  }
+
+  /** As `get`, of one whose program runs. */
+  running(id: string): { pod: Pod; container: Container } {
+    const found = this.get(id);
+    if (found.container.state === 'running') return found;
+    throw new RpcError('FAILED_PRECONDITION', `the container ${found.container.id} is ${found.container.state}`);
+  }
+
+  /** Answers with its id. */
+  async create({ podSandboxId, config }: CreateContainerRequest, signal: AbortSignal): Promise<string> {
+    const pod = this.#sandboxes.get(podSandboxId);
+    if (!config?.metadata || !config.image?.image) throw invalid('a container needs a config with metadata and image');
+    if (!pod.isReady) throw new RpcError('FAILED_PRECONDITION', `the sandbox ${pod.id} is stopped`);
+    const name = `${pod.id}/${config.metadata.name}_${config.metadata.attempt}`;
+    const taken = [...pod.containers.values()].some(
+      ({ record: { config: other } }) =>
+        other.metadata?.name === config.metadata?.name && other.metadata?.attempt === config.metadata?.attempt,
+    );
+    if (taken || this.#names.has(name))
+      throw new RpcError('ALREADY_EXISTS', `there is a container for ${name} already`);
+    this.#names.add(name);
+    try {
+      return await this.#make(pod, config, signal);
+    } finally {
+      this.#names.delete(name);
+    }
+  }
+
+  async #make(pod: Pod, config: ContainerConfig, signal: AbortSignal): Promise<string> {
+    const { agent: abilities, config: sandbox, shares } = pod.record;
+    const image = await this.#images.open(config.image!.image);
+    const defaults = image.config.config ?? {};
+    const spec = await containerSpec(config, sandbox, { ...defaults, ...image }, shares, {
+      ...abilities!,
+      mountsSpread: this.#mountsSpread,
+    });
+    const mounted = await Promise.all(spec.images.map((reference) => this.#images.open(reference)));
+    const log = config.logPath && sandbox.logDirectory ? join(sandbox.logDirectory, config.logPath) : '';
+    const id = randomBytes(16).toString('hex');
+    const record: ContainerRecord = {
+      ...{ id, config, log, sandbox: pod.id },
+      createdAt: nanoseconds(),
+      imageId: image.image.id,
+      process: spec.config.process,
+      resources: config.linux?.resources ?? null,
+      stopSignal: stopSignal(config, defaults.StopSignal),
+      images: [image, ...mounted].map((one) => one.image.id),
+      mounted: Object.fromEntries(spec.images.map((name, i) => [name, mounted[i]!.image.id])),
+      state: 'making',
+    };
+    const container = new Container(record);
+    for (const one of record.images) this.#images.retain(one);
+    try {
+      await this.#sandboxes.records.saveContainer(record);
+      pod.containers.set(id, container);
+      await pod.agent.call(
+        'create',
+        {
+          ...{ id, config: spec.config, terminal: config.tty, stdin: config.stdin, stdinOnce: config.stdinOnce },
+          disk: diskInSandbox(image),
+          pid: pidNamespace(config.linux?.securityContext?.namespaceOptions ?? null),
+          imageMounts: mounted.map(diskInSandbox),
+          log: log ? await logInSandbox(log) : '',
+        },
+        { signal },
+      );
+      container.record = { ...container.record, state: 'made' };
+      await this.#sandboxes.records.saveContainer(container.record);
+      return id;
+    } catch (error) {
+      await this.#discard(pod, container);
+      throw explained(error);
+    }
+  }
+
+  /** After a creation that failed, also one that the agent may still be at. */
+  async #discard(pod: Pod, container: Container): Promise<void> {
+    await pod.agent.call('delete', { id: container.id }, { timeout: 10_000 }).catch(() => {});
+    pod.containers.delete(container.id);
+    await this.release(container);
+    await this.#sandboxes.records.forgetContainer(pod.id, container.id);
+  }
+
+  /** Its images may be removed from now on. */
+  async release(container: Container): Promise<void> {
+    for (const image of container.record.images) await this.#images.release(image);
+  }
+
+  /** Containers that are there from the beginning hold their images too. */
+  retainAll(): void {
+    for (const pod of this.#sandboxes.pods.values())
+      for (const { record } of pod.containers.values()) for (const image of record.images) this.#images.retain(image);
+  }
+
+  async start(id: string): Promise<void> {
+    const { pod, container } = this.get(id);
+    if (container.state !== 'created')
+      throw new RpcError('FAILED_PRECONDITION', `the container ${container.id} is ${container.state}, not created`);
+    try {
+      const { startedAt } = await pod.agent.call('start', { id: container.id });
+      // the event may come later than the answer, and who asks now must hear of a running container
+      if (container.state === 'created') this.#sandboxes.heard(pod, { ...container.now, state: 'running', startedAt });
+    } catch (error) {
+      const { message } = explained(error);
+      container.record = { ...container.record, startError: message };
+      const at = { startedAt: nanoseconds(), finishedAt: nanoseconds() };
+      this.#sandboxes.heard(pod, { ...container.now, ...at, state: 'exited', exitCode: 128 });
+      throw explained(error);
+    }
+  }
+
+  /** `timeout`: seconds until it is killed. Ended or unknown: fine. */
+  async stop(id: string, timeout: number): Promise<void> {
+    const found = this.find(id);
+    if (!found?.pod.isReady || found.container.state === 'exited') return;
+    const { pod, container } = found;
+    const signal = timeout > 0 ? container.record.stopSignal : 'SIGKILL';
+    await this.#ask(() => pod.agent.call('stop', { id: container.id, signal, timeout: timeout * 1000 }));
+    await this.#refresh(pod, container);
+  }
+
+  /** What runs is killed first. Unknown: fine. */
+  async remove(id: string): Promise<void> {
+    const found = this.find(id);
+    if (!found) return;
+    const { pod, container } = found;
+    if (pod.isReady) await this.#ask(() => pod.agent.call('delete', { id: container.id }));
+    if (!pod.containers.delete(container.id)) return; // somebody else was faster
+    await this.release(container);
+    await this.#sandboxes.records.forgetContainer(pod.id, container.id);
+  }
+
+  async update(id: string, resources: LinuxContainerResources): Promise<void> {
+    const { pod, container } = this.get(id);
+    if (container.state === 'exited')
+      throw new RpcError('FAILED_PRECONDITION', `the container ${container.id} has ended`);
+    await this.#ask(() => pod.agent.call('update', { id: container.id, resources: ociResources(resources) }));
+    container.record = { ...container.record, resources: mergedResources(container.record.resources, resources) };
+    await this.#sandboxes.records.saveContainer(container.record);
+  }
+
+  async reopenLog(id: string): Promise<void> {
+    const { pod, container } = this.running(id);
+    await this.#ask(() => pod.agent.call('reopen', { id: container.id }));
+  }
+
+  /** The end is known when an answer says so, even if the event has not come yet. */
+  async #refresh(pod: Pod, container: Container): Promise<void> {
+    const { containers } = await this.#ask(() => pod.agent.call('list', {}));
+    const now = containers.find((one) => one.id === container.id);
+    if (now) this.#sandboxes.heard(pod, now);
+  }
+
+  async #ask<T>(call: () => Promise<T>): Promise<T> {
+    try {
+      return await call();
+    } catch (error) {
+      throw explained(error);
+    }
+  }
+}
+
+const diskInSandbox = ({ disk }: ReadyImage): string => join(inSandbox.images, basename(disk));
+
+/** The file need not be there yet; its folder must be. */
+async function logInSandbox(path: string): Promise<string> {
+  await mkdir(dirname(path), { recursive: true });
+  return join(sharedPath(await realpath(dirname(path))), basename(path));
+}
+
+function pidNamespace(options: NamespaceOption | null): 'container' | 'pod' | 'node' | { target: string } {
+  const mode = (options ?? noContext.namespaceOptions)?.pid ?? 'POD';
+  if (mode !== 'TARGET') return mode.toLowerCase() as 'container' | 'pod' | 'node';
+  if (!options?.targetId) throw invalid('the TARGET process namespace needs a target_id');
+  return { target: options.targetId };
+}
+
+/** CRI names them SIGRTMINPLUS3; everybody else SIGRTMIN+3. */
+function stopSignal({ stopSignal: wish }: ContainerConfig, image: string | null | undefined): string {
+  if (wish === 'RUNTIME_DEFAULT') return image || 'SIGTERM';
+  return wish.replace('PLUS', '+').replace('MINUS', '-');
+}
+
+const statuses = {
+  'not-found': 'NOT_FOUND',
+  exists: 'ALREADY_EXISTS',
+  invalid: 'INVALID_ARGUMENT',
+  'wrong-state': 'FAILED_PRECONDITION',
+  timeout: 'DEADLINE_EXCEEDED',
+  refused: 'UNAVAILABLE',
+  unreachable: 'UNAVAILABLE',
+  failed: 'UNKNOWN',
+} as const;
+
+/** An agent's failure as a status. */
+export function explained(error: unknown): Error {
+  if (!(error instanceof AgentError)) return error as Error;
+  return new RpcError(statuses[error.failure], error.message, { cause: error });
+}

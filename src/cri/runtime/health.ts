@@ -1,0 +1,65 @@
+/** Whether the runtime can make sandboxes, and what they can do: kubelet asks every few seconds. */
+import { release } from 'node:os';
+import type { StatusResponse } from '../api/messages.ts';
+import type { Sent } from '../api/services.ts';
+import { runtimeHandlers } from './machine.ts';
+import type { CriOptions } from './options.ts';
+import type { Sandboxes } from './sandboxes.ts';
+
+/** Milliseconds for which an answer of the provider counts: asking starts a program. */
+const remembered = 30_000;
+
+export class Health {
+  readonly #options: CriOptions;
+  readonly #sandboxes: Sandboxes;
+  #asked = 0;
+  #problem: Promise<string | undefined> = Promise.resolve(undefined);
+
+  constructor(options: CriOptions, sandboxes: Sandboxes) {
+    this.#options = options;
+    this.#sandboxes = sandboxes;
+  }
+
+  async status(verbose: boolean): Promise<Sent<StatusResponse>> {
+    if (Date.now() - this.#asked > remembered) {
+      this.#asked = Date.now();
+      this.#problem = this.#options.provider.version().then(
+        () => undefined,
+        (error: Error) => error.message,
+      );
+    }
+    const problem = await this.#problem;
+    const condition = (type: string) => ({
+      type,
+      status: problem === undefined,
+      reason: problem === undefined ? '' : 'ProviderNotReady',
+      message: problem ?? '',
+    });
+    const features = this.#features();
+    return {
+      status: { conditions: [condition('RuntimeReady'), condition('NetworkReady')] },
+      runtimeHandlers: runtimeHandlers.map((name) => ({ name, features })),
+      features: { supplementalGroupsPolicy: true },
+      info: verbose ? { config: JSON.stringify(this.#info()) } : {},
+    };
+  }
+
+  /**
+   * What the last sandbox said of itself. Before there is one: on Linux sandboxes have the host's kernel, elsewhere a
+   * newer one than either feature needs.
+   */
+  #features(): { recursiveReadOnlyMounts: boolean; userNamespaces: boolean } {
+    const { abilities } = this.#sandboxes;
+    const [major = 0, minor = 0] = release().split('.').map(Number);
+    const atLeast = (wanted: number) => process.platform !== 'linux' || major > 5 || (major === 5 && minor >= wanted);
+    return {
+      recursiveReadOnlyMounts: abilities?.recursiveReadOnly ?? atLeast(12),
+      userNamespaces: abilities?.userNamespaces ?? atLeast(19),
+    };
+  }
+
+  #info(): object {
+    const { provider, sandboxImage, root, shares, network, routes } = this.#options;
+    return { provider: provider.name, sandboxImage, root, shares, network, routes };
+  }
+}

@@ -1,0 +1,61 @@
+/** One sandbox and its containers, as the service knows them while it runs. */
+import type { AgentClient } from '../agent/client.ts';
+import type { AgentContainer } from '../agent/protocol.ts';
+import type { ContainerRecord, SandboxRecord } from './records.ts';
+
+export class Container {
+  record: ContainerRecord;
+  /** What the agent said last. */
+  now: AgentContainer;
+
+  constructor(record: ContainerRecord) {
+    this.record = record;
+    this.now = record.last ?? unknownContainer(record);
+  }
+
+  get id(): string {
+    return this.record.id;
+  }
+
+  get state(): AgentContainer['state'] {
+    return this.now.state;
+  }
+}
+
+export class Pod {
+  record: SandboxRecord;
+  readonly agent: AgentClient;
+  readonly containers = new Map<string, Container>();
+  /** Ends the watching of its agent. */
+  readonly watch = new AbortController();
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(record: SandboxRecord, agent: AgentClient) {
+    this.record = record;
+    this.agent = agent;
+  }
+
+  get id(): string {
+    return this.record.id;
+  }
+
+  get isReady(): boolean {
+    return this.record.state === 'ready';
+  }
+
+  /** What changes the sandbox as a whole happens one after the other. */
+  inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#turn.then(work, work);
+    this.#turn = mine.catch(() => {});
+    return mine;
+  }
+}
+
+function unknownContainer({ id, createdAt }: ContainerRecord): AgentContainer {
+  const never = '0';
+  const times = { createdAt, startedAt: never, finishedAt: never };
+  return { id, state: 'created', pid: 0, ...times, exitCode: 0, oomKilled: false };
+}
+
+/** Nanoseconds since 1970, as text. */
+export const nanoseconds = (): string => `${BigInt(Date.now()) * 1_000_000n}`;

@@ -1,0 +1,181 @@
+/**
+ * What the service remembers of its pods, as files: what kubelet told (annotations are too long for a label) and what
+ * must outlive a sandbox (exit codes). Which sandboxes exist and which of their programs run is never read from here:
+ * that the provider and the agents say. One folder per sandbox, so that forgetting one is removing a folder.
+ *
+ *   ROOT/sandboxes/ID/sandbox.json          written before the sandbox is made, and when its state changes
+ *   ROOT/sandboxes/ID/containers/ID.json    likewise, for its containers
+ *   ROOT/sandboxes/ID/shared/               the sandbox has it: pod files; the agent's records of containers' ends
+ *   ROOT/sandboxes/ID/socket/agent.sock     the agent
+ */
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { isErrno } from '../../host/errors.ts';
+import { atomicWrite } from '../../host/files.ts';
+import type { AgentContainer, AgentHello } from '../agent/protocol.ts';
+import type { ContainerConfig, LinuxContainerResources, PodSandboxConfig } from '../api/messages.ts';
+import type { OciProcess } from '../spec/container.ts';
+
+export interface SandboxRecord {
+  readonly id: string;
+  /** Of the provider's machine. */
+  readonly machine: string;
+  /** Nanoseconds since 1970, as text. */
+  readonly createdAt: string;
+  readonly config: PodSandboxConfig;
+  readonly runtimeHandler: string;
+  /** Folders of the host that it has. */
+  readonly shares: readonly string[];
+  /** The first address is the pod's; empty until it is ready. */
+  readonly addresses: readonly string[];
+  /** What the agent said of itself; absent until it is ready. */
+  readonly agent?: AgentHello;
+  /** `making` after a crash: half a sandbox, to be removed. */
+  readonly state: 'making' | 'ready' | 'stopped';
+}
+
+export interface ContainerRecord {
+  readonly id: string;
+  readonly sandbox: string;
+  readonly createdAt: string;
+  readonly config: ContainerConfig;
+  readonly imageId: string;
+  /** What other programs in it start from. */
+  readonly process: OciProcess;
+  /** As `resources` of its status. */
+  readonly resources: LinuxContainerResources | null;
+  readonly stopSignal: string;
+  /** On the host; empty: none. */
+  readonly log: string;
+  /** Images that it uses: its own and those that it mounts. */
+  readonly images: readonly string[];
+  /** Ids of images that it mounts, by the names that it was told. */
+  readonly mounted: Readonly<Record<string, string>>;
+  readonly state: 'making' | 'made';
+  /** Why its program could not be started. */
+  readonly startError?: string;
+  /** As it was when last heard of. */
+  readonly last?: AgentContainer;
+}
+
+export interface Remembered {
+  readonly sandbox: SandboxRecord;
+  readonly containers: ContainerRecord[];
+}
+
+export class Records {
+  readonly #folder: string;
+  /** The last change of each sandbox's files. */
+  readonly #changes = new Map<string, Promise<unknown>>();
+
+  constructor(root: string) {
+    this.#folder = join(root, 'sandboxes');
+  }
+
+  folder(sandbox: string): string {
+    return join(this.#folder, sandbox);
+  }
+
+  shared(sandbox: string): string {
+    return join(this.#folder, sandbox, 'shared');
+  }
+
+  socket(sandbox: string): string {
+    return join(this.#folder, sandbox, 'socket', 'agent.sock');
+  }
+
+  /** Makes the folders of a new sandbox and writes its record. */
+  async begin(record: SandboxRecord): Promise<void> {
+    for (const name of ['shared/containers', 'socket', 'containers'])
+      await mkdir(join(this.folder(record.id), name), { recursive: true, mode: 0o700 });
+    await this.saveSandbox(record);
+  }
+
+  saveSandbox(record: SandboxRecord): Promise<void> {
+    const path = join(this.folder(record.id), 'sandbox.json');
+    return this.#change(record.id, () => atomicWrite(path, JSON.stringify(record), 0o600));
+  }
+
+  /** Does nothing when the sandbox is forgotten. */
+  saveContainer(record: ContainerRecord): Promise<void> {
+    const path = this.#container(record.sandbox, record.id);
+    return this.#change(record.sandbox, async () => {
+      if (existsSync(dirname(path))) await atomicWrite(path, JSON.stringify(record), 0o600);
+    });
+  }
+
+  forgetContainer(sandbox: string, id: string): Promise<void> {
+    return this.#change(sandbox, async () => {
+      await rm(this.#container(sandbox, id), { force: true });
+      await rm(this.#end(sandbox, id), { force: true });
+    });
+  }
+
+  forgetSandbox(id: string): Promise<void> {
+    return this.#change(id, () => rm(this.folder(id), { recursive: true, force: true }));
+  }
+
+  /**
+   * One after the other, in the order of the calls: what an agent tells is written down by nobody who waits for it, and
+   * must neither overtake what is said later nor bring back what is forgotten.
+   */
+  #change<T>(sandbox: string, work: () => Promise<T>): Promise<T> {
+    const mine = (this.#changes.get(sandbox) ?? Promise.resolve()).then(work, work);
+    const settled = mine
+      .catch(() => {})
+      .finally(() => {
+        if (this.#changes.get(sandbox) === settled) this.#changes.delete(sandbox);
+      });
+    this.#changes.set(sandbox, settled);
+    return mine;
+  }
+
+  /** How a container ended, as its agent wrote it down; undefined when it did not. */
+  async end(sandbox: string, id: string): Promise<AgentContainer | undefined> {
+    const said = await readJson<AgentContainer>(this.#end(sandbox, id));
+    return said?.state === 'exited' ? said : undefined;
+  }
+
+  /** All there is. Folders without a whole record are what a crash left of a beginning or an end: they go. */
+  async load(): Promise<Remembered[]> {
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    const all: Remembered[] = [];
+    for (const id of await readdir(this.#folder)) {
+      const sandbox = await readJson<SandboxRecord>(join(this.folder(id), 'sandbox.json'));
+      if (!sandbox) {
+        await this.forgetSandbox(id);
+        continue;
+      }
+      await removeHalfWritten(this.folder(id));
+      const folder = join(this.folder(id), 'containers');
+      await removeHalfWritten(folder);
+      const read = (await readdir(folder)).map((name) => readJson<ContainerRecord>(join(folder, name)));
+      all.push({ sandbox, containers: (await Promise.all(read)).filter((one) => one !== undefined) });
+    }
+    return all;
+  }
+
+  #container(sandbox: string, id: string): string {
+    return join(this.folder(sandbox), 'containers', `${id}.json`);
+  }
+
+  #end(sandbox: string, id: string): string {
+    return join(this.shared(sandbox), 'containers', `${id}.json`);
+  }
+}
+
+/** What a crash left of an `atomicWrite`. */
+async function removeHalfWritten(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) if (name.endsWith('.tmp')) await rm(join(folder, name), { force: true });
+}
+
+/** Undefined when the file is not there or not whole. */
+async function readJson<T>(path: string): Promise<T | undefined> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8'));
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR') || error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,76 @@
+/** What containers and sandboxes use, in their own cgroups: the host sees one machine each. */
+import type { AgentStats, CgroupStats } from '../agent/protocol.ts';
+import type { ContainerStats, PodSandboxStats } from '../api/messages.ts';
+import type { Sent } from '../api/services.ts';
+import type { Container, Pod } from './pod.ts';
+
+/** Earlier readings, for the rate of processor use between two. */
+const earlier = new WeakMap<object, CgroupStats>();
+
+function cpu(owner: object, now: CgroupStats) {
+  const before = earlier.get(owner);
+  const seconds = before ? Number(BigInt(now.at) - BigInt(before.at)) / 1e9 : 0;
+  // callers ask one after the other; a rate over less than this would be noise
+  if (!before || seconds > 0.1) earlier.set(owner, now);
+  const used = before && seconds > 0 ? (now.cpuNanoseconds - before.cpuNanoseconds) / seconds : 0;
+  return {
+    timestamp: now.at,
+    usageCoreNanoSeconds: { value: now.cpuNanoseconds },
+    usageNanoCores: { value: Math.max(0, Math.round(used)) },
+  };
+}
+
+const memory = (now: CgroupStats, limit = 0) => ({
+  timestamp: now.at,
+  workingSetBytes: { value: now.workingSetBytes },
+  availableBytes: { value: Math.max(0, limit - now.workingSetBytes) },
+  usageBytes: { value: now.memoryBytes },
+  rssBytes: { value: now.rssBytes },
+  pageFaults: { value: now.pageFaults },
+  majorPageFaults: { value: now.majorPageFaults },
+});
+
+/** Of one that has been made; undefined when the agent has no figures for it, because it has ended. */
+export function containerStats(
+  container: Container,
+  stats: AgentStats,
+  mountpoint: string,
+): Sent<ContainerStats> | undefined {
+  const now = stats.containers[container.id];
+  if (!now) return undefined;
+  const { metadata, labels, annotations } = container.record.config;
+  return {
+    attributes: { id: container.id, metadata, labels, annotations },
+    cpu: cpu(container, now),
+    memory: memory(now, container.record.resources?.memoryLimitInBytes),
+    writableLayer: {
+      timestamp: now.at,
+      fsId: { mountpoint },
+      usedBytes: { value: now.diskBytes },
+      inodesUsed: { value: now.inodes },
+    },
+    swap: { timestamp: now.at, swapAvailableBytes: { value: 0 }, swapUsageBytes: { value: now.swapBytes } },
+  };
+}
+
+export function sandboxStats(pod: Pod, stats: AgentStats, mountpoint: string): Sent<PodSandboxStats> {
+  const { metadata, labels, annotations } = pod.record.config;
+  const { sandbox } = stats;
+  const interfaces = stats.interfaces.map(({ name, rxBytes, rxErrors, txBytes, txErrors }) => ({
+    name,
+    rxBytes: { value: rxBytes },
+    rxErrors: { value: rxErrors },
+    txBytes: { value: txBytes },
+    txErrors: { value: txErrors },
+  }));
+  return {
+    attributes: { id: pod.id, metadata, labels, annotations },
+    linux: {
+      cpu: cpu(pod, sandbox),
+      memory: memory(sandbox),
+      network: { timestamp: sandbox.at, defaultInterface: interfaces[0], interfaces: interfaces.slice(1) },
+      process: { timestamp: sandbox.at, processCount: { value: sandbox.processes } },
+      containers: [...pod.containers.values()].flatMap((one) => containerStats(one, stats, mountpoint) ?? []),
+    },
+  };
+}

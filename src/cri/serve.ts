@@ -1,0 +1,148 @@
+/**
+ * The CRI service as a whole:
+ *
+ *     kubelet ── gRPC, Unix socket ──► services ──► sandboxes ──► provider: one machine per pod
+ *        │                                │  └────► images: pulled, unpacked once into a disk
+ *        └── HTTP: exec, attach, … ─► streaming ──► agent in the machine ──► crun ──► containers
+ *
+ * Ending the service ends no pod: what runs is found again at the next start.
+ */
+import { mkdir, rm } from 'node:fs/promises';
+import { createServer, type Server as SocketServer } from 'node:net';
+import { dirname, join } from 'node:path';
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { mendAuthority } from './api/authority.ts';
+import { addServices } from './api/services.ts';
+import { RpcError } from './api/status.ts';
+import type { ImageLibrary } from './images/library.ts';
+import { imageService } from './images/rpc.ts';
+import { Containers } from './runtime/containers.ts';
+import { Events } from './runtime/events.ts';
+import { Health } from './runtime/health.ts';
+import type { CriOptions } from './runtime/options.ts';
+import { Sandboxes } from './runtime/sandboxes.ts';
+import { runtimeService } from './runtime/service.ts';
+import { streamingBackend } from './runtime/streams.ts';
+import { checkSocketPath, freeSocket } from './socket.ts';
+import { startStreaming } from './streaming/server.ts';
+
+export interface RunningService {
+  /** Of exec, attach and port forwarding. */
+  readonly streamingUrl: string;
+  /** Ends connections; sandboxes go on. */
+  close(): Promise<void>;
+}
+
+/** Milliseconds between looks for machines that nobody knows of, or that ended by themselves. */
+const reconcileEvery = 30_000;
+/** Milliseconds that calls have to end when the service stops. */
+const grace = 10_000;
+
+/** Requests carry pod annotations, which may have 256 KiB; replies list everything there is. */
+const messageLimit = 64 << 20;
+
+/** Serves on `socket`, an absolute path; resolves when it answers. Throws `conflict` when another service is there. */
+export async function serveCri(options: CriOptions, images: ImageLibrary, socket: string): Promise<RunningService> {
+  const { root, log } = options;
+  // the longest path below the root: that of an agent
+  checkSocketPath(join(root, 'sandboxes', '0'.repeat(32), 'socket', 'agent.sock'));
+  await mkdir(root, { recursive: true, mode: 0o700 });
+  const lock = await lockRoot(root);
+  await freeSocket(socket);
+  const sandboxes = new Sandboxes(options, images.disks);
+  const containers = new Containers(sandboxes, images, options.provider.name !== 'apple');
+  const events = new Events(images);
+  sandboxes.onContainer = (pod, container) => {
+    const told = {
+      created: 'CONTAINER_CREATED_EVENT',
+      running: 'CONTAINER_STARTED_EVENT',
+      exited: 'CONTAINER_STOPPED_EVENT',
+    };
+    events.tell(told[container.state] as Parameters<Events['tell']>[0], pod, container.id);
+  };
+  sandboxes.onSandbox = (pod, change) => {
+    const told = {
+      started: 'CONTAINER_STARTED_EVENT',
+      stopped: 'CONTAINER_STOPPED_EVENT',
+      removed: 'CONTAINER_DELETED_EVENT',
+    };
+    events.tell(told[change] as Parameters<Events['tell']>[0], pod, pod.id);
+  };
+  await options.provider.ensureNetwork({ name: options.network, ipv6: false });
+  await sandboxes.adopt();
+  containers.retainAll();
+  await images.sweep();
+  const streaming = await startStreaming(streamingBackend(sandboxes, containers), options.streaming);
+  const health = new Health(options, sandboxes);
+  const { version } = options;
+  const server = new Server({
+    'grpc.max_receive_message_length': messageLimit,
+    'grpc.max_send_message_length': messageLimit,
+  });
+  addServices(
+    server,
+    runtimeService({ sandboxes, containers, images, events, streaming, health, version }),
+    imageService(images),
+    (method, error) => {
+      if (!isRoutine(error)) log(`${method}: ${error instanceof Error ? error.message : String(error)}`);
+    },
+  );
+  const listener = await listen(server, socket);
+  const again = setInterval(() => {
+    sandboxes.reconcile().catch((error) => log(`looking after sandboxes: ${(error as Error).message}`));
+  }, reconcileEvery);
+  return {
+    streamingUrl: streaming.url,
+    async close() {
+      clearInterval(again);
+      await stopServer(server, listener);
+      await streaming.close();
+      sandboxes.close();
+      await rm(socket, { force: true });
+      lock.close();
+    },
+  };
+}
+
+/** What clients ask for as a matter of course: kubelet looks for pods that are gone, features that are absent. */
+const isRoutine = (error: unknown): boolean =>
+  error instanceof RpcError && ['NOT_FOUND', 'UNIMPLEMENTED', 'DEADLINE_EXCEEDED'].includes(error.status);
+
+/** Only the user may connect: the service can do whatever root of a sandbox can. */
+async function listen(server: Server, socket: string): Promise<SocketServer> {
+  await mkdir(dirname(socket), { recursive: true });
+  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  const listener = createServer((connection) => injector.injectConnection(mendAuthority(connection)));
+  const before = process.umask(0o177);
+  try {
+    await new Promise<void>((done, failed) => listener.once('error', failed).listen(socket, done));
+  } finally {
+    process.umask(before);
+  }
+  return listener;
+}
+
+/** Calls that have begun are answered first. grpc-js does not wait for connections that it was handed: the listener does. */
+function stopServer(server: Server, listener: SocketServer): Promise<void> {
+  return new Promise((done) => {
+    const late = setTimeout(() => {
+      server.forceShutdown();
+      done();
+    }, grace);
+    listener.close(() => {
+      clearTimeout(late);
+      done();
+    });
+    server.tryShutdown(() => {});
+  });
+}
+
+/** A socket that this process listens on for as long as it lives: the kernel forgets it however the process ends. */
+async function lockRoot(root: string): Promise<SocketServer> {
+  const path = join(root, 'lock.sock');
+  checkSocketPath(path);
+  await freeSocket(path);
+  const server = createServer((connection) => connection.destroy()).unref();
+  await new Promise<void>((done, failed) => server.once('error', failed).listen(path, done));
+  return server;
+}

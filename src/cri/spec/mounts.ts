@@ -1,0 +1,166 @@
+/** What a container finds mounted: its system directories, the pod's files, its volumes. */
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { inSandbox } from '../agent/protocol.ts';
+import type { Mount } from '../api/messages.ts';
+import { invalid, unsupported } from '../api/status.ts';
+import { pathInSandbox } from './shares.ts';
+
+/** As in an OCI configuration. */
+export interface OciMount {
+  destination: string;
+  type?: string;
+  source?: string;
+  options?: string[];
+}
+
+/** The pod's files, made for every sandbox: what a container has unless a volume stands there. */
+export const podFiles = { hosts: 'hosts', hostname: 'hostname', resolv: 'resolv.conf' } as const;
+
+/**
+ * A privileged container sees the sandbox's devices, and may write to kernel settings. One with a user namespace may not
+ * mount what belongs to the sandbox's network and IPC: it gets the sandbox's own.
+ */
+export function systemMounts(privileged: boolean, userNamespace: boolean): OciMount[] {
+  const access = privileged ? 'rw' : 'ro';
+  const sandboxes = (path: string): OciMount => ({
+    ...{ destination: path, type: 'bind', source: path },
+    options: ['rbind', 'rprivate', 'nosuid', 'noexec', 'nodev', access],
+  });
+  return [
+    { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
+    privileged
+      ? { destination: '/dev', type: 'bind', source: '/dev', options: ['rbind', 'rprivate', 'rw'] }
+      : {
+          destination: '/dev',
+          type: 'tmpfs',
+          source: 'tmpfs',
+          options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'],
+        },
+    {
+      destination: '/dev/pts',
+      type: 'devpts',
+      source: 'devpts',
+      options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
+    },
+    // below the sandbox's /dev it is there already, and the kernel refuses the same one over itself
+    privileged || userNamespace
+      ? sandboxes('/dev/mqueue')
+      : { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
+    userNamespace
+      ? sandboxes('/sys')
+      : { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', access] },
+    {
+      destination: '/sys/fs/cgroup',
+      type: 'cgroup',
+      source: 'cgroup',
+      options: ['nosuid', 'noexec', 'nodev', 'relatime', access],
+    },
+    // the pod's, shared by its containers
+    { destination: '/dev/shm', type: 'bind', source: '/dev/shm', options: ['rbind', 'rprivate', 'rw'] },
+  ];
+}
+
+/** The pod's own files, but where a volume takes the place. A pod without resolvers of its own has the sandbox's. */
+export function podFileMounts(volumes: readonly Mount[], readonlyRoot: boolean, ownResolvers: boolean): OciMount[] {
+  const file = (destination: string, name: string): OciMount => ({
+    destination,
+    type: 'bind',
+    source: name.startsWith('/') ? name : join(inSandbox.shared, name),
+    options: ['rbind', 'rprivate', readonlyRoot ? 'ro' : 'rw'],
+  });
+  return [
+    file('/etc/hosts', podFiles.hosts),
+    file('/etc/hostname', podFiles.hostname),
+    file('/etc/resolv.conf', ownResolvers ? podFiles.resolv : '/etc/resolv.conf'),
+  ].filter(({ destination }) => !volumes.some(({ containerPath }) => containerPath === destination));
+}
+
+const propagation = {
+  PROPAGATION_PRIVATE: 'rprivate',
+  PROPAGATION_HOST_TO_CONTAINER: 'rslave',
+  PROPAGATION_BIDIRECTIONAL: 'rshared',
+} as const;
+
+/** What the sandbox can do of what a mount may ask; from the agent. */
+export interface MountAbilities {
+  readonly recursiveReadOnly: boolean;
+  /** What is mounted on the host below a shared folder is seen in the sandbox: not where that is another machine's host. */
+  readonly mountsSpread: boolean;
+}
+
+export interface VolumeMounts {
+  readonly mounts: OciMount[];
+  /** References of images that are mounted, in the order of their numbers in `image:N` sources. */
+  readonly images: string[];
+}
+
+/** Sorted so that what is mounted below another comes after it. */
+export async function volumeMounts(
+  volumes: readonly Mount[],
+  shares: readonly string[],
+  able: MountAbilities,
+): Promise<VolumeMounts> {
+  const images: string[] = [];
+  const mounts: OciMount[] = [];
+  for (const volume of volumes) {
+    const { containerPath, image } = volume;
+    if (!containerPath.startsWith('/'))
+      throw invalid(`the mount path ${JSON.stringify(containerPath)} is not absolute`);
+    if (image?.image) {
+      if (volume.hostPath) throw invalid(`${containerPath}: a mount is of an image or of a host path, not of both`);
+      if (!volume.readonly) throw invalid(`${containerPath}: an image can only be mounted with readonly`);
+      const number = images.includes(image.image) ? images.indexOf(image.image) : images.push(image.image) - 1;
+      const inside = subPath(volume.imageSubPath);
+      mounts.push({
+        destination: containerPath,
+        type: 'bind',
+        source: `image:${number}${inside}`,
+        options: ['rbind', 'rprivate', 'ro'],
+      });
+      continue;
+    }
+    if (volume.recursiveReadOnly) checkRecursive(volume, able);
+    if (!able.mountsSpread) await checkSeen(volume);
+    const access = volume.recursiveReadOnly ? ['ro', 'rro'] : [volume.readonly ? 'ro' : 'rw'];
+    const owners = volume.uidMappings.length > 0 ? ['idmap'] : [];
+    mounts.push({
+      destination: containerPath,
+      type: 'bind',
+      source: await pathInSandbox(volume.hostPath, shares, `mount of ${containerPath}`),
+      options: ['rbind', propagation[volume.propagation], ...access, ...owners],
+    });
+  }
+  const depth = ({ destination }: OciMount): number => destination.split('/').filter(Boolean).length;
+  return { images, mounts: mounts.sort((a, b) => depth(a) - depth(b)) };
+}
+
+/** `..` would leave the image. */
+function subPath(path: string): string {
+  const parts = path.split('/').filter((part) => part && part !== '.');
+  if (parts.includes('..')) throw invalid(`the path ${JSON.stringify(path)} leaves the image`);
+  return parts.map((part) => `/${part}`).join('');
+}
+
+/** Volumes that kubelet makes as a tmpfs of its own, by their folders: pkg/volume in Kubernetes. */
+const tmpfsVolumes = /\/volumes\/kubernetes\.io~(secret|projected|downward-api)\//;
+
+/** Better no container than one that finds its secrets empty. */
+async function checkSeen({ hostPath, containerPath }: Mount): Promise<void> {
+  const [, kind] = tmpfsVolumes.exec(`${hostPath}/`) ?? [];
+  if (kind === undefined) return;
+  const names = await readdir(hostPath).catch(() => []);
+  if (names.length === 0)
+    throw unsupported(
+      `the ${kind} volume at ${containerPath}`,
+      'kubelet mounts it in its own machine, and a shared folder does not carry mounts to another one',
+    );
+}
+
+function checkRecursive({ readonly, propagation: spread, containerPath }: Mount, able: MountAbilities): void {
+  if (!readonly) throw invalid(`${containerPath}: recursive_read_only needs readonly`);
+  if (spread !== 'PROPAGATION_PRIVATE')
+    throw invalid(`${containerPath}: recursive_read_only needs private propagation`);
+  if (!able.recursiveReadOnly)
+    throw unsupported('recursive_read_only', 'the kernel of the sandbox is older than Linux 5.12');
+}
