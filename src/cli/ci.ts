@@ -63,5 +63,5 @@ async function jobsFor(request: MatrixRequest, flags: MatrixFlags, command: Comm
   }
   const { changedJobs } = await import('../ops/ci/changed.ts');
   const { changedSince: since, recipe, also } = flags;
-  return changedJobs({ ...request, since, recipe, also, locks: flags.lock.length > 0 ? flags.lock : ['kina.lock'] });
+  return changedJobs({ ...request, since, recipe, also, locks: flags.lock.length > 0 ? flags.lock : undefined });
 }

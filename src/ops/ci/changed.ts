@@ -6,7 +6,7 @@
  * the person names. Nothing is resolved, so what upstream or Debian changed meanwhile is none of this (`kina outdated`).
  */
 import { lstat } from 'node:fs/promises';
-import { isAbsolute, join, resolve } from 'node:path';
+import { isAbsolute, join, relative, resolve } from 'node:path';
 import semver from 'semver';
 import { type Lock, lockDigest, platformLock, readLock } from '../../build/lock.ts';
 import { loadRecipe, recipesFolder } from '../../build/recipe/load.ts';
@@ -17,7 +17,7 @@ import { digestOf, sha256 } from '../../host/json.ts';
 import { stepKinds } from '../../layers/kinds.ts';
 import { folderDigest, readLocalFile, readLocalFolder } from '../../layers/local.ts';
 import { expandDeep } from '../../layers/template.ts';
-import { withEarlier } from './git.ts';
+import { type Earlier, withEarlier } from './git.ts';
 import { type Job, jobMatrix, type Matrix, type MatrixRequest } from './matrix.ts';
 
 export interface ChangeRequest extends MatrixRequest {
@@ -25,11 +25,16 @@ export interface ChangeRequest extends MatrixRequest {
   readonly since: string;
   /** Name of a shipped recipe, or a file. */
   readonly recipe: string;
-  /** Lock files; those for another Kubernetes minor than a job's do not concern it. */
-  readonly locks: readonly string[];
+  /**
+   * Lock files; those for another Kubernetes minor than a job's do not concern it. When undefined: `kina.lock`, if there is
+   * one.
+   */
+  readonly locks: readonly string[] | undefined;
   /** Files and folders on which every job depends. */
   readonly also: readonly string[];
 }
+/** A request whose paths mean the same in every state: below the folder that it was made in. */
+type Located = Omit<ChangeRequest, 'locks'> & { readonly locks: readonly string[] };
 /** One state of the repository. */
 interface State {
   readonly cwd: string;
@@ -37,12 +42,17 @@ interface State {
   readonly recipes: string;
 }
 
-/** Throws what `jobMatrix`, `withEarlier` and loading the recipe as it is now throw. */
-export async function changedJobs(request: ChangeRequest, cwd: string = process.cwd()): Promise<Matrix> {
-  const matrix = await jobMatrix(request);
-  await loadRecipe(request.recipe, cwd);
-  return withEarlier(request.since, cwd, async (earlier) => {
+/**
+ * Throws `usage` for files that are not there and never were, and what `jobMatrix`, `withEarlier` and loading the recipe as
+ * it is now throw.
+ */
+export async function changedJobs(wanted: ChangeRequest, cwd: string = process.cwd()): Promise<Matrix> {
+  const matrix = await jobMatrix(wanted);
+  await loadRecipe(wanted.recipe, cwd);
+  return withEarlier(wanted.since, cwd, async (earlier) => {
     if (!earlier) return matrix;
+    const request = await located(wanted, earlier);
+    await checkNamed(request, wanted.locks !== undefined, [cwd, earlier.cwd]);
     const now: State = { cwd, recipes: recipesFolder };
     const before: State = { cwd: earlier.cwd, recipes: (await earlier.place(recipesFolder)) ?? recipesFolder };
     const include: Job[] = [];
@@ -52,8 +62,37 @@ export async function changedJobs(request: ChangeRequest, cwd: string = process.
   });
 }
 
+/** An absolute path would lead to the files of now from the state of then too, and nothing would ever change. */
+async function located(
+  { recipe, locks = ['kina.lock'], also, ...rest }: ChangeRequest,
+  then: Earlier,
+): Promise<Located> {
+  const below = async (path: string): Promise<string> => {
+    const there = isAbsolute(path) ? await then.place(path) : undefined;
+    // With a slash in any case: without one a recipe would be the name of a shipped one.
+    return there === undefined ? path : `./${relative(then.cwd, there)}`;
+  };
+  const [locked, depended] = [Promise.all(locks.map(below)), Promise.all(also.map(below))];
+  return { ...rest, recipe: await below(recipe), locks: await locked, also: await depended };
+}
+
+/** A name with a typing mistake would affect no job for ever. `folders`: of the states that are compared. */
+async function checkNamed({ locks, also }: Located, named: boolean, folders: readonly string[]): Promise<void> {
+  const missing: string[] = [];
+  for (const [flag, paths] of Object.entries({ '--lock': named ? locks : [], '--also': also }))
+    for (const path of paths) {
+      const found = await Promise.all(folders.map((folder) => lstat(join(folder, path)).catch(() => undefined)));
+      if (!found.some(Boolean)) missing.push(`${flag} ${path}`);
+    }
+  if (missing.length > 0)
+    throw new KinaError('usage', 'what --changed-since shall look at is neither there now nor was it then', {
+      details: missing,
+      hint: 'Check the names: files and folders of the repository, from the current folder.',
+    });
+}
+
 /** The digest of all that decides a job; undefined when the repository could not run it. */
-async function stateOf(job: Job, request: ChangeRequest, state: State): Promise<string | undefined> {
+async function stateOf(job: Job, request: Located, state: State): Promise<string | undefined> {
   try {
     // With the version table of then, the same request may have meant another patch release.
     const { include } = await jobMatrix({ ...request, recipes: state.recipes });

@@ -11,8 +11,8 @@ import { lastLines, run } from '../../host/process.ts';
 export interface Earlier {
   /** The folder that had the place of `cwd`. */
   readonly cwd: string;
-  /** Where a folder of this machine was then; undefined when it is not in the repository. */
-  place(folder: string): Promise<string | undefined>;
+  /** Where a path of this machine was then, if it was; undefined when it is not in the repository. */
+  place(path: string): Promise<string | undefined>;
 }
 
 /** GitHub's name for the commit before a branch's first. */
@@ -51,7 +51,8 @@ export async function withEarlier<T>(
     return await work({
       cwd: join(tree, prefix),
       async place(at) {
-        const path = relative(await realpath(root), await realpath(at));
+        const real = await realpath(at).catch(() => at); // it may be gone now
+        const path = relative(await realpath(root), real);
         return path.startsWith('..') ? undefined : join(tree, path);
       },
     });

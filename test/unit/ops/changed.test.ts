@@ -52,10 +52,14 @@ const lockFor = (minor: string, size: number): string =>
   });
 
 /** `MINOR ARCHITECTURE` of the jobs. */
-async function jobs(since: string, more: { also?: string[]; locks?: string[]; join?: boolean; cwd?: string } = {}) {
-  const { also = [], locks = ['1.34.lock', '1.35.lock'], join: joined = false, cwd = 'images' } = more;
+async function jobs(
+  since: string,
+  more: { recipe?: string; also?: string[]; locks?: string[] | null; join?: boolean; cwd?: string } = {},
+) {
+  const { recipe: name = 'recipes/mine.yaml', also = [], join: joined = false, cwd = 'images' } = more;
+  const locks = more.locks === null ? undefined : (more.locks ?? ['1.34.lock', '1.35.lock']);
   const { include } = await changedJobs(
-    { versions: ['1.34', '1.35'], platforms, join: joined, since, recipe: 'recipes/mine.yaml', locks, also },
+    { versions: ['1.34', '1.35'], platforms, join: joined, since, recipe: name, locks, also },
     join(repository, cwd),
   );
   return include.map(({ minor, platform }) => `${minor} ${platform.replaceAll('linux/', '')}`);
@@ -115,12 +119,38 @@ describeWith('jobs that a change affects', ['git'], () => {
     expect(await jobs(before)).toEqual(['1.34 arm64']);
     await rm(join(repository, 'images/1.35.lock'));
     expect(await jobs(before)).toEqual(['1.34 arm64', '1.35 amd64', '1.35 arm64']);
-    expect(await jobs(before, { locks: ['kina.lock'] })).toEqual([]);
+    expect(await jobs(before, { locks: null })).toEqual([]);
+  });
+
+  test('absolute paths lead to the files of then, not to those of now twice', async () => {
+    const at = (path: string) => join(repository, path);
+    const absolute = { recipe: at('images/recipes/mine.yaml'), locks: [at('images/1.34.lock')], also: [at('docs')] };
+    expect(await jobs(before, absolute)).toEqual([]);
+    await write('images/1.34.lock', lockFor('1.34', 2));
+    expect(await jobs(before, absolute)).toEqual(['1.34 arm64']);
+    await write('images/recipes/mine.yaml', recipe([...steps.slice(0, 1), ...steps.slice(2)]));
+    expect(await jobs(before, { ...absolute, locks: null })).toEqual(['1.34 arm64', '1.35 arm64']);
+    await write('docs/README', 'changed');
+    expect(await jobs(before, absolute)).toEqual(all);
+  });
+
+  test('a recipe of another place is the same now and then', async () => {
+    const elsewhere = await mkdtemp(join(tmpdir(), 'kina-changed-'));
+    await writeFile(join(elsewhere, 'mine.yaml'), recipe(steps.slice(1)));
+    expect(await jobs(before, { recipe: join(elsewhere, 'mine.yaml') })).toEqual([]);
+    await rm(elsewhere, { recursive: true });
+  });
+
+  test('a file that never was is a typing mistake, not "nothing changed"', async () => {
+    const error = { code: 'usage', details: ['--lock 1.43.lock', '--also ../doc'] };
+    await expect(jobs(before, { locks: ['1.34.lock', '1.43.lock'], also: ['../doc'] })).rejects.toMatchObject(error);
+    await rm(join(repository, 'docs'), { recursive: true });
+    expect(await jobs(before, { also: ['../docs'] })).toEqual(all);
   });
 
   test('a recipe that was not there', async () => {
     await write('fresh/recipes/mine.yaml', recipe([]));
-    expect(await jobs(before, { cwd: 'fresh' })).toEqual(all);
+    expect(await jobs(before, { cwd: 'fresh', locks: null })).toEqual(all);
     expect(await jobs('0'.repeat(40))).toEqual(all);
   });
 
