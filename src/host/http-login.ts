@@ -21,7 +21,7 @@ export class Authorizations {
   readonly #secrets = new Set<string>();
 
   constructor(read: RealmReader, find: FindLogin = async () => undefined) {
-    this.#tokens = new BearerTokens(read, (secret) => this.#secrets.add(secret));
+    this.#tokens = new BearerTokens(read, (secret) => this.remember(secret));
     this.#find = find;
   }
 
@@ -62,29 +62,35 @@ export class Authorizations {
     return (await this.#find(address))?.source;
   }
 
-  /** The text without any secret that was used so far. */
+  /** The text without any secret that was used so far; whole ones only, so cut it afterwards. */
   mask(text: string): string {
     let masked = text;
-    for (const secret of this.#secrets) masked = masked.replaceAll(secret, '***');
+    // The longer ones first: of one that begins with another, the rest would stay.
+    for (const secret of [...this.#secrets].sort((a, b) => b.length - a.length))
+      masked = masked.replaceAll(secret, '***');
     return masked;
+  }
+
+  /** From now on this is masked, however a server may spell it: as it is, in JSON, in a URL or a form. */
+  remember(secret: string): void {
+    if (secret === '') return;
+    const inUrl = encodeURIComponent(secret);
+    const inForm = new URLSearchParams({ '': secret }).toString().slice(1);
+    for (const spelling of [secret, JSON.stringify(secret).slice(1, -1), inUrl, inForm]) this.#secrets.add(spelling);
   }
 
   async #login(address: string): Promise<Login | undefined> {
     const login = address.startsWith('http') ? await this.#find(address) : undefined;
     if (!login) return undefined;
-    this.#remember(secretOf(login));
+    this.remember(secretOf(login));
+    // Token servers get the pair too.
+    if ('password' in login) this.remember(basic(login.username, login.password).slice('Basic '.length));
     return login;
   }
 
   #basicFor(login: Login | undefined): string | undefined {
     if (!login || !('password' in login)) return undefined;
-    const value = basic(login.username, login.password);
-    this.#remember(value.slice('Basic '.length));
-    return value;
-  }
-
-  #remember(secret: string): void {
-    if (secret !== '') this.#secrets.add(secret);
+    return basic(login.username, login.password);
   }
 }
 

@@ -95,7 +95,7 @@ export class Connections {
       const { status } = answer;
       const wanted = (status >= 200 && status < 300) || status === 304 || options.accept?.includes(status);
       if (wanted) return { ...answer, body: guarded(answer.body, asked, signal), address: redact(asked.address) };
-      const says = this.#authorizations.mask(await whatItSays(answer));
+      const says = await whatItSays(answer, (text) => this.#authorizations.mask(text));
       if (status === 404 || status === 410) throw notFound(asked.url, [target]);
       if ([301, 302, 303, 307, 308].includes(status) && answer.headers.location) {
         if (++redirects > maxRedirects)
@@ -129,6 +129,10 @@ export class Connections {
     if (target.startsWith('file:')) return answerFile(target, method);
     const url = new URL(target);
     const authorization = basicAuthorization(url);
+    if (authorization.authorization) {
+      this.#authorizations.remember(decodeURIComponent(url.password));
+      this.#authorizations.remember(authorization.authorization.slice('Basic '.length));
+    }
     url.username = '';
     url.password = '';
     const answer = await request(url, {
@@ -210,24 +214,28 @@ function joined(headers: Record<string, string | string[] | undefined>): Record<
   );
 }
 
+/** More than that is no message. */
+const maxMessageBytes = 64 << 10;
+
 /** The first words of an error's body, when they are words: they go to a terminal, so control characters do not. */
-async function whatItSays(answer: Answer): Promise<string> {
+async function whatItSays(answer: Answer, mask: (text: string) => string): Promise<string> {
   const readable = /^(application\/([\w.]+\+)?json|text\/plain)/.test(answer.headers['content-type'] ?? '');
-  let text = '';
+  const parts: Buffer[] = [];
+  let size = 0;
   try {
-    for await (const chunk of answer.body) {
-      text += (chunk as Buffer).toString('utf8');
-      if (!readable || text.length > 2_000) break; // leaving the loop destroys the body
+    for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+      parts.push(chunk);
+      size += chunk.length;
+      if (!readable || size > maxMessageBytes) return ''; // leaving the loop destroys the body
     }
   } catch {
-    // The status is the news; a body that breaks off adds nothing.
+    // The status is the news. What broke off may end in the middle of a secret.
+    return '';
   }
-  return readable
-    ? text
-        .replace(/[\p{Cc}\s]+/gu, ' ')
-        .trim()
-        .slice(0, 300)
-    : '';
+  return mask(Buffer.concat(parts).toString('utf8'))
+    .replace(/[\p{Cc}\s]+/gu, ' ')
+    .trim()
+    .slice(0, 300);
 }
 
 function environment(name: string): string | undefined {

@@ -268,6 +268,35 @@ describe('who gets them', () => {
     expect(error.hint).toContain('The login in a test');
   });
 
+  test.each([
+    ['the pair of a token server', (sent: string) => `bad credentials: ${sent}`],
+    ['a password where the message is cut', (_: string, plain: string) => `${'x'.repeat(290)}${plain}`],
+    ['a password in JSON', (_: string, plain: string) => JSON.stringify({ errors: [{ detail: plain }] })],
+    ['a password in an address', (_: string, plain: string) => `GET /token?password=${encodeURIComponent(plain)}`],
+    ['white space in a password', (_: string, plain: string) => `<${plain}>`],
+  ])('a server that repeats %s', async (_, message) => {
+    const password = 'planted "secret"  Schlüssel/4711';
+    const server = await startServer((request, response) => {
+      const sent = request.headers.authorization;
+      const challenge = `Bearer realm="${server.url}/token"`;
+      if (!sent) return void response.writeHead(401, { 'www-authenticate': challenge }).end();
+      const plain = Buffer.from(sent.slice(6), 'base64').toString().replace('kina:', '');
+      const body = Buffer.from(message(sent, plain));
+      response.writeHead(401, { 'content-type': 'text/plain' });
+      // byte by byte: also through the middle of a character
+      for (const byte of body) response.write(Buffer.of(byte));
+      response.end();
+    });
+    closing.push(server.stop);
+    const host = server.url.slice('http://'.length);
+    const http = transport({ findLogin: async () => ({ source: 'a test', username: 'kina', password }) });
+    const error = await failure(http.text(`http://${host}/v2/r/blobs/x`));
+    const [said = ''] = error.details.filter((line) => line.startsWith('it says: '));
+    expect(said).toMatch(/\*{3}|x{290}/);
+    for (const part of ['planted', 'lanted', '4711', Buffer.from(`kina:${password}`).toString('base64')])
+      expect(said).not.toContain(part);
+  });
+
   test('tokens that expire while blobs travel are replaced, and ask for what is needed', async () => {
     let valid = 0;
     const scopes: string[] = [];

@@ -177,13 +177,17 @@ describe('messages', () => {
   });
 
   test('passwords in a mirror work as a login and stay out of messages', async () => {
-    const server = await serve((request, response) =>
-      response.writeHead(request.headers.authorization === `Basic ${btoa('me:s3cr@t')}` ? 418 : 401).end(),
-    );
+    const server = await serve((request, response) => {
+      const sent = String(request.headers.authorization);
+      response.writeHead(sent === `Basic ${btoa('me:s3cr@t')}` ? 418 : 401, { 'content-type': 'text/plain' });
+      response.end(`you sent ${sent}, which is ${atob(sent.slice(6))}`);
+    });
     const mirror = server.url.replace('//', '//me:s3cr%40t@');
     const error = await failure(transport({ mirrors: [mirror] }).text('https://h.test/f'));
     expect(error.message).toContain('the server answered 418');
-    expect(JSON.stringify([error.message, error.hint, error.details])).not.toContain('s3cr');
+    const everything = JSON.stringify([error.message, error.hint, error.details]);
+    expect(everything).toContain('you sent Basic ***, which is me:***');
+    for (const secret of ['s3cr', btoa('me:s3cr@t')]) expect(everything).not.toContain(secret);
   });
 
   test('a certificate of an unknown CA: the way out that the hint names works, and https never becomes http', async (context) => {
