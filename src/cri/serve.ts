@@ -23,7 +23,7 @@ import type { CriOptions } from './runtime/options.ts';
 import { Sandboxes } from './runtime/sandboxes.ts';
 import { runtimeService } from './runtime/service.ts';
 import { streamingBackend } from './runtime/streams.ts';
-import { checkSocketPath, freeSocket } from './socket.ts';
+import { checkRoot, checkSocketPath, freeSocket } from './socket.ts';
 import { startStreaming } from './streaming/server.ts';
 
 export interface RunningService {
@@ -44,8 +44,7 @@ const messageLimit = 64 << 20;
 /** Serves on `socket`, an absolute path; resolves when it answers. Throws `conflict` when another service is there. */
 export async function serveCri(options: CriOptions, images: ImageLibrary, socket: string): Promise<RunningService> {
   const { root, log } = options;
-  // the longest path below the root: that of an agent
-  checkSocketPath(join(root, 'sandboxes', '0'.repeat(32), 'socket', 'agent.sock'));
+  checkRoot(root);
   await mkdir(root, { recursive: true, mode: 0o700 });
   const lock = await lockRoot(root);
   await freeSocket(socket);

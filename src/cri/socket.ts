@@ -1,7 +1,7 @@
 /** The service's Unix socket: where it is, and that nobody else is on it. */
-import { rm } from 'node:fs/promises';
+import { lstat, rm } from 'node:fs/promises';
 import { createConnection } from 'node:net';
-import { isAbsolute } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import { isErrno, KinaError } from '../host/errors.ts';
 
 /** sun_path of unix(7), without its last zero. */
@@ -26,8 +26,22 @@ export function checkSocketPath(path: string): void {
   });
 }
 
-/** Removes what a dead service left there. Throws `conflict` when one answers. */
+/** The longest path below a service's root is that of an agent's socket. Throws `usage`. */
+export function checkRoot(root: string): void {
+  checkSocketPath(join(root, 'sandboxes', '0'.repeat(32), 'socket', 'agent.sock'));
+}
+
+/** Removes what a dead service left there. Throws `conflict` when one answers, `usage` when it is no socket at all. */
 export async function freeSocket(path: string): Promise<void> {
+  const there = await lstat(path).catch((error) => {
+    if (isErrno(error, 'ENOENT')) return undefined;
+    throw error;
+  });
+  if (!there) return;
+  if (!there.isSocket())
+    throw new KinaError('usage', `${path} is there and is no socket`, {
+      hint: 'Nothing was changed. Choose another --socket.',
+    });
   if (await answers(path))
     throw new KinaError('conflict', `another service listens on ${path}`, {
       hint: 'Stop it, or choose another --socket and --root.',
