@@ -1,6 +1,7 @@
 /** `kina cri`: the Container Runtime Interface for a kubelet, and how the kubelet is told. */
 import { Command } from 'commander';
 import { KinaError } from '../host/errors.ts';
+import type { CriSettings } from '../ops/cri.ts';
 import { answer, answerJson, type GlobalFlags, version, withProgress, withSignal } from './context.ts';
 import type { ServeFlags } from './cri-settings.ts';
 import { collect } from './options.ts';
@@ -24,7 +25,7 @@ function serveCommand(): Command {
     )
     .option('--socket <path|url>', `where kubelet connects (default: ${standardSocket})`)
     .option('--provider <name>', 'what makes sandboxes: apple, docker or podman (also KINA_PROVIDER)')
-    .option('--config <file>', 'YAML with the same settings as these flags, which win')
+    .option('--config <file>', 'YAML with the same settings, e.g. `sandboxImage: NAME`; these flags win')
     .option('--root <dir>', 'what is remembered: pods, images (default: /var/lib/kina-cri, or below the home folder)')
     .option('--share <dir>', 'folder that pods may mount (repeatable; default: /var/lib/kubelet)', collect, [])
     .option('--network <name>', "the provider's network for sandboxes (default: kina-cri)")
@@ -95,23 +96,20 @@ function sandboxImageCommand(): Command {
  * In a process of its own: building an image takes 60 MB that a service would keep for all its life. It hears Ctrl-C as
  * everybody at the terminal does.
  */
-async function prepareSandboxImage(
-  flags: ServeFlags,
-  { provider }: { provider: string | undefined },
-  signal: AbortSignal,
-): Promise<string> {
+async function prepareSandboxImage(flags: GlobalFlags, settings: CriSettings, signal: AbortSignal): Promise<string> {
   const { spawn } = await import('node:child_process');
-  const named = { provider, 'sandbox-image': flags.sandboxImage, 'debian-mirror': flags.debianMirror } as const;
+  const named = {
+    ...{ provider: settings.provider, 'sandbox-image': settings.sandboxImage },
+    ...{ 'debian-mirror': settings.debianMirror, 'debian-security-mirror': settings.debianSecurityMirror },
+  };
   const child = spawn(
     process.execPath,
     [
       ...[process.argv[1]!, 'cri', 'sandbox-image', ...(flags.quiet ? ['--quiet'] : []), '-v', String(flags.verbosity)],
-      ...Object.entries({ ...named, 'debian-security-mirror': flags.debianSecurityMirror }).flatMap(([name, value]) =>
-        value === undefined ? [] : [`--${name}`, value],
-      ),
-      ...flags.mirror.flatMap((url) => ['--mirror', url]),
-      ...flags.insecureRegistry.flatMap((host) => ['--insecure-registry', host]),
-      ...(flags.offline ? ['--offline'] : []),
+      ...Object.entries(named).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, value])),
+      ...settings.mirrors.flatMap((url) => ['--mirror', url]),
+      ...settings.insecureRegistries.flatMap((host) => ['--insecure-registry', host]),
+      ...(settings.offline ? ['--offline'] : []),
     ],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   );

@@ -16,6 +16,10 @@ export interface CriSettings extends Omit<CriOptions, 'provider' | 'sandboxImage
   readonly sandboxImage: string | undefined;
   readonly insecureRegistries: readonly string[];
   readonly mirrors: readonly string[];
+  /** For the sandbox image alone: no pull reads Debian's archive. */
+  readonly debianMirror: string | undefined;
+  readonly debianSecurityMirror: string | undefined;
+  readonly offline: boolean;
 }
 
 export interface ServedBy extends CriSettings {
@@ -32,8 +36,8 @@ export async function startCri(settings: ServedBy, signal: AbortSignal): Promise
     throw new KinaError('provider', `${provider.name} runs without root here: its containers cannot be sandboxes`, {
       hint: 'A sandbox mounts the disks of images, which needs root on Linux. Run the engine and kina cri as root.',
     });
-  const { insecureRegistries, mirrors, version } = settings;
-  const { network } = await openConnection({ insecureRegistries, mirrors, version, signal });
+  const { insecureRegistries, mirrors, offline, version } = settings;
+  const { network } = await openConnection({ insecureRegistries, mirrors, offline, version, signal });
   const images = await ImageLibrary.open({
     root: settings.root,
     store: await Store.open(cacheDirectory()),

@@ -172,12 +172,17 @@ function answerHead(code: number, headers: Readonly<Record<string, string>>): st
   return `HTTP/1.1 ${code} ${STATUS_CODES[code]}\r\n${lines.join('')}\r\n`;
 }
 
+/** Throws `usage` for what is not one address: clients get it word for word. */
+export function checkStreamingAddress(address: string): void {
+  if (isIP(address) !== 0 && !['0.0.0.0', '::'].includes(address)) return;
+  throw new KinaError('usage', `clients of the streaming server cannot dial ${address}`, {
+    hint: 'Name one address of this machine, e.g. 127.0.0.1.',
+  });
+}
+
 async function listen(server: ReturnType<typeof createServer>, options: StreamingOptions): Promise<string> {
   const { address, port } = options;
-  if (!isIP(address) || ['0.0.0.0', '::'].includes(address))
-    throw new KinaError('usage', `clients of the streaming server cannot dial ${address}`, {
-      hint: 'Name one address of this machine, e.g. 127.0.0.1.',
-    });
+  checkStreamingAddress(address);
   await new Promise<void>((done, failed) => {
     server.once('error', (error) => {
       if (!isErrno(error, 'EADDRINUSE', 'EACCES', 'EADDRNOTAVAIL')) return failed(error);
