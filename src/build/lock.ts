@@ -194,22 +194,42 @@ export async function writeLock(path: string, lock: Lock): Promise<void> {
 }
 
 /**
- * Answers from the lock; everything that recipe and lock disagree about is collected and thrown by `finish`, so that
- * the person sees all of it.
+ * Throws `lock` when the lock is for something else: to be asked before its pins are taken, since another recipe fails with
+ * them in ways that nobody understands.
  */
-export function fromLock(lock: Lock, path: string): { locked: Locked; finish(plan: Plan | undefined): void } {
+export function checkLock(
+  { recipe, kubernetes, platforms }: Lock,
+  path: string,
+  wanted: { recipe: string; kubernetes: string | undefined; platforms: readonly string[] },
+): void {
+  const problems: string[] = [];
+  if (wanted.recipe !== recipe) problems.push(`the lock is for recipe ${recipe}, this is ${wanted.recipe}`);
+  if (wanted.kubernetes !== kubernetes)
+    problems.push(`the lock is for Kubernetes ${kubernetes ?? 'none'}, asked for is ${wanted.kubernetes ?? 'none'}`);
+  for (const platform of wanted.platforms)
+    if (!platforms[platform])
+      problems.push(`${platform}: not in the lock, which is for ${Object.keys(platforms).join(', ') || 'no platform'}`);
+  if (problems.length > 0) throw disagreement(path, problems);
+}
+
+function disagreement(path: string, details: readonly string[]): KinaError {
+  return new KinaError('lock', `${path} and the recipe disagree`, {
+    details,
+    hint: 'Run `kina lock` again and review the difference, or build without --locked.',
+  });
+}
+
+/**
+ * Answers from the lock, which `checkLock` has found to be the right one; everything that recipe and lock disagree about is
+ * collected and thrown by `finish`, so that the person sees all of it.
+ */
+export function fromLock(lock: Lock, path: string): { locked: Locked; finish(): void } {
   const problems: string[] = [];
   const seen = new Map<string, Set<string>>();
   const locked: Locked = (platform, id, wanted): Pins | undefined => {
-    const steps = lock.platforms[platform];
-    if (!steps) {
-      if (!seen.has(platform)) problems.push(`${platform}: not in the lock`);
-      seen.set(platform, new Set());
-      return noPins;
-    }
     const ids = seen.get(platform) ?? new Set();
     seen.set(platform, ids.add(id));
-    const step = steps[id];
+    const step = lock.platforms[platform]?.[id];
     if (!step) problems.push(`${platform} ${id}: in the recipe, not in the lock`);
     else if (step.step !== wanted) problems.push(`${platform} ${id}: the recipe's step is not the one that was locked`);
     return step
@@ -222,21 +242,11 @@ export function fromLock(lock: Lock, path: string): { locked: Locked; finish(pla
         }
       : noPins;
   };
-  const finish = (plan: Plan | undefined): void => {
-    if (plan && plan.recipe !== lock.recipe)
-      problems.unshift(`the lock is for recipe ${lock.recipe}, this is ${plan.recipe}`);
-    if (plan && plan.kubernetes !== lock.kubernetes)
-      problems.unshift(
-        `the lock is for Kubernetes ${lock.kubernetes ?? 'none'}, asked for is ${plan.kubernetes ?? 'none'}`,
-      );
+  const finish = (): void => {
     for (const [platform, ids] of seen)
       for (const id of Object.keys(lock.platforms[platform] ?? {}))
         if (!ids.has(id)) problems.push(`${platform} ${id}: in the lock, not in the recipe`);
-    if (problems.length > 0)
-      throw new KinaError('lock', `${path} and the recipe disagree`, {
-        details: problems,
-        hint: 'Run `kina lock` again and review the difference, or build without --locked.',
-      });
+    if (problems.length > 0) throw disagreement(path, problems);
   };
   return { locked, finish };
 }

@@ -5,15 +5,15 @@ import { openKubernetesSource } from '../layers/kubernetes/source.ts';
 import type { Pins } from '../layers/step.ts';
 import type { Toolbox } from '../layers/toolbox.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
-import { fromLock, type Lock, lockOf, readLock } from './lock.ts';
+import { checkLock, fromLock, type Lock, lockOf, readLock } from './lock.ts';
 import { type Locked, makePlan, type Plan, type PlanRequest } from './plan/plan.ts';
 import { loadRecipe } from './recipe/load.ts';
 import type { Recipe } from './recipe/schema.ts';
 import { versionFacts, versionRow } from './versions.ts';
 
 export interface PrepareRequest {
-  /** Name of a shipped recipe or path of a file. */
-  readonly recipe: string;
+  /** Name of a shipped recipe or path of a file; when undefined that of the lock, else `node`. */
+  readonly recipe: string | undefined;
   /** Version, URL, file or folder; undefined for recipes without Kubernetes. */
   readonly source: string | undefined;
   readonly sourceType: string | undefined;
@@ -33,13 +33,11 @@ export interface Prepared {
 
 /** Reads the recipe, asks upstream (or the lock) for every pin, and checks that all of it fits together. */
 export async function prepare(request: PrepareRequest, tools: Toolbox): Promise<Prepared> {
-  const recipe = await loadRecipe(request.recipe);
+  const lock = request.lock === undefined ? undefined : await readLock(request.lock);
+  const recipe = await loadRecipe(request.recipe ?? lock?.recipe ?? 'node');
   const task = tools.reporter.task('read', recipe.name);
   try {
-    const prepared =
-      request.lock === undefined
-        ? await resolveNow(request, recipe, tools)
-        : await resolveLocked(request, recipe, request.lock, tools);
+    const prepared = await (lock ? resolveLocked(request, recipe, lock, tools) : resolveNow(request, recipe, tools));
     const platforms = request.platforms.map(formatPlatform).join(', ');
     task.done(`${recipe.name} for ${platforms}: ${countArtifacts(prepared.plan)} artifacts`);
     return prepared;
@@ -85,11 +83,13 @@ async function resolveNow(request: PrepareRequest, recipe: Recipe, tools: Toolbo
   return prepared;
 }
 
-async function resolveLocked(request: PrepareRequest, recipe: Recipe, path: string, tools: Toolbox): Promise<Prepared> {
-  const lock = await readLock(path);
+async function resolveLocked(request: PrepareRequest, recipe: Recipe, lock: Lock, tools: Toolbox): Promise<Prepared> {
+  const path = request.lock ?? '';
   const asked = request.source ?? lock.kubernetes;
   const version =
     asked === undefined ? undefined : /^v?\d+\.\d+\.\d+/.test(asked) ? `v${asked.replace(/^v/, '')}` : lock.kubernetes;
+  const platforms = request.platforms.map(formatPlatform);
+  checkLock(lock, path, { recipe: recipe.name, kubernetes: version, platforms });
   return plan({ ...request, set: { ...lock.variables, ...request.set } }, recipe, tools, version, fromLock(lock, path));
 }
 
@@ -147,7 +147,7 @@ async function plan(
       kubernetes: source,
     }),
   });
-  locked?.finish(made);
+  locked?.finish();
   return { plan: made, lock: lockOf(made, request.set) };
 }
 

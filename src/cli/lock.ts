@@ -35,7 +35,7 @@ export function lockCommand(): Command {
         throw new KinaError('usage', `--upgrade takes what the lock has, but ${source ?? `--${given[0]}`} was given`, {
           hint: 'To lock something else, leave --upgrade out.',
         });
-      return upgrade(flags, command.getOptionValueSource('recipe') === 'cli' ? flags.recipe : undefined);
+      return upgrade(flags);
     });
 }
 
@@ -56,17 +56,18 @@ async function run(source: string | undefined, flags: LockFlags): Promise<void> 
 }
 
 /** What `kina outdated` names goes into the file. */
-async function upgrade(flags: LockFlags, recipe: string | undefined): Promise<void> {
+async function upgrade(flags: LockFlags): Promise<void> {
   const { lockDigest, readLock, writeLock } = await import('../build/lock.ts');
   const { compareLocks } = await import('../ops/outdated/compare.ts');
   const { newestLock } = await import('../ops/outdated/newest.ts');
   const { updatesText } = await import('./outdated.ts');
   const old = await readLock(flags.output);
+  const recipe = flags.recipe ?? old.recipe;
   const { upgradeOne } = await import('../ops/outdated/upgrade.ts');
   const lock = await withProgress(flags, async (reporter, signal) => {
     const tools = await toolboxFor(flags, reporter, signal);
-    if (typeof flags.upgrade === 'string') return upgradeOne(flags.output, recipe ?? old.recipe, flags.upgrade, tools);
-    return (await newestLock(old, recipe ?? old.recipe, tools)).lock;
+    if (typeof flags.upgrade === 'string') return upgradeOne(flags.output, recipe, flags.upgrade, tools);
+    return (await newestLock(old, recipe, tools)).lock;
   });
   await writeLock(flags.output, lock);
   const updates = compareLocks(old, lock);

@@ -12,7 +12,7 @@ export interface MirrorFlags {
 }
 
 export interface SourceFlags extends MirrorFlags {
-  recipe: string;
+  recipe?: string;
   type?: string;
   platform?: string;
   arch?: string;
@@ -82,7 +82,7 @@ export function addMirrorOptions(command: Command): Command {
 export function addSourceOptions(command: Command): Command {
   return addMirrorOptions(
     command
-      .option('--recipe <name|file>', 'shipped recipe or path of a recipe file', 'node')
+      .option('--recipe <name|file>', 'shipped recipe or path of a recipe file (default: that of the lock, else node)')
       .option('--type <type>', 'what the source is: release, ci, url, file, directory, source (default: by its form)')
       .option('--platform <list>', 'comma list of linux/arm64, linux/amd64 (default: this host)')
       .option('--arch <arch>', 'one platform, as kind names it: arm64 or amd64')

@@ -207,7 +207,7 @@ function adapt<T>(object: T, { url, registry }: { url: string; registry: string 
   const text = JSON.stringify(object)
     .replaceAll(/registry\.example\.org\/kina:[\d.]+/g, image)
     .replaceAll('registry.example.org', registry)
-    .replace('"--push"', `"--push","--recipe=minimal","--insecure-registry=${registry}"`)
+    .replace('"--push"', `"--push","--insecure-registry=${registry}"`)
     .replace(
       '"env":[',
       `"env":[{"name":"KINA_MIRROR","value":"${url}"},{"name":"KINA_DEBIAN_MIRROR","value":"${url}/debian"},{"name":"KINA_DEBIAN_SECURITY_MIRROR","value":"${url}/debian-security"},`,

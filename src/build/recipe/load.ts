@@ -110,7 +110,7 @@ async function loadFile(path: string, asked: string): Promise<Loaded> {
 async function noRecipe(asked: string, path: string): Promise<never> {
   const shipped = await shippedRecipes();
   throw new KinaError('recipe', `no recipe ${JSON.stringify(asked)}${didYouMean(asked, shipped)}`, {
-    hint: `Shipped recipes: ${shipped.join(', ')}. A path to a recipe file contains "/" or ends in .yaml.`,
+    hint: `Shipped recipes: ${shipped.join(', ')}. One of your own is named by its file, with --recipe ./FILE.yaml.`,
     details: [`looked for ${path}`],
   });
 }

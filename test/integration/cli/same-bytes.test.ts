@@ -152,7 +152,17 @@ describe('locks', () => {
 
   test.each([
     ['another version', ['v1.33.1', '--locked'], 'the lock is for Kubernetes v1.34.2, asked for is v1.33.1'],
-    ['another platform', ['--locked', '--platform', 'linux/arm64'], 'linux/arm64: not in the lock'],
+    [
+      'another platform',
+      ['--locked', '--platform', 'linux/arm64'],
+      'linux/arm64: not in the lock, which is for linux/amd64',
+    ],
+    [
+      'two platforms, one of them another',
+      ['--locked', '--platform', 'linux/amd64,linux/arm64'],
+      'linux/arm64: not in the lock, which is for linux/amd64',
+    ],
+    ['another recipe', ['--locked', '--recipe', 'node'], 'the lock is for recipe small, this is node'],
     [
       'another variable',
       ['--locked', '--set', 'motd=bye'],
@@ -164,6 +174,15 @@ describe('locks', () => {
     const result = await bench.build(args, { cwd: folder });
     expect(result.code).toBe(2);
     expect(result.stderr).toContain(words);
+  });
+
+  test("without --recipe it is that of the lock; one that is none of kina's is asked for", async () => {
+    const folder = await bench.place('whose');
+    await lock([], { cwd: folder });
+    const small = await bench.kina(['build', 'node-image', '--locked'], { cwd: folder });
+    expect(small).toMatchObject({ code: 2, stdout: '' });
+    expect(small.stderr).toContain('no recipe "small"');
+    expect(small.stderr).toContain('--recipe ./FILE.yaml');
   });
 
   test.each([

@@ -2,7 +2,15 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { formatLock, fromLock, type Lock, lockDigest, readLock, writeLock } from '../../../src/build/lock.ts';
+import {
+  checkLock,
+  formatLock,
+  fromLock,
+  type Lock,
+  lockDigest,
+  readLock,
+  writeLock,
+} from '../../../src/build/lock.ts';
 
 const hex = (c: string): `sha256:${string}` => `sha256:${c.repeat(64)}`;
 const lock: Lock = {
@@ -90,15 +98,29 @@ describe('building from a lock', () => {
     const { locked, finish } = fromLock(lock, 'kina.lock');
     locked('linux/arm64', 'base/debian', hex('f'));
     locked('linux/arm64', 'user/file', hex('f'));
-    locked('linux/amd64', 'base/debian', hex('a'));
-    expect(() => finish(undefined)).toThrow(
+    expect(() => finish()).toThrow(
       expect.objectContaining({
         code: 'lock',
         details: [
           "linux/arm64 base/debian: the recipe's step is not the one that was locked",
           'linux/arm64 user/file: in the recipe, not in the lock',
-          'linux/amd64: not in the lock',
           'linux/arm64 kubernetes/kubernetes: in the lock, not in the recipe',
+        ],
+      }),
+    );
+  });
+
+  test('a lock for something else is told before anything is filled in', () => {
+    const right = { recipe: lock.recipe, kubernetes: lock.kubernetes, platforms: ['linux/arm64'] };
+    expect(() => checkLock(lock, 'kina.lock', right)).not.toThrow();
+    const wrong = { recipe: 'other', kubernetes: undefined, platforms: ['linux/arm64', 'linux/amd64'] };
+    expect(() => checkLock(lock, 'kina.lock', wrong)).toThrow(
+      expect.objectContaining({
+        code: 'lock',
+        details: [
+          `the lock is for recipe ${lock.recipe}, this is other`,
+          `the lock is for Kubernetes ${lock.kubernetes}, asked for is none`,
+          'linux/amd64: not in the lock, which is for linux/arm64',
         ],
       }),
     );
@@ -108,6 +130,6 @@ describe('building from a lock', () => {
     const { locked, finish } = fromLock(lock, 'kina.lock');
     expect(locked('linux/arm64', 'base/debian', hex('a'))!.artifacts).toHaveLength(2);
     expect(locked('linux/arm64', 'kubernetes/kubernetes', hex('d'))!.absent).toEqual(['coredns']);
-    expect(() => finish(undefined)).not.toThrow();
+    expect(() => finish()).not.toThrow();
   });
 });
