@@ -10,18 +10,28 @@ export async function decompressIndex(
   promised: { readonly size: number; readonly sha256: string },
   from: string,
 ): Promise<Buffer> {
-  const text = Buffer.allocUnsafe(promised.size);
   const hash = createHash('sha256');
+  let text: Buffer | undefined;
   let at = 0;
-  for await (const chunk of decompressFile(file, { offset: 0, size: packedSize, limit: promised.size })) {
+  const options = { offset: 0, size: packedSize, limit: promised.size, chunkSize: promised.size + 64 };
+  for await (const chunk of decompressFile(file, options)) {
     if (at + chunk.length > promised.size) break;
-    chunk.copy(text, at);
+    // Decoders put out views of one buffer as long as it has room: then that buffer is the text, and nothing is copied.
+    text ??=
+      chunk.byteOffset === 0 && chunk.buffer.byteLength >= promised.size
+        ? startOf(chunk, promised.size)
+        : Buffer.allocUnsafe(promised.size);
+    if (chunk.buffer !== text.buffer || chunk.byteOffset !== at) chunk.copy(text, at);
     hash.update(chunk);
     at += chunk.length;
   }
-  if (at === promised.size && hash.digest('hex') === promised.sha256) return text;
+  if (at === promised.size && hash.digest('hex') === promised.sha256) return text ?? Buffer.alloc(0);
   throw new KinaError('integrity', `the ${from} is not what the signed index promises`, {
     details: [`expected ${promised.size} bytes, SHA-256 ${promised.sha256}`, `got ${at} bytes`],
     hint: 'The mirror is being updated or is broken; try again in some minutes or use another one.',
   });
+}
+
+function startOf({ buffer }: Buffer, size: number): Buffer {
+  return Buffer.from(buffer as ArrayBuffer, 0, size);
 }

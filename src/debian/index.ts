@@ -8,7 +8,7 @@ import pLimit from 'p-limit';
 import type { Artifact, Digest, Fetched } from '../artifacts/artifact.ts';
 import { KinaError } from '../host/errors.ts';
 import { digestOf } from '../host/json.ts';
-import { releaseMemory, withSmallYoungGeneration } from '../host/memory.ts';
+import { releaseMemory } from '../host/memory.ts';
 import { type ArchiveSpec, archivePath, snapshotUrl } from './archive.ts';
 import { decompressIndex } from './decompress.ts';
 import { PackageIndex } from './packages.ts';
@@ -110,14 +110,11 @@ async function heldIndexes(
 ): Promise<readonly SuiteIndex[]> {
   const key = JSON.stringify([architecture, archives.map(({ spec, release }) => [spec, release.digest])]);
   if (held?.key === key) return held.indexes;
-  if (held) {
-    held = undefined;
-    releaseMemory();
-  }
+  held = undefined;
+  // What was read before, and what verifying signatures left.
+  releaseMemory();
   const indexes: SuiteIndex[] = [];
-  await withSmallYoungGeneration(async () => {
-    for (const open of archives) indexes.push(...(await readIndexes(open, architecture, context)));
-  });
+  for (const open of archives) indexes.push(...(await readIndexes(open, architecture, context)));
   held = { key, indexes };
   return indexes;
 }

@@ -5,20 +5,6 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-/**
- * Runs work that makes much garbage with V8's young generation at its present size. It would grow to 48 MB while indexes
- * are read, and never shrink; measured over planning two platforms, 275 MB instead of 430 at the peak and no difference
- * in time. Elsewhere it may grow: collecting often costs a fifth of a short build.
- */
-export async function withSmallYoungGeneration<T>(work: () => Promise<T>): Promise<T> {
-  setFlagsFromString('--semi-space-growth-factor=1');
-  try {
-    return await work();
-  } finally {
-    setFlagsFromString('--semi-space-growth-factor=2');
-  }
-}
-
 /** For a process that lives long and does little at a time: the young generation stays as small as it begins. */
 export function stayLean(): void {
   setFlagsFromString('--semi-space-growth-factor=1');

@@ -52,13 +52,15 @@ export interface DecompressOptions {
   limit?: number;
   /** What to call it in messages; the file's path. */
   from?: string;
+  /** Bytes that gzip's and zstd's decoders reserve for what they put out, and fill before they reserve more; 256 KiB. */
+  chunkSize?: number;
 }
 
 /** The decompressed bytes. Throws `archive` for damaged, truncated or over-long data. */
 export async function* decompressFile(file: string, options: DecompressOptions = {}): AsyncGenerator<Buffer> {
-  const { offset = 0, limit = DEFAULT_LIMIT, from = file } = options;
+  const { offset = 0, limit = DEFAULT_LIMIT, from = file, chunkSize = CHUNK } = options;
   const size = options.size ?? (await stat(file)).size - offset;
-  const source = { file, offset, size, from };
+  const source = { file, offset, size, from, chunkSize };
   const compression = sniff(await readStart(file, offset, Math.min(size, 8)), from);
   const chunks = compression === 'xz' ? decodeXz(source, limit) : DECODERS[compression](source);
   let total = 0;
@@ -77,6 +79,7 @@ interface Source {
   readonly offset: number;
   readonly size: number;
   readonly from: string;
+  readonly chunkSize: number;
 }
 
 const DECODERS = { none: readPlain, gzip: decodeGzip, zstd: decodeZstd };
@@ -93,14 +96,14 @@ async function* readPlain({ file, offset, size, from }: Source): AsyncGenerator<
 
 /** Node's gunzip reads all members, ignores zeros after the last and refuses other trailing bytes. */
 async function* decodeGzip(source: Source): AsyncGenerator<Buffer> {
-  yield* through(source, source.offset, createGunzip({ chunkSize: CHUNK }));
+  yield* through(source, source.offset, createGunzip({ chunkSize: source.chunkSize }));
 }
 
 /** Node's zstd stops after one frame, quietly; its count of consumed bytes says where the next one starts. */
 async function* decodeZstd(source: Source): AsyncGenerator<Buffer> {
   const end = source.offset + source.size;
   for (let position = source.offset; position < end; ) {
-    const decoder = createZstdDecompress({ chunkSize: CHUNK });
+    const decoder = createZstdDecompress({ chunkSize: source.chunkSize });
     yield* through(source, position, decoder);
     if (decoder.bytesWritten === 0) throw damaged(source.from, 'zstd', 'a frame of no bytes');
     position += decoder.bytesWritten;
