@@ -180,10 +180,13 @@ function versionVariables(version: string, stamp: Stamp): string {
 }
 
 async function checkTools(tree: string, { signal }: CompileOptions): Promise<void> {
+  // Old trees copy what they compiled with rsync; without it `make` goes on, and later breaks over something else.
+  const library = await readFile(join(tree, 'hack/lib/golang.sh'), 'utf8').catch(() => '');
   const commands = [
     ['make', '--version'],
     ['bash', '--version'],
     ['go', 'version'],
+    ...(/^[^#\n]*\brsync\b/m.test(library) ? [['rsync', '--version']] : []),
   ];
   const missing: string[] = [];
   for (const command of commands)

@@ -190,5 +190,10 @@ describeWith('a source tree', ['make', 'bash', 'git'], () => {
       message: expect.stringContaining('needs go, not found'),
       hint: expect.stringContaining('Go 1.24.6'),
     });
+    // Old trees copy what they compiled with rsync, and say so nowhere but in their scripts.
+    const copies = { 'hack/lib/golang.sh': 'find . -exec \\\n  rsync -pc {} out \\;\n' };
+    await expect(build(tagged(tree(copies), version))).rejects.toMatchObject({
+      message: expect.stringContaining('needs go and rsync, not found'),
+    });
   });
 });
