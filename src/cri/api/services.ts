@@ -9,7 +9,7 @@ import type { handleUnaryCall, Server, ServiceDefinition } from '@grpc/grpc-js';
 import protobuf from 'protobufjs';
 import cri from './cri.json' with { type: 'json' };
 import type { ImageServiceCalls, ImageServiceStreams, RuntimeServiceCalls, RuntimeServiceStreams } from './messages.ts';
-import { statusOf } from './status.ts';
+import { RpcError, statusOf } from './status.ts';
 
 /** A message to be sent: anything may be left out, and 64-bit numbers may be text. */
 export type Sent<T> = T extends number
@@ -115,7 +115,9 @@ function unary(handler: Handler, failed: (error: unknown) => void): handleUnaryC
     call.on('cancelled', () => gone.abort());
     try {
       callback(null, (await handler(call.request, gone.signal)) as object);
-    } catch (error) {
+    } catch (thrown) {
+      const isAbort = thrown instanceof Error && thrown.name === 'AbortError';
+      const error = isAbort ? new RpcError('CANCELLED', 'the caller has given up', { cause: thrown }) : thrown;
       failed(error);
       callback(statusOf(error));
     }
@@ -129,7 +131,7 @@ function streaming(handler: Handler, failed: (error: unknown) => void) {
     try {
       for await (const message of handler(call.request, gone.signal) as AsyncIterable<object>) {
         if (call.cancelled) return;
-        if (!call.write(message)) await new Promise((resume) => call.once('drain', resume));
+        if (!call.write(message)) await drained(call, gone.signal);
       }
       call.end();
     } catch (error) {
@@ -138,4 +140,18 @@ function streaming(handler: Handler, failed: (error: unknown) => void) {
       call.emit('error', { ...statusOf(error), metadata: undefined });
     }
   };
+}
+
+/** Room for more, or nobody who would take it: a caller that is gone drains nothing. */
+function drained(call: NodeJS.EventEmitter, gone: AbortSignal): Promise<void> {
+  return new Promise((done) => {
+    const resume = (): void => {
+      call.off('drain', resume);
+      gone.removeEventListener('abort', resume);
+      done();
+    };
+    call.once('drain', resume);
+    if (gone.aborted) resume();
+    else gone.addEventListener('abort', resume);
+  });
 }

@@ -38,6 +38,5 @@ export function statusOf(error: unknown): { code: status; details: string } {
     const said = [error.message, ...error.details, ...(error.hint ? [error.hint] : [])].join('; ');
     return { code: status[byCode[error.code] ?? 'UNKNOWN'], details: said };
   }
-  if (error instanceof Error && error.name === 'AbortError') return { code: status.CANCELLED, details: error.message };
   return { code: status.UNKNOWN, details: error instanceof Error ? error.message : String(error) };
 }

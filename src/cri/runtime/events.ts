@@ -1,6 +1,7 @@
 /** What happens to containers, for whoever follows (`GetContainerEvents`). */
 import type { ContainerEventResponse, ContainerEventType } from '../api/messages.ts';
 import type { Sent } from '../api/services.ts';
+import { RpcError } from '../api/status.ts';
 import type { ImageLibrary } from '../images/library.ts';
 import { containerStatus, sandboxStatus } from './describe.ts';
 import { nanoseconds, type Pod } from './pod.ts';
@@ -32,17 +33,25 @@ export class Events {
   async *follow(signal: AbortSignal): AsyncGenerator<Sent<ContainerEventResponse>> {
     const waiting: Sent<ContainerEventResponse>[] = [];
     let wake: () => void = () => {};
+    let isCutOff = false;
+    // here and not where events are handed on: that waits for the client
     const follower = (event: Sent<ContainerEventResponse>): void => {
-      waiting.push(event);
+      isCutOff = waiting.push(event) > longest;
+      if (isCutOff) {
+        this.#followers.delete(follower);
+        waiting.length = 0;
+      }
       wake();
     };
     this.#followers.add(follower);
     signal.addEventListener('abort', () => wake());
     try {
-      while (!signal.aborted && waiting.length < longest) {
-        for (const event of waiting.splice(0)) yield event;
-        if (waiting.length === 0 && !signal.aborted) await new Promise<void>((resume) => (wake = resume));
+      while (!signal.aborted && !isCutOff) {
+        const event = waiting.shift();
+        if (event) yield event;
+        else await new Promise<void>((resume) => (wake = resume));
       }
+      if (isCutOff) throw new RpcError('RESOURCE_EXHAUSTED', `more than ${longest} events wait to be read`);
     } finally {
       this.#followers.delete(follower);
     }
