@@ -67,6 +67,9 @@ function podLabels({ metadata }: PodSandboxConfig): Record<string, string> {
   return { 'dev.kina.cri.namespace': clean(metadata?.namespace), 'dev.kina.cri.pod': clean(metadata?.name) };
 }
 
+/** Of the kernel: sethostname(2). */
+const longestHostname = 64;
+
 /** What a machine of its own cannot do, before anything is made. */
 export function refuseSandbox(config: PodSandboxConfig, runtimeHandler: string): void {
   if (!(runtimeHandlers as readonly string[]).includes(runtimeHandler))
@@ -74,6 +77,8 @@ export function refuseSandbox(config: PodSandboxConfig, runtimeHandler: string):
       'NOT_FOUND',
       `there is no runtime handler ${JSON.stringify(runtimeHandler)}; kina has "" and "kina"`,
     );
+  if (Buffer.byteLength(config.hostname) > longestHostname)
+    throw invalid(`the host name ${config.hostname} is longer than ${longestHostname} bytes`);
   if (config.windows) throw unsupported('a Windows sandbox', 'sandboxes are Linux machines');
   const options = config.linux?.securityContext?.namespaceOptions;
   if (options?.network === 'NODE')

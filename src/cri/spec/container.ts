@@ -6,7 +6,7 @@
 import type { ContainerConfig, LinuxContainerSecurityContext, PodSandboxConfig } from '../api/messages.ts';
 import { invalid, RpcError, unsupported } from '../api/status.ts';
 import { type Accounts, processUser } from './accounts.ts';
-import { podFileMounts, systemMounts, volumeMounts } from './mounts.ts';
+import { byDepth, podFileMounts, systemMounts, volumeMounts } from './mounts.ts';
 import { resolverConfiguration } from './pod-files.ts';
 import { capabilities, refuseAppArmor, seccomp } from './privileges.ts';
 import { ociResources } from './resources.ts';
@@ -118,8 +118,14 @@ export async function containerSpec(
       root: { path: '', readonly: context.readonlyRootfs },
       mounts: [
         ...systemMounts(privileged, users !== undefined),
-        ...podFileMounts(container.mounts, context.readonlyRootfs, resolverConfiguration(pod.dnsConfig) !== undefined),
-        ...volumes.mounts,
+        ...byDepth([
+          ...podFileMounts(
+            container.mounts,
+            context.readonlyRootfs,
+            resolverConfiguration(pod.dnsConfig) !== undefined,
+          ),
+          ...volumes.mounts,
+        ]),
       ],
       linux: {
         resources: {

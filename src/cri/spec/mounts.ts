@@ -1,6 +1,6 @@
 /** What a container finds mounted: its system directories, the pod's files, its volumes. */
 import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { inSandbox } from '../agent/protocol.ts';
 import type { Mount } from '../api/messages.ts';
 import { invalid, unsupported } from '../api/status.ts';
@@ -73,7 +73,7 @@ export function podFileMounts(volumes: readonly Mount[], readonlyRoot: boolean, 
     file('/etc/hosts', podFiles.hosts),
     file('/etc/hostname', podFiles.hostname),
     file('/etc/resolv.conf', ownResolvers ? podFiles.resolv : '/etc/resolv.conf'),
-  ].filter(({ destination }) => !volumes.some(({ containerPath }) => containerPath === destination));
+  ].filter(({ destination }) => !volumes.some(({ containerPath }) => resolve(containerPath) === destination));
 }
 
 const propagation = {
@@ -95,7 +95,13 @@ export interface VolumeMounts {
   readonly images: string[];
 }
 
-/** Sorted so that what is mounted below another comes after it. */
+/** So that what is mounted below another comes after it. */
+export function byDepth(mounts: readonly OciMount[]): OciMount[] {
+  const depth = ({ destination }: OciMount): number => destination.split('/').filter(Boolean).length;
+  return mounts.toSorted((a, b) => depth(a) - depth(b));
+}
+
+/** In the order of the volumes. */
 export async function volumeMounts(
   volumes: readonly Mount[],
   shares: readonly string[],
@@ -131,8 +137,7 @@ export async function volumeMounts(
       options: ['rbind', propagation[volume.propagation], ...access, ...owners],
     });
   }
-  const depth = ({ destination }: OciMount): number => destination.split('/').filter(Boolean).length;
-  return { images, mounts: mounts.sort((a, b) => depth(a) - depth(b)) };
+  return { images, mounts };
 }
 
 /** `..` would leave the image. */

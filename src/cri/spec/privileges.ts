@@ -1,5 +1,6 @@
 /** Capabilities, system call filters and hidden paths of a container. */
 import { readFile } from 'node:fs/promises';
+import { type Architecture, hostPlatform } from '../../oci/platform.ts';
 import type { Capability, LinuxContainerSecurityContext } from '../api/messages.ts';
 import { invalid, RpcError, unsupported } from '../api/status.ts';
 
@@ -21,6 +22,15 @@ const usual = [
   'AUDIT_WRITE',
 ].map((name) => `CAP_${name}`);
 
+/** linux/capability.h; a sandbox may have fewer. */
+const known = new Set([
+  ...['CAP_ALL', ...usual, 'CAP_DAC_READ_SEARCH', 'CAP_LINUX_IMMUTABLE', 'CAP_NET_BROADCAST', 'CAP_NET_ADMIN'],
+  ...['CAP_IPC_LOCK', 'CAP_IPC_OWNER', 'CAP_SYS_MODULE', 'CAP_SYS_RAWIO', 'CAP_SYS_PTRACE', 'CAP_SYS_PACCT'],
+  ...['CAP_SYS_ADMIN', 'CAP_SYS_BOOT', 'CAP_SYS_NICE', 'CAP_SYS_RESOURCE', 'CAP_SYS_TIME', 'CAP_SYS_TTY_CONFIG'],
+  ...['CAP_LEASE', 'CAP_AUDIT_CONTROL', 'CAP_MAC_OVERRIDE', 'CAP_MAC_ADMIN', 'CAP_SYSLOG', 'CAP_WAKE_ALARM'],
+  ...['CAP_BLOCK_SUSPEND', 'CAP_AUDIT_READ', 'CAP_PERFMON', 'CAP_BPF', 'CAP_CHECKPOINT_RESTORE'],
+]);
+
 const full = (name: string): string => {
   const upper = name.toUpperCase();
   return upper.startsWith('CAP_') ? upper : `CAP_${upper}`;
@@ -35,7 +45,7 @@ export function capabilities(wish: Capability | null, privileged: boolean, all: 
   const drop = (wish?.dropCapabilities ?? []).map(full);
   const ambient = (wish?.addAmbientCapabilities ?? []).map(full);
   for (const name of [...add, ...drop, ...ambient])
-    if (!/^CAP_[A-Z_]+$/.test(name)) throw invalid(`${JSON.stringify(name)} is not a capability`);
+    if (!known.has(name)) throw invalid(`${JSON.stringify(name)} is not a capability`);
   let have = new Set(privileged ? all : usual.filter((name) => all.includes(name)));
   if (add.includes('CAP_ALL')) have = new Set(all);
   if (drop.includes('CAP_ALL')) have = new Set();
@@ -68,6 +78,15 @@ const refused: Readonly<Record<string, readonly string[]>> = {
   '': ['add_key', 'request_key', 'keyctl', 'userfaultfd', 'nfsservctl', 'sysfs', '_sysctl', 'uselib', 'ustat'],
 };
 
+/**
+ * Besides the sandbox's own architecture those whose programs its kernel runs as well: libseccomp kills a program that makes
+ * a call of any other.
+ */
+const architectures: Readonly<Record<Architecture, readonly string[]>> = {
+  amd64: ['SCMP_ARCH_X86_64', 'SCMP_ARCH_X86', 'SCMP_ARCH_X32'],
+  arm64: ['SCMP_ARCH_AARCH64', 'SCMP_ARCH_ARM'],
+};
+
 /** CLONE_NEW* but for time and cgroup namespaces' own bits: clone(2). */
 const newNamespaces = 0x7e020000;
 
@@ -76,6 +95,7 @@ function defaultFilter(held: readonly string[]): object {
   const clone = { names: ['clone'], action: 'SCMP_ACT_ERRNO', errnoRet: 1 };
   return {
     defaultAction: 'SCMP_ACT_ALLOW',
+    architectures: architectures[hostPlatform().architecture],
     syscalls: [
       { names, action: 'SCMP_ACT_ERRNO', errnoRet: 1 },
       // clone3 hides its flags from a filter: programs fall back to clone when there is none (ENOSYS)

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ContainerConfig, Mount, PodSandboxConfig, UserNamespace } from '../../../src/cri/api/messages.ts';
 import { processUser } from '../../../src/cri/spec/accounts.ts';
 import { containerSpec, execProcess, noContext } from '../../../src/cri/spec/container.ts';
-import { volumeMounts } from '../../../src/cri/spec/mounts.ts';
+import { byDepth, volumeMounts } from '../../../src/cri/spec/mounts.ts';
 import { capabilities, refuseAppArmor, seccomp } from '../../../src/cri/spec/privileges.ts';
 import { mergedResources, ociResources } from '../../../src/cri/spec/resources.ts';
 import { outermost, pathInSandbox } from '../../../src/cri/spec/shares.ts';
@@ -81,6 +81,9 @@ describe('capabilities', () => {
       permitted: ['CAP_CHOWN', 'CAP_KILL', 'CAP_NET_ADMIN'],
     });
     expect(() => capabilities(wish(['net admin']), false, all)).toThrow('"CAP_NET ADMIN" is not a capability');
+    expect(() => capabilities(wish([], ['NET_ADMN']), false, all)).toThrow('"CAP_NET_ADMN" is not a capability');
+    // one that the kernel knows and this sandbox has not is the agent's to leave out
+    expect(capabilities(wish(['SYS_RESOURCE']), false, all).bounding).toContain('CAP_SYS_RESOURCE');
   });
 });
 
@@ -123,6 +126,12 @@ describe('system call filters', () => {
     expect(masks).toEqual([0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000]);
     const thread = 0x3d0f00; // of pthread_create
     expect(masks.some((mask) => (thread & mask) === mask)).toBe(false);
+  });
+
+  it('is for programs of 32 bits too, which libseccomp kills otherwise', async () => {
+    const { architectures } = (await of(profile('RuntimeDefault'))) as { architectures: string[] };
+    const [own, narrow] = process.arch === 'arm64' ? ['AARCH64', 'ARM'] : ['X86_64', 'X86'];
+    expect(architectures).toEqual(expect.arrayContaining([`SCMP_ARCH_${own}`, `SCMP_ARCH_${narrow}`]));
   });
 
   it("a profile of the host is read here, where it is; one that is not there is the pod's trouble", async () => {
@@ -238,7 +247,9 @@ describe('paths of the host', () => {
       { recursiveReadOnly: true, mountsSpread: true },
     );
     expect(images).toEqual(['busybox']);
-    expect(mounts.map(({ destination, source, options }) => [destination, source, options?.join(',')])).toEqual([
+    expect(
+      byDepth(mounts).map(({ destination, source, options }) => [destination, source, options?.join(',')]),
+    ).toEqual([
       ['/data', `/host${volume}`, 'rbind,rprivate,ro'],
       ['/image', 'image:0/etc/x', 'rbind,rprivate,ro'],
       ['/again', 'image:0', 'rbind,rprivate,ro'],
@@ -329,6 +340,17 @@ describe('a container as an OCI configuration', () => {
       (spec.config.mounts as { destination: string; source: string }[]).filter((m) => m.destination === path);
     expect(at('/etc/hosts').map((m) => m.source)).toEqual([`/host${folder}`]);
     expect(at('/etc/resolv.conf')).toHaveLength(1);
+    await rm(folder, { recursive: true });
+  });
+
+  it("a volume at /etc does not hide the pod's files, nor one that is spelled otherwise bring them back", async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'kina-etc-'));
+    const mounts = [mount('/etc', folder), mount('/a/b', folder), mount('/a', folder), mount('/etc//hosts/', folder)];
+    const { config } = await containerSpec(container({ args: ['x'], mounts }), pod, image, [folder], able);
+    const own = config.mounts.map((one) => (one as { destination: string }).destination);
+    expect(own.slice(own.indexOf('/etc'))).toEqual([
+      ...['/etc', '/a', '/etc/hostname', '/etc/resolv.conf', '/a/b', '/etc//hosts/'],
+    ]);
     await rm(folder, { recursive: true });
   });
 
