@@ -127,6 +127,8 @@ class Calls:
         except BaseException:
             del self.containers[name]
             raise
+        finally:
+            container.made.set()
         return {'pid': container.pid}
 
     def _process_namespace(self, wanted):
@@ -156,8 +158,10 @@ class Calls:
         container = self.containers.get(request['id'])
         if container is None:
             return
-        if container.state == 'creating':
-            raise Failure('wrong-state', f'container {container.id} is being created')
+        # Who asked for it may have given up meanwhile, and nobody else will ever ask.
+        await container.made
+        if container.id not in self.containers:
+            return
         if container.deleting is None:
             container.deleting = Task(self._delete(container))
         await container.deleting

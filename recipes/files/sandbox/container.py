@@ -40,6 +40,8 @@ class Container:
         self.startedAt = self.finishedAt = '0'
         self.exitCode = 0
         self.oomKilled = False
+        # When it has been made, or could not be.
+        self.made = Future()
         # When the first process is gone; when everybody has been told; when the last of its output has been delivered.
         self.process_ended = Future()
         self.exited = Future()

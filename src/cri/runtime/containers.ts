@@ -155,6 +155,8 @@ export class Containers {
       // the event may come later than the answer, and who asks now must hear of a running container
       if (container.state === 'created') this.#sandboxes.heard(pod, { ...container.now, state: 'running', startedAt });
     } catch (error) {
+      // only the runtime's own refusal is an end: a lost answer, or a second call for one start, says nothing of the program
+      if (!(error instanceof AgentError && error.failure === 'failed')) throw explained(error);
       const { message } = explained(error);
       container.record = { ...container.record, startError: message };
       const at = { startedAt: nanoseconds(), finishedAt: nanoseconds() };

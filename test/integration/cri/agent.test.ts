@@ -74,6 +74,17 @@ describeUnless(reason, 'containers in a sandbox', () => {
     expect(mounts).not.toMatch(/loop|\/none\//);
   });
 
+  // The service does so when its caller gives up: nobody would ever ask for this container again.
+  test('a container that is not wanted any more while it is being made goes when it is made', async () => {
+    const making = pod.create('unwanted', ['sleep', '1000']);
+    const removing = sandbox.client.call('delete', { id: 'unwanted' });
+    await Promise.all([making, removing]);
+    expect((await sandbox.client.call('list', {})).containers).toEqual([]);
+    const failing = pod.create('unwanted', ['nonesuch']);
+    await Promise.all([expect(failing).rejects.toThrow(/nonesuch/), sandbox.client.call('delete', { id: 'unwanted' })]);
+    expect((await sandbox.client.call('list', {})).containers).toEqual([]);
+  });
+
   test('every container has the image for itself; what it writes is counted and goes with it', async () => {
     await pod.shell('one', 'dd if=/dev/zero of=/data/big bs=1M count=3; echo changed >/etc/motd; sleep 1000');
     await pod.shell('two', 'sleep 1000');

@@ -47,6 +47,17 @@ export function containerLifecycle(house: () => CriHouse): void {
       await expect(pods.status(id)).rejects.toMatchObject({ code: 5 });
     });
 
+    test('is started by the first who asks; the second changes nothing', async () => {
+      const { client, pods } = house();
+      const id = await pods.create(pod, 'once', ['sleep', '1000']);
+      const starts = await Promise.allSettled([1, 2].map(() => client.call('startContainer', { containerId: id })));
+      const refused = starts.filter((one) => one.status === 'rejected').map(({ reason }) => reason.code);
+      expect(refused).toEqual([9]);
+      expect(await pods.status(id)).toMatchObject({ state: 'CONTAINER_RUNNING', reason: '' });
+      await client.call('stopContainer', { containerId: id, timeout: 0 });
+      expect(await pods.status(id)).toMatchObject({ state: 'CONTAINER_EXITED', exitCode: 137, reason: 'Error' });
+    });
+
     test('that succeeds is Completed', async () => {
       const { pods } = house();
       const ended = await pods.ended(await pods.run(pod, 'completed', 'true'));
