@@ -1,5 +1,5 @@
 /** What a container finds mounted: its system directories, the pod's files, its volumes. */
-import { readdir } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { inSandbox } from '../agent/protocol.ts';
 import type { Mount } from '../api/messages.ts';
@@ -147,19 +147,27 @@ function subPath(path: string): string {
   return parts.map((part) => `/${part}`).join('');
 }
 
-/** Volumes that kubelet makes as a tmpfs of its own, by their folders: pkg/volume in Kubernetes. */
-const tmpfsVolumes = /\/volumes\/kubernetes\.io~(secret|projected|downward-api)\//;
+/** Kubelet's places for volumes and for parts of them (`subPath`): pkg/kubelet and pkg/volume in Kubernetes. */
+const kubeletMounts = /\/pods\/[^/]+\/(?:volumes\/[^/~]+~([^/]+)|(volume-subpaths))\//;
+/** Kinds of volumes that are plain folders; all others are mounts. */
+const plainVolumes = ['empty-dir', 'configmap', 'git-repo'];
 
-/** Better no container than one that finds its secrets empty. */
+/** Better no container than one that finds its secrets empty, or writes what it should keep to another place. */
 async function checkSeen({ hostPath, containerPath }: Mount): Promise<void> {
-  const [, kind] = tmpfsVolumes.exec(`${hostPath}/`) ?? [];
-  if (kind === undefined) return;
-  const names = await readdir(hostPath).catch(() => []);
-  if (names.length === 0)
+  const [, kind, part] = kubeletMounts.exec(`${hostPath}/`) ?? [];
+  const isMount = part !== undefined || (kind !== undefined && !plainVolumes.includes(kind));
+  if (isMount && (await isEmpty(hostPath)))
     throw unsupported(
-      `the ${kind} volume at ${containerPath}`,
+      `the ${part ? 'subPath' : `${kind} volume`} at ${containerPath}`,
       'kubelet mounts it in its own machine, and a shared folder does not carry mounts to another one',
     );
+}
+
+/** As kubelet makes a folder or a file to mount something over it. */
+async function isEmpty(path: string): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined);
+  if (!found?.isDirectory()) return found?.size === 0;
+  return (await readdir(path)).length === 0;
 }
 
 function checkRecursive({ readonly, propagation: spread, containerPath }: Mount, able: MountAbilities): void {

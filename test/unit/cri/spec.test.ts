@@ -273,15 +273,30 @@ describe('paths of the host', () => {
   });
 
   // On a Mac the kubelet's tmpfs is in its own virtual machine: the folder that is shared is empty.
-  it('a secret that the sandbox would find empty is refused by name', async () => {
-    const secret = join(folder, 'pods', 'uid', 'volumes', 'kubernetes.io~secret', 'token');
-    await mkdir(secret, { recursive: true });
-    const of = (mountsSpread: boolean) =>
-      volumeMounts([mount('/run/secrets', secret)], [folder], { recursiveReadOnly: true, mountsSpread });
-    await expect(of(false)).rejects.toThrow(/the secret volume at \/run\/secrets is not supported/);
-    expect((await of(true)).mounts).toHaveLength(1);
+  it('what the sandbox would find empty, because kubelet mounted it elsewhere, is refused by name', async () => {
+    const uid = join(folder, 'pods', 'uid');
+    const at = async (...path: string[]) => {
+      await mkdir(join(uid, ...path), { recursive: true });
+      return join(uid, ...path);
+    };
+    const of = (path: string, mountsSpread = false) =>
+      volumeMounts([mount('/x', path)], [folder], { recursiveReadOnly: true, mountsSpread });
+    const secret = await at('volumes', 'kubernetes.io~secret', 'token');
+    await expect(of(secret)).rejects.toThrow(/the secret volume at \/x is not supported/);
+    expect((await of(secret, true)).mounts).toHaveLength(1);
     await writeFile(join(secret, 'token'), 'x');
-    expect((await of(false)).mounts).toHaveLength(1);
+    expect((await of(secret)).mounts).toHaveLength(1);
+    await expect(of(await at('volumes', 'kubernetes.io~csi', 'pvc-1', 'mount'))).rejects.toThrow(
+      /the csi volume at \/x/,
+    );
+    // where an NFS server's folder should be, a container would write to this disk
+    await expect(of(await at('volumes', 'kubernetes.io~nfs', 'data'))).rejects.toThrow(/the nfs volume at \/x/);
+    const parts = await at('volume-subpaths', 'data', 'main');
+    await writeFile(join(parts, '0'), '');
+    await expect(of(join(parts, '0'))).rejects.toThrow(/the subPath at \/x is not supported/);
+    await expect(of(await at('volume-subpaths', 'data', 'main', '1'))).rejects.toThrow(/the subPath at \/x/);
+    for (const kind of ['empty-dir', 'configmap'])
+      expect((await of(await at('volumes', `kubernetes.io~${kind}`, 'own'))).mounts).toHaveLength(1);
   });
 
   it('a path that leaves its image is refused', async () => {
