@@ -239,7 +239,8 @@ async function execSync(
   const { pod, container } = containers.running(containerId);
   const process = execProcess(container.record.process, cmd, false);
   try {
-    const running = await pod.agent.exec({ id: container.id, process, stdin: false, timeout: timeout * 1000 }, signal);
+    const limit = Math.max(0, timeout) * 1000;
+    const running = await pod.agent.exec({ id: container.id, process, stdin: false, timeout: limit }, signal);
     const [stdout, stderr, { exitCode }] = await Promise.all([
       collect(running.stdout),
       collect(running.stderr),
