@@ -1,12 +1,12 @@
 import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readSettings, type ServeFlags } from '../../../src/cli/cri-settings.ts';
 
 let folder: string;
 beforeEach(async () => {
-  folder = await realpath(await mkdtemp(join(tmpdir(), 'kina-settings-')));
+  // not below TMPDIR, which may be too long for a root with sockets in it
+  folder = await realpath(await mkdtemp('/tmp/kina-settings-'));
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
