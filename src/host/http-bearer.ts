@@ -167,18 +167,17 @@ export function parseBearer(header: string): Challenge | undefined {
   return realm ? { realm, service: parameters.get('service'), scope: parameters.get('scope') } : undefined;
 }
 
-/** Both wishes as one: actions on the same thing are joined, what comes first stays first. */
+/** Both wishes as one: actions on the same thing are joined, words of other kinds stay, what comes first stays first. */
 function join(own: string | undefined, asked: string | undefined): string | undefined {
   if (own === undefined || asked === undefined) return own ?? asked;
   const actions = new Map<string, Set<string>>();
   for (const scope of `${own} ${asked}`.split(' ').filter(Boolean)) {
-    const at = scope.lastIndexOf(':');
-    const thing = scope.slice(0, at);
+    const [, thing = scope, wanted] = /^(.+:)([^:]*)$/.exec(scope) ?? [];
     const known = actions.get(thing) ?? new Set();
-    for (const action of scope.slice(at + 1).split(',')) known.add(action);
+    for (const action of wanted?.split(',') ?? []) known.add(action);
     actions.set(thing, known);
   }
-  return [...actions].map(([thing, wanted]) => `${thing}:${[...wanted].join(',')}`).join(' ');
+  return [...actions].map(([thing, wanted]) => `${thing}${[...wanted].join(',')}`).join(' ');
 }
 
 function parseAnswer(body: Buffer): Token | undefined {

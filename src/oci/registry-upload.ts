@@ -35,9 +35,11 @@ interface Session {
   readonly url: string;
   /** Bytes that the registry has. */
   readonly offset: number;
+  /** Bytes that every piece but the last has to have (`OCI-Chunk-Min-Length`). */
+  readonly minimum: number;
 }
 
-/** What a piece of a chunked upload has when the registry names no minimum: small enough for any proxy. */
+/** What a piece of a chunked upload has when the registry names no greater minimum: small enough for any proxy. */
 const pieceBytes = 16 << 20;
 
 export class Repository {
@@ -97,8 +99,8 @@ export class Repository {
       try {
         session ??= await this.#begin(0);
         // What is left in one request, until that proves too much.
-        while (piece !== undefined && blob.size - session.offset > piece)
-          session = await this.#patch(blob, session, piece);
+        while (piece !== undefined && blob.size - session.offset > Math.max(piece, session.minimum))
+          session = await this.#patch(blob, session, Math.max(piece, session.minimum));
         if (session.offset > 0 && session.offset < blob.size)
           session = await this.#patch(blob, session, blob.size - session.offset);
         await this.#finish(blob, session);
@@ -127,7 +129,13 @@ export class Repository {
   async #begin(retries?: number): Promise<Session> {
     const url = `${this.url}/blobs/uploads/`;
     const answer = await this.#send(url, { method: 'POST', headers: { 'content-length': '0' }, retries });
-    return { url: this.#location(answer, url), offset: 0 };
+    return this.#session(answer, url);
+  }
+
+  /** An upload that has just begun. */
+  #session(answer: HttpResponse, asked: string): Session {
+    const minimum = Number(/^\d+$/.exec(answer.headers['oci-chunk-min-length'] ?? '')?.[0] ?? 0);
+    return { url: this.#location(answer, asked), offset: 0, minimum };
   }
 
   /** A session when the registry would not mount but began an upload, nothing when it would have neither. */
@@ -139,7 +147,7 @@ export class Repository {
         headers: { 'content-length': '0' },
         scope: `${this.#scope} repository:${from}:pull`,
       });
-      return answer.status === 201 ? 'mounted' : { url: this.#location(answer, url), offset: 0 };
+      return answer.status === 201 ? 'mounted' : this.#session(answer, url);
     } catch (error) {
       // Perhaps the neighbour is not ours to read; the upload itself may still be allowed.
       if (error instanceof KinaError && (error.code === 'not-found' || error.code === 'network') && !isTransient(error))
@@ -148,14 +156,14 @@ export class Repository {
     }
   }
 
-  async #patch(blob: BlobToPush, { url, offset }: Session, length: number): Promise<Session> {
+  async #patch(blob: BlobToPush, { url, offset, minimum }: Session, length: number): Promise<Session> {
     const answer = await this.#send(url, {
       method: 'PATCH',
       headers: { ...bodyHeaders(length), 'content-range': `${offset}-${offset + length - 1}` },
       body: () => slice(blob, offset, length),
       retries: 0,
     });
-    return { url: this.#location(answer, url), offset: received(answer) || offset + length };
+    return { url: this.#location(answer, url), offset: received(answer) || offset + length, minimum };
   }
 
   async #finish(blob: BlobToPush, { url, offset }: Session): Promise<void> {
@@ -176,11 +184,11 @@ export class Repository {
   }
 
   /** What the registry has of it; undefined when it has forgotten. */
-  async #state({ url }: Session, size: number): Promise<Session | undefined> {
+  async #state({ url, minimum }: Session, size: number): Promise<Session | undefined> {
     try {
       const answer = await this.#send(url, { method: 'GET', accept: [400, 404, 416] });
       if (answer.status >= 300 || received(answer) > size) return undefined;
-      return { url: answer.headers.location ? this.#location(answer, url) : url, offset: received(answer) };
+      return { url: answer.headers.location ? this.#location(answer, url) : url, offset: received(answer), minimum };
     } catch (error) {
       if (error instanceof KinaError && error.code === 'network') return undefined;
       throw error;

@@ -122,6 +122,23 @@ describeUnless(registry.skip, 'what passes', () => {
     await intact('pieces:v1');
   });
 
+  test('a registry that takes no small pieces gets those that it wants', async () => {
+    const minimum = 18 << 20;
+    const sizes: number[] = [];
+    const root = await smallImage(store, 'minimum', [34 << 20]);
+    const proxy = await proxied((method, _, request) => {
+      const length = Number(request.headers['content-length']);
+      if (length > 20 << 20) return { status: 413 };
+      if (method === 'PATCH') sizes.push(length);
+      return method === 'POST' ? { answer: { 'oci-chunk-min-length': String(minimum) } } : undefined;
+    });
+    await push(`${proxy.host}/minimum:v1`, root);
+    expect(sizes[0]).toBe(minimum);
+    expect(sizes).toHaveLength(2);
+    expect(await tagOf('minimum:v1')).toBe(root.digest);
+    await intact('minimum:v1');
+  });
+
   test('a neighbour that may not be read is no reason to fail', async () => {
     const root = await smallImage(store, 'neighbours', [5000]);
     let tried = 0;

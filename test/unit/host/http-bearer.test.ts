@@ -38,6 +38,23 @@ test('requests at the same time share one token, and each scope is asked for', a
   expect(tokens(server)).toEqual(['GET /token?service=s&scope=a%3Ab%3Apull&scope=c%3Ad%3Apull']);
 });
 
+test('what a request needs is added to what the server asks for, which may be words of any kind', async () => {
+  const server = await startServer((request, response) => {
+    if (request.url!.startsWith('/token')) return void response.end(JSON.stringify({ token: 't' }));
+    if (request.headers.authorization) return void response.end('open');
+    const scope = 'openid repository:a/b:pull';
+    response.writeHead(401, { 'www-authenticate': `Bearer realm="${server.url}/token",scope="${scope}"` }).end();
+  });
+  cleanups.push(server.stop);
+  await transport().text(server.url, { scope: 'repository:a/b:pull,push repository:c:pull' });
+  const [asked = ''] = tokens(server);
+  expect(new URL(asked.slice('GET '.length), server.url).searchParams.getAll('scope')).toEqual([
+    'repository:a/b:pull,push',
+    'repository:c:pull',
+    'openid',
+  ]);
+});
+
 test('an expired token is not offered, a revoked one is replaced once', async () => {
   const expiring = await guarded(0, (token) => token > 0);
   const http = transport();
