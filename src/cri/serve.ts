@@ -23,7 +23,7 @@ import type { CriOptions } from './runtime/options.ts';
 import { Sandboxes } from './runtime/sandboxes.ts';
 import { runtimeService } from './runtime/service.ts';
 import { streamingBackend } from './runtime/streams.ts';
-import { checkRoot, checkSocketPath, freeSocket } from './socket.ts';
+import { checkRoot, checkSocketFree, checkSocketPath, listenAlone } from './socket.ts';
 import { startStreaming } from './streaming/server.ts';
 
 export interface RunningService {
@@ -47,7 +47,7 @@ export async function serveCri(options: CriOptions, images: ImageLibrary, socket
   checkRoot(root);
   await mkdir(root, { recursive: true, mode: 0o700 });
   const lock = await lockRoot(root);
-  await freeSocket(socket);
+  await checkSocketFree(socket);
   const sandboxes = new Sandboxes(options, images.disks);
   const containers = new Containers(sandboxes, images, options.provider.name !== 'apple');
   const events = new Events(images);
@@ -114,7 +114,7 @@ async function listen(server: Server, socket: string): Promise<SocketServer> {
   const listener = createServer((connection) => injector.injectConnection(mendAuthority(connection)));
   const before = process.umask(0o177);
   try {
-    await new Promise<void>((done, failed) => listener.once('error', failed).listen(socket, done));
+    await listenAlone(listener, socket);
   } finally {
     process.umask(before);
   }
@@ -140,8 +140,7 @@ function stopServer(server: Server, listener: SocketServer): Promise<void> {
 async function lockRoot(root: string): Promise<SocketServer> {
   const path = join(root, 'lock.sock');
   checkSocketPath(path);
-  await freeSocket(path);
   const server = createServer((connection) => connection.destroy()).unref();
-  await new Promise<void>((done, failed) => server.once('error', failed).listen(path, done));
+  await listenAlone(server, path);
   return server;
 }

@@ -1,7 +1,8 @@
 /** The service's Unix socket: where it is, and that nobody else is on it. */
-import { lstat, rm } from 'node:fs/promises';
-import { createConnection } from 'node:net';
-import { isAbsolute, join } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { lstat, rename, rm } from 'node:fs/promises';
+import { createConnection, type Server } from 'node:net';
+import { dirname, isAbsolute, join } from 'node:path';
 import { isErrno, KinaError } from '../host/errors.ts';
 
 /** sun_path of unix(7), without its last zero. */
@@ -31,8 +32,8 @@ export function checkRoot(root: string): void {
   checkSocketPath(join(root, 'sandboxes', '0'.repeat(32), 'socket', 'agent.sock'));
 }
 
-/** Removes what a dead service left there. Throws `conflict` when one answers, `usage` when it is no socket at all. */
-export async function freeSocket(path: string): Promise<void> {
+/** Throws `conflict` when a service answers there, `usage` when something is there that is no socket. Changes nothing. */
+export async function checkSocketFree(path: string): Promise<void> {
   const there = await lstat(path).catch((error) => {
     if (isErrno(error, 'ENOENT')) return undefined;
     throw error;
@@ -42,12 +43,54 @@ export async function freeSocket(path: string): Promise<void> {
     throw new KinaError('usage', `${path} is there and is no socket`, {
       hint: 'Nothing was changed. Choose another --socket.',
     });
-  if (await answers(path))
-    throw new KinaError('conflict', `another service listens on ${path}`, {
-      hint: 'Stop it, or choose another --socket and --root.',
-    });
-  await rm(path, { force: true });
+  if (await answers(path)) throw taken(path);
 }
+
+/**
+ * Listens in the place of a dead service, if one left its socket. Throws as `checkSocketFree`, also to the second of two that
+ * begin at once: binding fails where a socket is, and one that seemed dead is looked at again when it has been taken away.
+ */
+export async function listenAlone(server: Server, path: string): Promise<void> {
+  for (;;) {
+    await checkSocketFree(path);
+    try {
+      return await listen(server, path);
+    } catch (error) {
+      if (!isErrno(error, 'EADDRINUSE')) throw error;
+    }
+    await takeAway(path);
+  }
+}
+
+function listen(server: Server, path: string): Promise<void> {
+  return new Promise((done, failed) => {
+    server.once('error', failed).listen(path, () => {
+      server.off('error', failed);
+      done();
+    });
+  });
+}
+
+/** Under another name first: one that answers is new, and is put back. Throws `conflict` then. */
+async function takeAway(path: string): Promise<void> {
+  const aside = join(dirname(path), `.${randomBytes(3).toString('hex')}`); // short: it is a socket's path too
+  try {
+    await rename(path, aside);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return; // somebody else did
+    throw error;
+  }
+  if (await answers(aside)) {
+    await rename(aside, path);
+    throw taken(path);
+  }
+  await rm(aside, { force: true });
+}
+
+const taken = (path: string): KinaError =>
+  new KinaError('conflict', `another service listens on ${path}`, {
+    hint: 'Stop it, or choose another --socket and --root.',
+  });
 
 function answers(path: string): Promise<boolean> {
   return new Promise((done, failed) => {
