@@ -10,7 +10,7 @@ import { digestOf } from '../host/json.ts';
 import { stepKinds } from '../layers/kinds.ts';
 import type { Compression } from '../oci/compress.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
-import { type Lock, lockDigest, lockOf, platformLock } from './lock.ts';
+import { frameDigest, type Lock, lockDigest, lockOf, platformLock } from './lock.ts';
 import type { Plan, PlannedLayer, PlannedStep, PlatformPlan } from './plan/plan.ts';
 
 /** Raised when the same pins would give another image than before. */
@@ -35,7 +35,7 @@ export function imageKey(platform: PlatformPlan, lock: Lock, plan: Plan, form: F
     // Its own part of the lock, so that building two platforms changes neither.
     lock: lockDigest(platformLock(lock, name)),
     kinds: platform.layers.flatMap((l) => l.steps.map(({ kind }) => [kind, kindVersion(kind)])),
-    image: plan.image,
+    frame: frameDigest(plan, platform),
     ...(carried.length > 0 ? { carried } : {}),
     epoch,
     compression: compression ? { ...compression, node: [process.versions.zlib, process.versions.zstd] } : null,

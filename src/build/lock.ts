@@ -9,8 +9,9 @@ import { isErrno, KinaError } from '../host/errors.ts';
 import { atomicWrite } from '../host/files.ts';
 import { digestOf } from '../host/json.ts';
 import { noPins, type Pins } from '../layers/step.ts';
+import type { Digest } from '../oci/descriptor.ts';
 import { formatPlatform } from '../oci/platform.ts';
-import type { Locked, Plan, PlannedLayer } from './plan/plan.ts';
+import type { Locked, Plan, PlannedLayer, PlatformPlan } from './plan/plan.ts';
 
 const digest = z
   .string()
@@ -38,6 +39,7 @@ const lockSchema = z.strictObject({
   recipe: z.string(),
   kubernetes: z.string().optional(),
   variables: z.record(z.string(), z.string()),
+  images: z.record(z.string(), digest).optional(),
   platforms: z.record(z.string(), z.record(z.string(), stepSchema)),
 });
 export type Lock = z.infer<typeof lockSchema>;
@@ -45,18 +47,38 @@ export type Lock = z.infer<typeof lockSchema>;
 /** The plan's pins. Variables that only describe the platform or come from the version table are left out. */
 export function lockOf(plan: Plan, set: Readonly<Record<string, string>>): Lock {
   const platforms: Lock['platforms'] = {};
-  for (const { platform, layers } of plan.platforms) {
+  const images: NonNullable<Lock['images']> = {};
+  for (const planned of plan.platforms) {
     const steps: Lock['platforms'][string] = {};
-    addSteps(layers, '', steps);
-    platforms[formatPlatform(platform)] = steps;
+    addSteps(planned.layers, '', steps);
+    const name = formatPlatform(planned.platform);
+    platforms[name] = steps;
+    images[name] = frameDigest(plan, planned);
   }
   return {
     version: 1,
     recipe: plan.recipe,
     ...(plan.kubernetes ? { kubernetes: plan.kubernetes } : {}),
     variables: { ...set },
+    images,
     platforms,
   };
+}
+
+/**
+ * The digest of what a recipe says around the steps, and so decides an image with them: the order of layers and steps,
+ * the description, and the settings in the order in which they are written (environment variables keep it).
+ */
+export function frameDigest(plan: Plan, { layers }: PlatformPlan): Digest {
+  const frame = (p: Plan, l: readonly PlannedLayer[]): unknown => ({
+    recipe: p.recipe,
+    description: p.description,
+    image: JSON.stringify(p.image),
+    steps: l.flatMap(({ steps }) =>
+      steps.map(({ id, inner }) => [id, inner ? inner.platforms.map((of) => frame(inner, of.layers)) : null]),
+    ),
+  });
+  return digestOf(frame(plan, layers));
 }
 
 /** A step that carries an image is followed by the steps of that image, which have its artifacts. */
@@ -76,9 +98,10 @@ function addSteps(layers: readonly PlannedLayer[], prefix: string, steps: Lock['
   }
 }
 
-/** What of a lock decides an image: everything but remarks and second addresses. */
-function essence(lock: Lock): unknown {
-  return JSON.parse(JSON.stringify(lock, (key, value) => (key === 'notes' || key === 'fallbacks' ? undefined : value)));
+/** What of a lock pins: everything but remarks, second addresses and what recipes are only compared with. */
+function essence({ images: _compared, ...pinning }: Lock): unknown {
+  const remarks = ['notes', 'fallbacks'];
+  return JSON.parse(JSON.stringify(pinning, (key, value) => (remarks.includes(key) ? undefined : value)));
 }
 
 /** The lock's identity, for labels and cache keys: independent of the file's spelling and of its remarks. */
@@ -94,7 +117,12 @@ export function formatLock(lock: Lock): string {
     `recipe: ${scalar(lock.recipe)}`,
   ];
   if (lock.kubernetes) lines.push(`kubernetes: ${scalar(lock.kubernetes)}`);
-  lines.push(`variables: ${flow(lock.variables)}`, 'platforms:');
+  lines.push(`variables: ${flow(lock.variables)}`);
+  if (lock.images) {
+    lines.push('images:');
+    for (const [platform, image] of sorted(lock.images)) lines.push(`  ${scalar(platform)}: ${image}`);
+  }
+  lines.push('platforms:');
   for (const [platform, steps] of sorted(lock.platforms)) {
     lines.push(`  ${scalar(platform)}:`);
     for (const [id, step] of Object.entries(steps)) {
@@ -223,7 +251,7 @@ function disagreement(path: string, details: readonly string[]): KinaError {
  * Answers from the lock, which `checkLock` has found to be the right one; everything that recipe and lock disagree about is
  * collected and thrown by `finish`, so that the person sees all of it.
  */
-export function fromLock(lock: Lock, path: string): { locked: Locked; finish(): void } {
+export function fromLock(lock: Lock, path: string): { locked: Locked; finish(plan: Plan): void } {
   const problems: string[] = [];
   const seen = new Map<string, Set<string>>();
   const locked: Locked = (platform, id, wanted): Pins | undefined => {
@@ -242,10 +270,20 @@ export function fromLock(lock: Lock, path: string): { locked: Locked; finish(): 
         }
       : noPins;
   };
-  const finish = (): void => {
+  const finish = (plan: Plan): void => {
     for (const [platform, ids] of seen)
       for (const id of Object.keys(lock.platforms[platform] ?? {}))
         if (!ids.has(id)) problems.push(`${platform} ${id}: in the lock, not in the recipe`);
+    // Other steps are another order as well: that needs no second message. Locks of old have nothing to compare with.
+    if (problems.length === 0)
+      for (const planned of plan.platforms) {
+        const platform = formatPlatform(planned.platform);
+        const locked = lock.images?.[platform];
+        if (locked !== undefined && locked !== frameDigest(plan, planned))
+          problems.push(
+            `${platform}: the recipe's description, image settings or order of steps are not the locked ones`,
+          );
+      }
     if (problems.length > 0) throw disagreement(path, problems);
   };
   return { locked, finish };

@@ -153,10 +153,13 @@ function innerOptions(options: ImageOptions): ImageOptions {
 }
 
 async function knownImage(key: string, tools: Toolbox): Promise<BuiltPlatform | undefined> {
-  const record = await tools.store.getRecord<BuiltPlatform>('image', key);
-  if (!record || !(await tools.store.has(record.manifest.digest, record.manifest.size))) return undefined;
-  for (const layer of record.layers)
-    if (!(await tools.store.has(layer.descriptor.digest, layer.descriptor.size))) return undefined;
+  const { store } = tools;
+  const record = await store.getRecord<BuiltPlatform>('image', key);
+  if (!record || !(await store.has(record.manifest.digest, record.manifest.size))) return undefined;
+  const manifest = parseManifest(await store.readBytes(record.manifest.digest, maxManifestBytes), 'a finished image');
+  // The config too: a prune that makes just enough room takes the blobs of an unnamed image one by one.
+  for (const { digest, size } of [manifest.config, ...manifest.layers])
+    if (!(await store.has(digest, size))) return undefined;
   return { ...record, cached: true, layers: record.layers.map((l) => ({ ...l, cached: true, elapsed: 0 })) };
 }
 

@@ -147,7 +147,7 @@ async function plan(
       kubernetes: source,
     }),
   });
-  locked?.finish();
+  locked?.finish(made);
   return { plan: made, lock: lockOf(made, request.set) };
 }
 

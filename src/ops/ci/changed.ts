@@ -127,7 +127,8 @@ async function recipeState(recipe: Recipe, version: string, platform: string, st
   );
   return [
     recipe.name,
-    recipe.image,
+    recipe.description,
+    JSON.stringify(recipe.image), // an image keeps the order of its environment
     recipe.variables,
     await Promise.all(
       steps.map(async ({ name, step }) => [name, await stepState(step, version, platform, variables, state)]),

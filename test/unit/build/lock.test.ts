@@ -11,6 +11,7 @@ import {
   readLock,
   writeLock,
 } from '../../../src/build/lock.ts';
+import type { Plan } from '../../../src/build/plan/plan.ts';
 
 const hex = (c: string): `sha256:${string}` => `sha256:${c.repeat(64)}`;
 const lock: Lock = {
@@ -51,6 +52,16 @@ const lock: Lock = {
       },
     },
   },
+};
+
+/** Of no platform: the steps that it would have are asked for one by one. */
+const plan: Plan = {
+  recipe: 'node',
+  description: '',
+  kubernetes: 'v1.20.2',
+  variables: {},
+  image: {},
+  platforms: [],
 };
 
 let folder: string;
@@ -98,7 +109,7 @@ describe('building from a lock', () => {
     const { locked, finish } = fromLock(lock, 'kina.lock');
     locked('linux/arm64', 'base/debian', hex('f'));
     locked('linux/arm64', 'user/file', hex('f'));
-    expect(() => finish()).toThrow(
+    expect(() => finish(plan)).toThrow(
       expect.objectContaining({
         code: 'lock',
         details: [
@@ -130,6 +141,6 @@ describe('building from a lock', () => {
     const { locked, finish } = fromLock(lock, 'kina.lock');
     expect(locked('linux/arm64', 'base/debian', hex('a'))!.artifacts).toHaveLength(2);
     expect(locked('linux/arm64', 'kubernetes/kubernetes', hex('d'))!.absent).toEqual(['coredns']);
-    expect(() => finish()).not.toThrow();
+    expect(() => finish(plan)).not.toThrow();
   });
 });
