@@ -34,6 +34,7 @@ const stepSchema = z.strictObject({
   absent: z.array(z.string()).optional(),
   artifacts: z.array(artifactSchema).optional(),
 });
+type LockedStep = z.infer<typeof stepSchema>;
 const lockSchema = z.strictObject({
   version: z.literal(1),
   recipe: z.string(),
@@ -221,6 +222,24 @@ export async function writeLock(path: string, lock: Lock): Promise<void> {
   await atomicWrite(path, formatLock(lock), 0o644);
 }
 
+function pinsOf(step: LockedStep): Pins {
+  return {
+    artifacts: step.artifacts ?? [],
+    components: step.components ?? {},
+    inputs: step.inputs ?? {},
+    notes: step.notes ?? {},
+    absent: step.absent ?? [],
+  };
+}
+
+/** Answers from what was resolved last, which nobody asked to hold to: a step that says something else is resolved. */
+export function fromLast(lock: Lock): Locked {
+  return (platform, id, wanted) => {
+    const step = lock.platforms[platform]?.[id];
+    return step?.step === wanted ? pinsOf(step) : undefined;
+  };
+}
+
 /**
  * Throws `lock` when the lock is for something else: to be asked before its pins are taken, since another recipe fails with
  * them in ways that nobody understands.
@@ -260,15 +279,7 @@ export function fromLock(lock: Lock, path: string): { locked: Locked; finish(pla
     const step = lock.platforms[platform]?.[id];
     if (!step) problems.push(`${platform} ${id}: in the recipe, not in the lock`);
     else if (step.step !== wanted) problems.push(`${platform} ${id}: the recipe's step is not the one that was locked`);
-    return step
-      ? {
-          artifacts: step.artifacts ?? [],
-          components: step.components ?? {},
-          inputs: step.inputs ?? {},
-          notes: step.notes ?? {},
-          absent: step.absent ?? [],
-        }
-      : noPins;
+    return step ? pinsOf(step) : noPins;
   };
   const finish = (plan: Plan): void => {
     for (const [platform, ids] of seen)

@@ -5,7 +5,7 @@ import { openKubernetesSource } from '../layers/kubernetes/source.ts';
 import type { Pins } from '../layers/step.ts';
 import type { Toolbox } from '../layers/toolbox.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
-import { checkLock, fromLock, type Lock, lockOf, readLock } from './lock.ts';
+import { checkLock, fromLast, fromLock, type Lock, lockOf, readLock } from './lock.ts';
 import { type Locked, makePlan, type Plan, type PlanRequest } from './plan/plan.ts';
 import { loadRecipe } from './recipe/load.ts';
 import type { Recipe } from './recipe/schema.ts';
@@ -70,7 +70,7 @@ async function resolveNow(request: PrepareRequest, recipe: Recipe, tools: Toolbo
   }).slice(7);
   if (tools.offline) {
     const last = await tools.store.getRecord<Lock>('last-lock', key);
-    if (last) return plan(request, recipe, tools, last.kubernetes, fromLock(last, 'the last resolution in the store'));
+    if (last) return plan(request, recipe, tools, last.kubernetes, { locked: fromLast(last), repin: true });
   }
   const source = await openSource(request, recipe, tools);
   const known = source && (await versionRow(source.version));
@@ -78,7 +78,7 @@ async function resolveNow(request: PrepareRequest, recipe: Recipe, tools: Toolbo
     tools.reporter.warn(
       `Kubernetes ${source.version} is newer than this kina: built with what ${known.row.kubernetes} uses`,
     );
-  const prepared = await plan(request, recipe, tools, source?.version, undefined, source);
+  const prepared = await plan(request, recipe, tools, source?.version, {}, source);
   await tools.store.putRecord('last-lock', key, prepared.lock);
   return prepared;
 }
@@ -125,15 +125,16 @@ async function plan(
   recipe: Recipe,
   tools: Toolbox,
   kubernetes: string | undefined,
-  locked: ReturnType<typeof fromLock> | undefined,
+  known: Pick<PlanRequest, 'locked' | 'repin'> & Partial<ReturnType<typeof fromLock>>,
   source?: Awaited<ReturnType<typeof openSource>>,
 ): Promise<Prepared> {
+  const { locked, repin = false, finish } = known;
   const made = await makePlan({
     recipe,
     platforms: request.platforms,
     set: request.set,
     kubernetes,
-    ...(locked && request.upgrade !== undefined ? partly(locked.locked, request.upgrade) : { locked: locked?.locked }),
+    ...(locked && request.upgrade !== undefined ? partly(locked, request.upgrade) : { locked, repin }),
     strict: request.strict,
     context: (platform) => ({
       platform,
@@ -147,7 +148,7 @@ async function plan(
       kubernetes: source,
     }),
   });
-  locked?.finish(made);
+  finish?.(made);
   return { plan: made, lock: lockOf(made, request.set) };
 }
 

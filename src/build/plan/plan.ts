@@ -67,6 +67,8 @@ export interface PlanRequest {
   readonly set: Readonly<Record<string, string>>;
   readonly kubernetes: string | undefined;
   readonly locked?: Locked | undefined;
+  /** Where a local file is another one now: `locked` is no promise then, and the file is pinned as it is. */
+  readonly repin?: boolean;
   /** Of the steps that `locked` leaves to the network: pinned beforehand, and to stay so but for one package. */
   readonly upgrade?: { readonly package: string; readonly pinned: Locked } | undefined;
   readonly strict: boolean;
@@ -164,9 +166,13 @@ async function planPlatform(
         replace: step.replace ?? false,
       });
       const pinStep = async (): Promise<Pins> => {
-        const locked = request.locked?.(formatPlatform(platform), id, digest);
+        let locked = request.locked?.(formatPlatform(platform), id, digest);
         // An image that is remembered for these pins must not hide that the person's file is another one now.
-        if (locked && locked !== noPins) await kind.checkLocal?.(body, locked, step.folder);
+        if (locked && locked !== noPins)
+          await kind.checkLocal?.(body, locked, step.folder).catch((error) => {
+            if (!request.repin || !(error instanceof KinaError) || error.code !== 'lock') throw error;
+            locked = undefined;
+          });
         const pins = locked ? undefined : request.upgrade?.pinned(formatPlatform(platform), id, digest);
         const upgrade = pins && request.upgrade && { package: request.upgrade.package, pins };
         const context = { ...base, debian, recipeFolder: step.folder, upgrade };

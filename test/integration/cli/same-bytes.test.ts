@@ -310,6 +310,20 @@ describe('--offline', () => {
     expect(bench.upstream.requests.length).toBe(asked);
   });
 
+  test('with a local file that changed since the build: the image with the file as it is now', async () => {
+    const folder = await bench.place('offline, edited');
+    await cp(recipeFolder, folder, { recursive: true });
+    const options = elsewhere({ cwd: folder });
+    const args = ['--recipe', './small.yaml'];
+    const before = digestIn(await bench.build(args, options));
+    await writeFile(join(folder, 'files/etc/small.conf'), 'a=2\n');
+    const asked = bench.upstream.requests.length;
+    const edited = digestIn(await bench.build([...args, '--offline'], options));
+    expect(bench.upstream.requests.length).toBe(asked);
+    expect(edited).not.toBe(before);
+    expect(edited).toBe(digestIn(await bench.build(args, elsewhere({ cwd: folder }))));
+  });
+
   test('after a build and the loss of one blob: names that one', async () => {
     const store = 'lossy';
     await bench.build([], { store });
