@@ -39,6 +39,8 @@ import type { Prepared } from './prepare.ts';
 
 /** Every time stamp in an image, unless SOURCE_DATE_EPOCH says otherwise: 2020-01-01T00:00:00Z. */
 const DEFAULT_EPOCH = 1577836800;
+/** In the year 2242: a tar header's time stamp has eleven octal digits. */
+const maxTarTime = 0o77777777777;
 
 export interface ImageOptions extends Form {
   readonly noCache: boolean;
@@ -55,11 +57,12 @@ export interface BuiltNodeImage {
 export function imageEpoch(env: NodeJS.ProcessEnv = process.env): number {
   const value = env.SOURCE_DATE_EPOCH;
   if (value === undefined || value === '') return DEFAULT_EPOCH;
-  if (!/^\d{1,11}$/.test(value))
+  const seconds = /^\d+$/.test(value) ? Number(value) : Number.NaN;
+  if (!(seconds <= maxTarTime))
     throw new KinaError('usage', `SOURCE_DATE_EPOCH is ${JSON.stringify(value)}`, {
-      hint: 'It must be whole seconds since 1970, e.g. 1700000000, or unset.',
+      hint: `It must be whole seconds since 1970, e.g. 1700000000 and at most ${maxTarTime}, or unset.`,
     });
-  return Number(value);
+  return seconds;
 }
 
 /** Builds all platforms of a plan into the store and returns the index; nothing is tagged yet. */

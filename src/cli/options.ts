@@ -64,6 +64,11 @@ export interface OutputFlag {
 
 /** `type=oci-archive,dest=FILE`; a bare path is an archive when it ends in .tar, else a layout folder. */
 export function output(value: string): OutputFlag {
+  const bareType = (OUTPUT_TYPES as readonly string[]).includes(value);
+  if (!value || bareType)
+    throw new KinaError('usage', `--output ${JSON.stringify(value)}: dest is missing`, {
+      hint: `Say where: type=${bareType ? value : 'oci-archive'},dest=PATH.`,
+    });
   if (!value.includes('='))
     return { type: value === '-' || value.endsWith('.tar') ? 'oci-archive' : 'oci', dest: value };
   const fields = new Map<string, string>();

@@ -26,6 +26,9 @@ describe('flag values', () => {
     expect(output('layout')).toEqual({ type: 'oci', dest: 'layout' });
     expect(() => output('type=oci-archiv,dest=a')).toThrow('did you mean "oci-archive"?');
     expect(() => output('type=oci')).toThrow('dest is missing');
+    // Neither a folder of that name nor, after an unset variable of a shell, the working directory.
+    expect(() => output('oci-archive')).toThrow('dest is missing');
+    expect(() => output('')).toThrow('dest is missing');
     expect(() => output('tpye=oci,dest=a')).toThrow('did you mean "type"?');
     expect(() => output('type=oci,dest=-')).toThrow('cannot go to standard output');
   });
