@@ -121,11 +121,9 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
     answer((published?.references ?? refs.map((ref) => `${ref}@${built.index.digest}`)).join('\n'));
 }
 
-/** Names of this machine alone lead nowhere: a push needs one that somebody chose. */
 function pushDestinations(names: readonly string[], flags: BuildFlags): ImageReference[] {
   if (flags.dryRun) throw new KinaError('usage', '--push and --dry-run exclude each other');
-  const first = names[0] && destination(names[0]);
-  if (!first || first.registry === 'localhost')
+  if (names.length === 0)
     throw new KinaError('usage', '--push needs to know where to', {
       hint: 'Name the image with --tag REGISTRY/NAME:TAG, as often as you like.',
     });

@@ -7,12 +7,19 @@ import { type ImageReference, parseReference } from '../oci/registry-reference.t
 import type { Published } from '../ops/registry/publish.ts';
 import { bytes } from './format.ts';
 
-/** Where an image is to go: a name and a tag, no digest. Throws `usage`. */
+/**
+ * Where an image is to go: a name and a tag, no digest; not the names of this machine alone, which kina gives to what it
+ * builds. Throws `usage`.
+ */
 export function destination(value: string): ImageReference {
   const parsed = parseReference(value);
   if (parsed.digest !== undefined)
     throw new KinaError('usage', `cannot push to ${value}: the digest follows from what is in the image`, {
       hint: 'Leave @sha256:… away.',
+    });
+  if (parsed.registry === 'localhost')
+    throw new KinaError('usage', `cannot push to ${value}: that is a name on this machine and no registry's`, {
+      hint: 'Name it as it shall be called there: REGISTRY/NAME:TAG. A registry of this machine has a port, localhost:5000/NAME:TAG.',
     });
   return parsed;
 }

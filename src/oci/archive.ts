@@ -53,16 +53,19 @@ export function ociMembers(contents: ImageContents, refs: readonly string[]): Me
   ];
 }
 
+export function notOnePlatform(platforms: number): KinaError {
+  return new KinaError('usage', `a docker-archive holds one platform, not ${platforms}`, {
+    hint: 'Take one with --platform (`kina pull`, `kina image save` and builds have it), or write an oci-archive.',
+  });
+}
+
 /**
  * The members of what `docker save` writes: config and uncompressed layers under `manifest.json`. Throws `usage` for
  * more than one platform.
  */
 export async function dockerMembers(store: Store, contents: ImageContents, refs: readonly string[]): Promise<Member[]> {
   const [image, ...others] = contents.platforms;
-  if (!image || others.length)
-    throw new KinaError('usage', `a docker-archive holds one platform, not ${contents.platforms.length}`, {
-      hint: 'Build one --platform, or write type=oci-archive.',
-    });
+  if (!image || others.length) throw notOnePlatform(contents.platforms.length);
   const diffIds = image.config.rootfs.diff_ids ?? [];
   const layers: Descriptor[] = [];
   for (const [i, layer] of image.manifest.layers.entries())

@@ -150,6 +150,18 @@ describeUnless(registry.skip, 'a real registry', () => {
     expect(nowhere.stderr).toContain('--push needs to know where to');
   });
 
+  test.each([
+    'push localhost/kina/small:v1.34.2',
+    'push localhost/kina/small:v1.34.2 localhost/other:v1',
+    'copy oci:layout localhost/other:v1',
+    'build node-image --tag localhost/other:v1 --push',
+  ])("a name on this machine is no registry's: %s", async (line) => {
+    const refused = await bench.kina(line.split(' '));
+    expect(refused).toMatchObject({ code: 2, stdout: '' });
+    expect(refused.stderr).toMatch(/cannot push to localhost\/\S+: that is a name on this machine/);
+    expect(refused.stderr).toContain('REGISTRY/NAME:TAG');
+  });
+
   test('kina copy: every form to every other keeps the digest', async () => {
     const ref = `${host}/kina/small:v1`;
     const forms = ['oci:layout', `${host}/copied/layout:v1`, 'oci-archive:image.tar', `${host}/copied/archive:v1`];
@@ -168,6 +180,10 @@ describeUnless(registry.skip, 'a real registry', () => {
 
   test('kina copy takes what docker saves, and makes it', async () => {
     const one = `${host}/kina/one:v1`;
+    const two = await bench.kina(['copy', `${host}/kina/small:v1`, 'docker-archive:two.tar'], { store: 'copy-two' });
+    expect(two).toMatchObject({ code: 2, stdout: '' });
+    expect(two.stderr).toContain('a docker-archive holds one platform, not 2');
+    expect(two.stderr).not.toContain('Fetch');
     const saved = await bench.kina(['copy', one, `docker-archive:saved.tar:saved:1`]);
     expect(saved.code).toBe(0);
     const back = `${host}/copied/saved:v1`;
@@ -239,7 +255,7 @@ describeUnless(registry.skip, 'a real registry', () => {
       [['push', small, `${host}/x@${digest}`], 'the digest follows from what is in the image'],
       [['push', small, 'Bad/Name'], 'no image reference'],
       [['copy', small, `oci-archive:`], 'a path is missing'],
-      [['push', small, '--insecure-registry', 'http://x/'], 'expected HOST or HOST:PORT'],
+      [['push', small, `${host}/x:1`, '--insecure-registry', 'http://x/'], 'expected HOST or HOST:PORT'],
     ] as const) {
       const result = await bench.kina([...args]);
       expect(result).toMatchObject({ code: 2, stdout: '' });

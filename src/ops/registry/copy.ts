@@ -5,7 +5,8 @@
  */
 import type { Transport } from '../../host/http.ts';
 import type { Toolbox } from '../../layers/toolbox.ts';
-import type { Descriptor } from '../../oci/descriptor.ts';
+import { notOnePlatform } from '../../oci/archive.ts';
+import { type Descriptor, isManifestType } from '../../oci/descriptor.ts';
 import { checkDestination, writeOutput } from '../../oci/output.ts';
 import { partsOf } from '../../oci/parts.ts';
 import { type PushResult, pushImage } from '../../oci/push.ts';
@@ -38,6 +39,9 @@ export async function copyImage(
   const source = await openSource(from, tools);
   const { root, origin } = source;
   const { documents, blobs } = await partsOf(source, root);
+  // Known before anything is fetched.
+  const images = documents.filter(({ mediaType }) => isManifestType(mediaType)).length;
+  if (to.type === 'docker-archive' && images !== 1) throw notOnePlatform(images);
   const takes = !alone && (to.type === 'registry' || to.type === 'oci');
   const beside = takes
     ? await referrersIn(
