@@ -141,6 +141,22 @@ export interface AgentContainer {
   oomKilled: boolean;
 }
 
+/**
+ * Whether this is what an agent says of a container. It runs beside a pod's programs, so its words may be theirs: what is not
+ * checked here must not be able to disturb other pods.
+ */
+export function isAgentContainer(value: unknown): value is AgentContainer {
+  if (typeof value !== 'object' || value === null) return false;
+  const { id, state, pid, createdAt, startedAt, finishedAt, exitCode, oomKilled } = value as AgentContainer;
+  return (
+    typeof id === 'string' &&
+    ['created', 'running', 'exited'].includes(state) &&
+    [createdAt, startedAt, finishedAt].every((at) => typeof at === 'string' && /^\d{1,19}$/.test(at)) &&
+    [pid, exitCode].every((number) => Number.isInteger(number) && Math.abs(number) < 2 ** 31) &&
+    typeof oomKilled === 'boolean'
+  );
+}
+
 export interface AgentEvent {
   containers?: AgentContainer[];
   container?: AgentContainer;

@@ -8,12 +8,12 @@
  *   ROOT/sandboxes/ID/shared/               the sandbox has it: pod files; the agent's records of containers' ends
  *   ROOT/sandboxes/ID/socket/agent.sock     the agent
  */
-import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { constants, existsSync } from 'node:fs';
+import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isErrno } from '../../host/errors.ts';
 import { atomicWrite } from '../../host/files.ts';
-import type { AgentContainer, AgentHello } from '../agent/protocol.ts';
+import { type AgentContainer, type AgentHello, isAgentContainer } from '../agent/protocol.ts';
 import type { ContainerConfig, LinuxContainerResources, PodSandboxConfig } from '../api/messages.ts';
 import type { OciProcess } from '../spec/container.ts';
 
@@ -131,10 +131,10 @@ export class Records {
     return mine;
   }
 
-  /** How a container ended, as its agent wrote it down; undefined when it did not. */
+  /** How a container ended, as its agent wrote it down; undefined when it did not. The folder is the sandbox's to write. */
   async end(sandbox: string, id: string): Promise<AgentContainer | undefined> {
-    const said = await readJson<AgentContainer>(this.#end(sandbox, id));
-    return said?.state === 'exited' ? said : undefined;
+    const said = await readStrangers(this.#end(sandbox, id));
+    return isAgentContainer(said) && said.id === id && said.state === 'exited' ? said : undefined;
   }
 
   /** All there is. Folders without a whole record are what a crash left of a beginning or an end: they go. */
@@ -168,6 +168,27 @@ export class Records {
 /** What a crash left of an `atomicWrite`. */
 async function removeHalfWritten(folder: string): Promise<void> {
   for (const name of await readdir(folder)) if (name.endsWith('.tmp')) await rm(join(folder, name), { force: true });
+}
+
+/** An agent's record has some 200 bytes. */
+const longestEnd = 4096;
+
+/** As `readJson`, of a place where a stranger may have put a link, a pipe that nobody writes to, or a file without end. */
+async function readStrangers(path: string): Promise<unknown> {
+  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
+  try {
+    const file = await open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    try {
+      const { bytesRead, buffer } = await file.read(Buffer.alloc(longestEnd), 0, longestEnd, null);
+      return JSON.parse(buffer.toString('utf8', 0, bytesRead));
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    const isOther = isErrno(error, 'ENOENT', 'ENOTDIR', 'ELOOP', 'EISDIR', 'EAGAIN', 'ENXIO');
+    if (isOther || error instanceof SyntaxError) return undefined;
+    throw error;
+  }
 }
 
 /** Undefined when the file is not there or not whole. */

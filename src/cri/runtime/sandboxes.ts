@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AgentClient } from '../agent/client.ts';
 import { AgentError } from '../agent/connection.ts';
-import type { AgentContainer, AgentHello } from '../agent/protocol.ts';
+import { type AgentContainer, type AgentHello, isAgentContainer } from '../agent/protocol.ts';
 import type { PodSandboxConfig, RunPodSandboxRequest } from '../api/messages.ts';
 import { invalid, RpcError } from '../api/status.ts';
 import { podFiles } from '../spec/mounts.ts';
@@ -217,7 +217,7 @@ export class Sandboxes {
 
   /** Takes what an agent says of a container; changes are written down and told. */
   heard(pod: Pod, now: AgentContainer): void {
-    const container = pod.containers.get(now.id);
+    const container = isAgentContainer(now) ? pod.containers.get(now.id) : undefined;
     if (!container) return;
     const before = container.now.state;
     container.now = now;

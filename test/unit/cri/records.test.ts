@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs';
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type ContainerRecord, Records, type SandboxRecord } from '../../../src/cri/runtime/records.ts';
+import { check } from '../../support/command.ts';
 
 const sandbox = { id: 'pod', state: 'ready' } as SandboxRecord;
 const container = (state: ContainerRecord['state'], log = '') =>
@@ -57,4 +58,30 @@ test('what a crash left half written goes at the next start', async () => {
   await records.load();
   expect((await readdir(records.folder('pod'))).sort()).toEqual(['containers', 'sandbox.json', 'shared', 'socket']);
   expect(await readdir(join(records.folder('pod'), 'containers'))).toEqual(['main.json']);
+});
+
+// The folder is the sandbox's to write: a pipe there would hold one of the few threads that read files.
+test('what a sandbox puts in the place of a record is no end, and holds nobody up', async () => {
+  const path = join(records.shared('pod'), 'containers', 'main.json');
+  const times = { createdAt: '1', startedAt: '2', finishedAt: '3' };
+  const end = { id: 'main', state: 'exited', pid: 7, ...times, exitCode: 3, oomKilled: false };
+  await writeFile(path, JSON.stringify(end));
+  expect(await records.end('pod', 'main')).toEqual(end);
+  const other = join(root, 'other');
+  await writeFile(other, JSON.stringify(end));
+  const strange = [
+    () => writeFile(path, JSON.stringify({ ...end, startedAt: {} })),
+    () => writeFile(path, JSON.stringify({ ...end, exitCode: 'none' })),
+    () => writeFile(path, JSON.stringify({ ...end, id: 'another' })),
+    () => writeFile(path, 'null'),
+    () => writeFile(path, Buffer.alloc(1 << 20, '[')),
+    () => symlink(other, path),
+    () => mkdir(path),
+    () => check(['mkfifo', path]),
+  ];
+  for (const put of strange) {
+    await rm(path, { recursive: true, force: true });
+    await put();
+    expect(await records.end('pod', 'main')).toBeUndefined();
+  }
 });
