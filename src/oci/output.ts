@@ -148,20 +148,28 @@ async function writeLayout(
 ): Promise<void> {
   if (dest === '-') throw new KinaError('usage', 'an OCI layout is a folder and cannot go to standard output');
   const path = resolve(dest);
-  const existing = await existingLayout(path, dest);
-  await sweepBeside(path);
-  const target = existing ? path : temporaryBeside(path);
-  try {
+  // Without names, as ORAS lists them: a reader that looks for a name finds one image.
+  const added = [...namedDescriptors(contents.descriptor, refs), ...contents.referrers];
+  const addTo = async (target: string): Promise<void> => {
     await writeBlobs(store, contents, target, task, signal);
     await atomicWrite(join(target, 'oci-layout'), ociLayoutBytes);
-    // Without names, as ORAS lists them: a reader that looks for a name finds one image.
-    const added = [...namedDescriptors(contents.descriptor, refs), ...contents.referrers];
-    const kept = existing?.manifests.filter((entry) => !added.some((own) => replaces(own, entry))) ?? [];
-    await atomicWrite(join(target, 'index.json'), layoutIndex([...kept, ...added]));
-    if (!existing) await rename(target, path); // also over an empty folder
+    // Read when the blobs are there: another process may have named an image meanwhile.
+    const kept = (await existingLayout(path, dest))?.manifests ?? [];
+    const others = kept.filter((entry) => !added.some((own) => replaces(own, entry)));
+    await atomicWrite(join(target, 'index.json'), layoutIndex([...others, ...added]));
+  };
+  const existing = await existingLayout(path, dest);
+  await sweepBeside(path);
+  if (existing) return addTo(path);
+  const target = temporaryBeside(path);
+  try {
+    await addTo(target);
+    await rename(target, path); // also over an empty folder
   } catch (error) {
-    if (!existing) await rm(target, { recursive: true, force: true });
-    throw error;
+    await rm(target, { recursive: true, force: true });
+    // Another process made the layout first: this image goes beside that one's.
+    if (!isErrno(error, 'ENOTEMPTY', 'EEXIST')) throw error;
+    await addTo(path);
   }
 }
 

@@ -42,6 +42,15 @@ describe('destinations', () => {
     expect(await importArchive(await newStore(), dest)).toHaveLength(2);
   });
 
+  test('two images for one new layout at once: both are in it, and nothing else', async () => {
+    const [store, folder] = [await newStore(), await scratch()];
+    const dest = join(folder, 'layout');
+    const images = [await smallImage(store, ['amd64']), await smallImage(store, ['arm64'])];
+    await Promise.all(images.map(({ index }, i) => writeOutput({ store, index, refs: [`a:${i}`], type: 'oci', dest })));
+    expect(await importArchive(await newStore(), dest)).toHaveLength(2);
+    expect(await readdir(folder)).toEqual(['layout']);
+  });
+
   test('a folder of something else, a folder for a file, a missing parent: refused, nothing touched', async () => {
     const store = await newStore();
     const { index } = await smallImage(store, ['amd64']);
