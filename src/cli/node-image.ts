@@ -60,8 +60,13 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
     const reporter = recording?.reporter ?? shown;
     const tools = await toolboxFor(flags, reporter, signal);
     const prepared = await prepare(request, tools);
+    const { plan } = prepared;
+    const template = plan.image.tag;
+    const refs = [...names];
+    if (refs.length === 0)
+      refs.push(imageName(template ? expandTag(plan, template) : defaultTag(plan.recipe, plan.kubernetes ?? 'latest')));
     if (flags.dryRun) return { prepared, tools, stored: await storedArtifacts(prepared, tools.store) };
-    for (const absent of new Set(prepared.plan.platforms.flatMap((p) => p.absent)))
+    for (const absent of new Set(plan.platforms.flatMap((p) => p.absent)))
       reporter.warn(`${absent} is not available upstream and stays out (--strict makes this an error)`);
     for (const a of unverified(prepared))
       reporter.warn(`${a} is not verified by any checksum or signature of its publisher`);
@@ -71,11 +76,6 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
     const cache = registryCache(cacheFrom, cacheTo, tools, transport);
     const built = await buildNodeImage(prepared, { compression: chosen, noCache: !flags.cache, epoch, cache }, tools);
     await rememberOrigin(tools.store, prepared.lock, built);
-    const { plan } = prepared;
-    const template = plan.image.tag;
-    const refs = [...names];
-    if (refs.length === 0)
-      refs.push(imageName(template ? expandTag(plan, template) : defaultTag(plan.recipe, plan.kubernetes ?? 'latest')));
     for (const ref of refs) await tools.store.tag(ref, built.index);
     for (const { type, dest } of outputs)
       await writeOutput({ store: tools.store, index: built.index, refs, dest, type, reporter, mtime: epoch, signal });

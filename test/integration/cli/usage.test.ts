@@ -87,6 +87,17 @@ describe('arguments', () => {
     },
   );
 
+  test("a recipe's tag that is no name is refused before anything is written", async () => {
+    const folder = await bench.place('tag');
+    const recipe =
+      'name: x\nimage: { tag: "localhost/UP:1" }\nlayers: [{ name: a, steps: [{ symlinks: { links: { a: b } } }] }]\n';
+    await writeFile(join(folder, 'x.yaml'), recipe);
+    const result = await bench.kina(['build', 'node-image', '--recipe', './x.yaml', '--dry-run'], { cwd: folder });
+    expect(result.code).toBe(2);
+    expect(result.stderr).toContain('"localhost/UP:1" is no image reference: names are lower case');
+    expect(result.stdout).toBe('');
+  });
+
   test('what is wrong is JSON too, where JSON was asked for', async () => {
     const result = await bench.kina(['image', 'inspect', 'nothing:here', '--json']);
     expect(result.code).toBe(1);
