@@ -8,36 +8,61 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll } from 'vitest';
 import { AgentClient } from '../../src/cri/agent/client.ts';
-import { inSandbox } from '../../src/cri/agent/protocol.ts';
+import { inSandbox, type SandboxSetup } from '../../src/cri/agent/protocol.ts';
 import { writeDisk } from '../../src/layers/image/disk.ts';
 import { readContents } from '../../src/oci/contents.ts';
 import { writeOutput } from '../../src/oci/output.ts';
 import { hostPlatform } from '../../src/oci/platform.ts';
 import { openWorkshop } from './build.ts';
 import { check, projectRoot, run } from './command.ts';
-import type { Place } from './containers.ts';
-import { hostHelper, isConstrainedHost } from './requirements.ts';
+import { Containers, type Place } from './containers.ts';
+import { describeUnless, hostHelper, isConstrainedHost, missing, noDebianMirror } from './requirements.ts';
 
-export interface Sandbox extends Place {
+interface Sandbox extends Place {
   readonly name: string;
   /** The first process's number on this machine. */
   pid(): Promise<number>;
   remove(): Promise<void>;
 }
 
-export interface SandboxHouse {
+interface SandboxHouse {
   /** The disk's path inside of every sandbox. */
   readonly disk: string;
   sandbox(): Promise<Sandbox>;
   close(): Promise<void>;
 }
 
+/** What the tests of one suite share; there from `beforeAll` on. */
+interface SandboxSite {
+  readonly house: SandboxHouse;
+  readonly sandbox: Sandbox;
+  readonly pod: Containers;
+}
+
+const reason = missing(['podman', 'root']) ?? (await noDebianMirror());
+
+/** `describe` with one sandbox for all tests, set up this way; loudly skipped where there can be none. */
+export function describeInSandbox(title: string, setup: SandboxSetup, body: (site: SandboxSite) => void): void {
+  describeUnless(reason, title, () => {
+    const site = {} as { -readonly [K in keyof SandboxSite]: SandboxSite[K] };
+    beforeAll(async () => {
+      site.house = await openSandboxHouse();
+      site.sandbox = await site.house.sandbox();
+      site.pod = new Containers(site.sandbox, site.house.disk);
+      await site.sandbox.client.call('configure', setup);
+    });
+    afterAll(() => site.house?.close());
+    body(site);
+  });
+}
+
 const env: Record<string, string> = isConstrainedHost() ? { CONTAINERS_CONF: hostHelper('containers.conf') } : {};
 const podman = (...args: string[]): Promise<string> => check(['podman', ...args], { env });
 
 /** Builds both images; needs podman and a Debian mirror. */
-export async function openSandboxHouse(): Promise<SandboxHouse> {
+async function openSandboxHouse(): Promise<SandboxHouse> {
   const prefix = `kina-agent-${process.pid}-${randomBytes(3).toString('hex')}`;
   const folder = await mkdtemp(join(tmpdir(), 'kina-sandboxes-'));
   const reference = `localhost/${prefix}:test`;

@@ -8,35 +8,22 @@ import { readFile } from 'node:fs/promises';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import type { AgentEvent } from '../../../src/cri/agent/protocol.ts';
 import { Containers } from '../../support/containers.ts';
-import { describeUnless, missing, noDebianMirror } from '../../support/requirements.ts';
-import { openSandboxHouse, type Sandbox, type SandboxHouse } from '../../support/sandbox.ts';
+import { describeInSandbox } from '../../support/sandbox.ts';
 
-const reason = missing(['podman', 'root']) ?? (await noDebianMirror());
+const setup = {
+  hostname: 'pod-1',
+  sysctls: { 'kernel.shm_rmid_forced': '1', 'net.ipv4.ip_local_port_range': '1024\t65000' },
+  routes: [],
+  sharePids: true,
+};
 
-describeUnless(reason, 'containers in a sandbox', () => {
-  let house: SandboxHouse;
-  let sandbox: Sandbox;
-  let pod: Containers;
-
-  beforeAll(async () => {
-    house = await openSandboxHouse();
-    sandbox = await house.sandbox();
-    pod = new Containers(sandbox, house.disk);
-    await sandbox.client.call('configure', {
-      hostname: 'pod-1',
-      sysctls: { 'kernel.shm_rmid_forced': '1', 'net.ipv4.ip_local_port_range': '1024\t65000' },
-      routes: [],
-      sharePids: true,
-    });
-  });
-  afterAll(() => house?.close());
-
+describeInSandbox('containers in a sandbox', setup, (site) => {
   test('the sandbox tells what it is, and what it cannot give away', async () => {
-    const hello = await sandbox.client.call('hello', {});
-    const bounding = /^CapBnd:\s*(\w+)/m.exec(await readFile(`/proc/${await sandbox.pid()}/status`, 'utf8'))![1]!;
+    const hello = await site.sandbox.client.call('hello', {});
+    const bounding = /^CapBnd:\s*(\w+)/m.exec(await readFile(`/proc/${await site.sandbox.pid()}/status`, 'utf8'))![1]!;
     expect(hello).toMatchObject({ protocol: 1, runtime: expect.stringMatching(/^\d+\.\d+/) });
     expect(hello.capabilities).toHaveLength([...BigInt(`0x${bounding}`).toString(2)].filter((b) => b === '1').length);
     expect(hello.capabilities).toContain('CAP_NET_ADMIN');
@@ -47,19 +34,19 @@ describeUnless(reason, 'containers in a sandbox', () => {
   test('a container lives from created to exited, and its record outlives the sandbox', async () => {
     const events: AgentEvent[] = [];
     const listening = new AbortController();
-    const heard = sandbox.client.events((event) => events.push(event), listening.signal);
-    const { pid } = await pod.create('life', ['sh', '-c', 'exit 3']);
-    expect(await pod.status('life')).toMatchObject({ state: 'created', pid, startedAt: '0', finishedAt: '0' });
-    await expect(pod.create('life', ['true'])).rejects.toMatchObject({ failure: 'exists' });
-    const { startedAt } = await sandbox.client.call('start', { id: 'life' });
-    const end = await pod.ended('life');
+    const heard = site.sandbox.client.events((event) => events.push(event), listening.signal);
+    const { pid } = await site.pod.create('life', ['sh', '-c', 'exit 3']);
+    expect(await site.pod.status('life')).toMatchObject({ state: 'created', pid, startedAt: '0', finishedAt: '0' });
+    await expect(site.pod.create('life', ['true'])).rejects.toMatchObject({ failure: 'exists' });
+    const { startedAt } = await site.sandbox.client.call('start', { id: 'life' });
+    const end = await site.pod.ended('life');
     expect(end).toMatchObject({ state: 'exited', exitCode: 3, startedAt, oomKilled: false });
     expect(BigInt(end.createdAt) < BigInt(startedAt)).toBe(true);
     expect(BigInt(end.finishedAt) >= BigInt(startedAt)).toBe(true);
-    const record = join(sandbox.shared, 'containers/life.json');
+    const record = join(site.sandbox.shared, 'containers/life.json');
     expect(JSON.parse(await readFile(record, 'utf8'))).toEqual(end);
-    await expect(sandbox.client.call('start', { id: 'life' })).rejects.toMatchObject({ failure: 'wrong-state' });
-    await pod.remove('life', 'life');
+    await expect(site.sandbox.client.call('start', { id: 'life' })).rejects.toMatchObject({ failure: 'wrong-state' });
+    await site.pod.remove('life', 'life');
     expect(existsSync(record)).toBe(false);
     listening.abort();
     await heard;
@@ -68,110 +55,113 @@ describeUnless(reason, 'containers in a sandbox', () => {
   });
 
   test('a program that is not there is a failure with its name, and leaves nothing behind', async () => {
-    await expect(pod.create('none', ['nonesuch'])).rejects.toThrow(/nonesuch/);
-    expect((await sandbox.client.call('list', {})).containers).toEqual([]);
-    const mounts = await readFile(`/proc/${await sandbox.pid()}/mounts`, 'utf8');
+    await expect(site.pod.create('none', ['nonesuch'])).rejects.toThrow(/nonesuch/);
+    expect((await site.sandbox.client.call('list', {})).containers).toEqual([]);
+    const mounts = await readFile(`/proc/${await site.sandbox.pid()}/mounts`, 'utf8');
     expect(mounts).not.toMatch(/loop|\/none\//);
   });
 
   // The service does so when its caller gives up: nobody would ever ask for this container again.
   test('a container that is not wanted any more while it is being made goes when it is made', async () => {
-    const making = pod.create('unwanted', ['sleep', '1000']);
-    const removing = sandbox.client.call('delete', { id: 'unwanted' });
+    const making = site.pod.create('unwanted', ['sleep', '1000']);
+    const removing = site.sandbox.client.call('delete', { id: 'unwanted' });
     await Promise.all([making, removing]);
-    expect((await sandbox.client.call('list', {})).containers).toEqual([]);
-    const failing = pod.create('unwanted', ['nonesuch']);
-    await Promise.all([expect(failing).rejects.toThrow(/nonesuch/), sandbox.client.call('delete', { id: 'unwanted' })]);
-    expect((await sandbox.client.call('list', {})).containers).toEqual([]);
+    expect((await site.sandbox.client.call('list', {})).containers).toEqual([]);
+    const failing = site.pod.create('unwanted', ['nonesuch']);
+    await Promise.all([
+      expect(failing).rejects.toThrow(/nonesuch/),
+      site.sandbox.client.call('delete', { id: 'unwanted' }),
+    ]);
+    expect((await site.sandbox.client.call('list', {})).containers).toEqual([]);
   });
 
   test('every container has the image for itself; what it writes is counted and goes with it', async () => {
-    await pod.shell('one', 'dd if=/dev/zero of=/data/big bs=1M count=3; echo changed >/etc/motd; sleep 1000');
-    await pod.shell('two', 'sleep 1000');
-    await expect.poll(() => pod.ask('one', 'cat /etc/motd')).toBe('changed');
-    expect(await pod.ask('two', 'cat /etc/motd; stat -c %a /root /tmp')).toBe('from the image\n700\n1777');
+    await site.pod.shell('one', 'dd if=/dev/zero of=/data/big bs=1M count=3; echo changed >/etc/motd; sleep 1000');
+    await site.pod.shell('two', 'sleep 1000');
+    await expect.poll(() => site.pod.ask('one', 'cat /etc/motd')).toBe('changed');
+    expect(await site.pod.ask('two', 'cat /etc/motd; stat -c %a /root /tmp')).toBe('from the image\n700\n1777');
     // One disk, mounted once.
-    const mounts = await readFile(`/proc/${await sandbox.pid()}/mounts`, 'utf8');
+    const mounts = await readFile(`/proc/${await site.sandbox.pid()}/mounts`, 'utf8');
     expect(mounts.match(/^\/dev\/loop/gm)).toHaveLength(1);
-    const { containers, sandbox: whole } = await sandbox.client.call('stats', {});
+    const { containers, sandbox: whole } = await site.sandbox.client.call('stats', {});
     expect(containers.one).toMatchObject({ diskBytes: expect.any(Number), cpuNanoseconds: expect.any(Number) });
     expect(containers.one!.diskBytes).toBeGreaterThanOrEqual(3 << 20);
     expect(containers.two!.diskBytes).toBeLessThan(1 << 20);
     expect(containers.two!.processes).toBe(1);
     expect(whole.memoryBytes).toBeGreaterThan(containers.one!.workingSetBytes);
-    await pod.remove('one', 'two');
-    expect(await readFile(`/proc/${await sandbox.pid()}/mounts`, 'utf8')).not.toMatch(/loop/);
+    await site.pod.remove('one', 'two');
+    expect(await readFile(`/proc/${await site.sandbox.pid()}/mounts`, 'utf8')).not.toMatch(/loop/);
   });
 
   test('containers share host name, network, IPC and kernel settings, but neither files nor processes', async () => {
-    await pod.shell('web', 'mkdir /tmp/www; echo served >/tmp/www/index.html; exec httpd -f -p 8080 -h /tmp/www');
-    await pod.shell('user', 'hostname; sleep 1000');
-    await expect.poll(() => pod.ask('user', 'wget -q -O - http://127.0.0.1:8080/')).toBe('served');
-    expect(await pod.ask('user', 'hostname; cat /proc/sys/kernel/shm_rmid_forced')).toBe('pod-1\n1');
-    expect(await pod.ask('user', 'cat /proc/sys/net/ipv4/ip_local_port_range')).toBe('1024\t65000');
-    expect(await pod.ask('user', 'ps -o args')).not.toContain('httpd');
-    const ipc = (id: string) => pod.ask(id, 'stat -L -c %i /proc/1/ns/ipc /proc/1/ns/net /proc/1/ns/uts');
+    await site.pod.shell('web', 'mkdir /tmp/www; echo served >/tmp/www/index.html; exec httpd -f -p 8080 -h /tmp/www');
+    await site.pod.shell('user', 'hostname; sleep 1000');
+    await expect.poll(() => site.pod.ask('user', 'wget -q -O - http://127.0.0.1:8080/')).toBe('served');
+    expect(await site.pod.ask('user', 'hostname; cat /proc/sys/kernel/shm_rmid_forced')).toBe('pod-1\n1');
+    expect(await site.pod.ask('user', 'cat /proc/sys/net/ipv4/ip_local_port_range')).toBe('1024\t65000');
+    expect(await site.pod.ask('user', 'ps -o args')).not.toContain('httpd');
+    const ipc = (id: string) => site.pod.ask(id, 'stat -L -c %i /proc/1/ns/ipc /proc/1/ns/net /proc/1/ns/uts');
     expect(await ipc('web')).toBe(await ipc('user'));
-    await pod.remove('web', 'user');
+    await site.pod.remove('web', 'user');
   });
 
   test('process namespaces: shared by the pod with a first process that reaps, a target’s, the sandbox’s own', async () => {
-    await pod.shell('a', 'sleep 1001', { pid: 'pod' });
-    await pod.shell('b', '(setsid sleep 0.1 &); sleep 1002', { pid: 'pod' });
-    await pod.shell('alone', 'sleep 1003');
-    await pod.shell('debug', 'sleep 1004', { pid: { target: 'alone' } });
-    await pod.shell('node', 'sleep 1005', { pid: 'node' });
+    await site.pod.shell('a', 'sleep 1001', { pid: 'pod' });
+    await site.pod.shell('b', '(setsid sleep 0.1 &); sleep 1002', { pid: 'pod' });
+    await site.pod.shell('alone', 'sleep 1003');
+    await site.pod.shell('debug', 'sleep 1004', { pid: { target: 'alone' } });
+    await site.pod.shell('node', 'sleep 1005', { pid: 'node' });
     await sleep(300);
-    const shared = await pod.ask('a', 'ps -o pid,args');
+    const shared = await site.pod.ask('a', 'ps -o pid,args');
     expect(shared).toMatch(/^ +1 (.*python3|\[pause\]|pause)/m);
     expect(shared).toContain('sleep 1002');
     expect(shared).not.toMatch(/sleep 0.1|\[sleep\]|sleep 1003/);
-    expect(await pod.ask('debug', 'ps -o args')).toMatch(/sleep 1003[\s\S]*sleep 1004/);
-    expect(await pod.ask('node', 'ps -o args')).toMatch(/main\.py[\s\S]*sleep 1003/);
-    await expect(pod.create('lost', ['true'], { pid: { target: 'nobody' } })).rejects.toMatchObject({
+    expect(await site.pod.ask('debug', 'ps -o args')).toMatch(/sleep 1003[\s\S]*sleep 1004/);
+    expect(await site.pod.ask('node', 'ps -o args')).toMatch(/main\.py[\s\S]*sleep 1003/);
+    await expect(site.pod.create('lost', ['true'], { pid: { target: 'nobody' } })).rejects.toMatchObject({
       failure: 'not-found',
     });
     // In a shared namespace nothing dies by itself with the first process of a container.
-    await pod.shell('leaver', 'setsid sleep 1006 & sleep 0.2', { pid: 'pod' });
-    await pod.ended('leaver');
-    expect(await pod.ask('a', 'ps -o args')).not.toContain('1006');
-    await pod.remove('debug', 'a', 'b', 'alone', 'node', 'leaver');
+    await site.pod.shell('leaver', 'setsid sleep 1006 & sleep 0.2', { pid: 'pod' });
+    await site.pod.ended('leaver');
+    expect(await site.pod.ask('a', 'ps -o args')).not.toContain('1006');
+    await site.pod.remove('debug', 'a', 'b', 'alone', 'node', 'leaver');
   });
 
   test('stop asks with the given signal, waits, and then insists', async () => {
-    await pod.shell('polite', "trap 'echo bye; exit 5' USR1; while :; do sleep 0.05; done");
-    await expect.poll(() => pod.ask('polite', 'ps -o args')).toContain('sleep');
-    await pod.stop('polite', 5000, 'SIGUSR1');
-    expect(await pod.status('polite')).toMatchObject({ state: 'exited', exitCode: 5 });
-    expect(await pod.log('polite')).toEqual([['stdout', 'F', 'bye']]);
-    await pod.shell('stubborn', "trap '' TERM; sleep 1000 & while :; do sleep 0.05; done");
+    await site.pod.shell('polite', "trap 'echo bye; exit 5' USR1; while :; do sleep 0.05; done");
+    await expect.poll(() => site.pod.ask('polite', 'ps -o args')).toContain('sleep');
+    await site.pod.stop('polite', 5000, 'SIGUSR1');
+    expect(await site.pod.status('polite')).toMatchObject({ state: 'exited', exitCode: 5 });
+    expect(await site.pod.log('polite')).toEqual([['stdout', 'F', 'bye']]);
+    await site.pod.shell('stubborn', "trap '' TERM; sleep 1000 & while :; do sleep 0.05; done");
     await sleep(100);
     const before = performance.now();
-    await pod.stop('stubborn', 300);
+    await site.pod.stop('stubborn', 300);
     expect(performance.now() - before).toBeGreaterThan(290);
-    expect(await pod.status('stubborn')).toMatchObject({ exitCode: 137, oomKilled: false });
-    await expect(pod.stop('stubborn', 0, 'SIGNONE')).rejects.toMatchObject({ failure: 'invalid' });
-    await pod.shell('realtime', 'sleep 1000', { pid: 'pod' });
-    await pod.stop('realtime', 5000, 'SIGRTMIN+3');
-    expect((await pod.status('realtime')).exitCode).toBe(128 + 34 + 3);
-    await pod.stop('never was', 10);
-    await pod.stop('polite', 10);
-    await pod.remove('polite', 'stubborn', 'realtime', 'never was');
+    expect(await site.pod.status('stubborn')).toMatchObject({ exitCode: 137, oomKilled: false });
+    await expect(site.pod.stop('stubborn', 0, 'SIGNONE')).rejects.toMatchObject({ failure: 'invalid' });
+    await site.pod.shell('realtime', 'sleep 1000', { pid: 'pod' });
+    await site.pod.stop('realtime', 5000, 'SIGRTMIN+3');
+    expect((await site.pod.status('realtime')).exitCode).toBe(128 + 34 + 3);
+    await site.pod.stop('never was', 10);
+    await site.pod.stop('polite', 10);
+    await site.pod.remove('polite', 'stubborn', 'realtime', 'never was');
   });
 
   test('a container that eats too much is killed for it and says so; one that lives can be given more', async () => {
     const resources = { memory: { limit: 20 << 20 } };
-    await pod.shell('eater', 'exec tail -c 100m /dev/zero', { resources });
-    expect(await pod.ended('eater')).toMatchObject({ exitCode: 137, oomKilled: true });
-    await pod.shell('given', 'sleep 1000', { resources });
-    await sandbox.client.call('update', {
+    await site.pod.shell('eater', 'exec tail -c 100m /dev/zero', { resources });
+    expect(await site.pod.ended('eater')).toMatchObject({ exitCode: 137, oomKilled: true });
+    await site.pod.shell('given', 'sleep 1000', { resources });
+    await site.sandbox.client.call('update', {
       id: 'given',
       resources: { memory: { limit: 64 << 20 }, cpu: { shares: 2 } },
     });
-    const { cgroupVersion } = await sandbox.client.call('hello', {});
+    const { cgroupVersion } = await site.sandbox.client.call('hello', {});
     const limit = cgroupVersion === 2 ? 'memory.max' : 'memory/memory.limit_in_bytes';
-    expect(await pod.ask('given', `cat /sys/fs/cgroup/${limit}`)).toBe(String(64 << 20));
-    await pod.remove('eater', 'given');
+    expect(await site.pod.ask('given', `cat /sys/fs/cgroup/${limit}`)).toBe(String(64 << 20));
+    await site.pod.remove('eater', 'given');
   });
 
   test('images are mounted, and their links do not lead out of them', async () => {
@@ -182,37 +172,37 @@ describeUnless(reason, 'containers in a sandbox', () => {
       options: ['rbind', 'ro'],
     });
     const image = {
-      imageMounts: [house.disk],
+      imageMounts: [site.house.disk],
       mounts: [mount('/data/sub', 'image:0/data/sub'), mount('/tmp', 'image:0')],
     };
-    await pod.shell('mounts', 'sleep 1000', image);
-    expect(await pod.ask('mounts', 'cat /data/sub/file /tmp/etc/motd')).toBe('mounted\nfrom the image');
-    expect((await pod.exec('mounts', ['touch', '/data/sub/new'])).stderr).toContain('Read-only');
+    await site.pod.shell('mounts', 'sleep 1000', image);
+    expect(await site.pod.ask('mounts', 'cat /data/sub/file /tmp/etc/motd')).toBe('mounted\nfrom the image');
+    expect((await site.pod.exec('mounts', ['touch', '/data/sub/new'])).stderr).toContain('Read-only');
     // In the sandbox itself, /etc has a debian_version.
-    const leading = { imageMounts: [house.disk], mounts: [mount('/tmp', 'image:0/data/escape')] };
-    await pod.shell('escape', 'sleep 1000', leading);
-    expect(await pod.ask('escape', 'ls /tmp')).toBe('motd\npasswd');
-    const absent = { imageMounts: [house.disk], mounts: [mount('/tmp', 'image:0/nowhere')] };
-    await expect(pod.create('absent', ['true'], absent)).rejects.toMatchObject({ failure: 'invalid' });
-    await pod.remove('mounts', 'escape');
+    const leading = { imageMounts: [site.house.disk], mounts: [mount('/tmp', 'image:0/data/escape')] };
+    await site.pod.shell('escape', 'sleep 1000', leading);
+    expect(await site.pod.ask('escape', 'ls /tmp')).toBe('motd\npasswd');
+    const absent = { imageMounts: [site.house.disk], mounts: [mount('/tmp', 'image:0/nowhere')] };
+    await expect(site.pod.create('absent', ['true'], absent)).rejects.toMatchObject({ failure: 'invalid' });
+    await site.pod.remove('mounts', 'escape');
   });
 
   test('a user namespace maps accounts and the owners of all files, without copying one', async (context) => {
-    const { userNamespaces } = await sandbox.client.call('hello', {});
+    const { userNamespaces } = await site.sandbox.client.call('hello', {});
     if (!userNamespaces) return context.skip('the sandbox cannot map owners on this kernel');
     const map = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
-    const pid = await pod.shell('mapped', 'touch /data/mine; sleep 1000', {
+    const pid = await site.pod.shell('mapped', 'touch /data/mine; sleep 1000', {
       linux: { uidMappings: map, gidMappings: map },
     });
-    await expect.poll(() => pod.ask('mapped', 'stat -c %u:%g /data/mine /etc/passwd /')).toBe('0:0\n0:0\n0:0');
-    expect(await pod.ask('mapped', 'cat /proc/self/uid_map')).toMatch(/0\s+100000\s+65536/);
-    const root = await sandbox.pid();
+    await expect.poll(() => site.pod.ask('mapped', 'stat -c %u:%g /data/mine /etc/passwd /')).toBe('0:0\n0:0\n0:0');
+    expect(await site.pod.ask('mapped', 'cat /proc/self/uid_map')).toMatch(/0\s+100000\s+65536/);
+    const root = await site.sandbox.pid();
     expect(await readFile(`/proc/${root}/root/proc/${pid}/status`, 'utf8')).toMatch(/^Uid:\s+100000/m);
-    await pod.remove('mapped');
+    await site.pod.remove('mapped');
   });
 
   test('nonsense does not disturb it', async () => {
-    const socket = join(sandbox.shared, '../socket/agent.sock');
+    const socket = join(site.sandbox.shared, '../socket/agent.sock');
     const talk = async (bytes: Uint8Array): Promise<void> => {
       const connection = createConnection(socket);
       connection.on('error', () => {});
@@ -231,16 +221,16 @@ describeUnless(reason, 'containers in a sandbox', () => {
     ])
       await talk(bytes);
     const idle = Array.from({ length: 50 }, () => createConnection(socket));
-    await expect(sandbox.client.call('start', {} as never)).rejects.toMatchObject({ failure: 'invalid' });
-    await expect(pod.create('../up', ['true'])).rejects.toMatchObject({ failure: 'invalid' });
-    const calls = Array.from({ length: 100 }, () => sandbox.client.call('list', {}));
+    await expect(site.sandbox.client.call('start', {} as never)).rejects.toMatchObject({ failure: 'invalid' });
+    await expect(site.pod.create('../up', ['true'])).rejects.toMatchObject({ failure: 'invalid' });
+    const calls = Array.from({ length: 100 }, () => site.sandbox.client.call('list', {}));
     expect(await Promise.all(calls)).toHaveLength(100);
     for (const connection of idle) connection.destroy();
   });
 
   test('it starts at once, is small, leaks nothing, and ends when it is asked to', async () => {
-    const other = await house.sandbox();
-    const containers = new Containers(other, house.disk);
+    const other = await site.house.sandbox();
+    const containers = new Containers(other, site.house.disk);
     const pid = await other.pid();
     const figure = async (name: string) =>
       Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(await readFile(`/proc/${pid}/status`, 'utf8'))![1]);
