@@ -10,9 +10,10 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { createServer, type Server as SocketServer } from 'node:net';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { mendAuthority } from './api/authority.ts';
-import { addServices } from './api/services.ts';
+import { addServices, type Calls } from './api/services.ts';
 import { RpcError } from './api/status.ts';
 import type { ImageLibrary } from './images/library.ts';
 import { imageService } from './images/rpc.ts';
@@ -35,8 +36,9 @@ export interface RunningService {
 
 /** Milliseconds between looks for machines that nobody knows of, or that ended by themselves. */
 const reconcileEvery = 30_000;
-/** Milliseconds that calls have to end when the service stops. */
+/** Milliseconds that calls have to be answered when the service stops, and then clients to take their answers and leave. */
 const grace = 10_000;
+const farewell = 1000;
 
 /** Requests carry pod annotations, which may have 256 KiB; replies list everything there is. */
 const messageLimit = 64 << 20;
@@ -78,7 +80,7 @@ export async function serveCri(options: CriOptions, images: ImageLibrary, socket
     'grpc.max_receive_message_length': messageLimit,
     'grpc.max_send_message_length': messageLimit,
   });
-  addServices(
+  const calls = addServices(
     server,
     runtimeService({ sandboxes, containers, images, events, streaming, health, version }),
     imageService(images),
@@ -94,7 +96,9 @@ export async function serveCri(options: CriOptions, images: ImageLibrary, socket
     streamingUrl: streaming.url,
     async close() {
       clearInterval(again);
-      await stopServer(server, listener);
+      events.close();
+      if (!(await stopServer(server, listener, calls)))
+        log(`calls that were not answered in ${grace / 1000} s are cut off`);
       await streaming.close();
       sandboxes.close();
       await rm(socket, { force: true });
@@ -121,19 +125,22 @@ async function listen(server: Server, socket: string): Promise<SocketServer> {
   return listener;
 }
 
-/** Calls that have begun are answered first. grpc-js does not wait for connections that it was handed: the listener does. */
-function stopServer(server: Server, listener: SocketServer): Promise<void> {
-  return new Promise((done) => {
-    const late = setTimeout(() => {
-      server.forceShutdown();
-      done();
-    }, grace);
-    listener.close(() => {
-      clearTimeout(late);
-      done();
-    });
-    server.tryShutdown(() => {});
-  });
+/**
+ * Calls that have begun are answered first: true when all are. A client that stays or reads nothing is not waited for.
+ * grpc-js does not wait for connections that it was handed: the listener does.
+ */
+async function stopServer(server: Server, listener: SocketServer, calls: Calls): Promise<boolean> {
+  const closed = new Promise<void>((done) => listener.close(() => done()));
+  server.tryShutdown(() => {});
+  const answered = await inTime(calls.answered(), grace);
+  if (answered) await inTime(closed, farewell);
+  server.forceShutdown();
+  return answered;
+}
+
+/** True when the work is done within these milliseconds. */
+function inTime(work: Promise<void>, milliseconds: number): Promise<boolean> {
+  return Promise.race([work.then(() => true), sleep(milliseconds, false, { ref: false })]);
 }
 
 /** A socket that this process listens on for as long as it lives: the kernel forgets it however the process ends. */

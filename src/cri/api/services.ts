@@ -83,13 +83,24 @@ export function definition(service: 'RuntimeService' | 'ImageService', api: 'v1'
 
 type AnyHandlers = Readonly<Record<string, ((request: object, signal: AbortSignal) => unknown) | undefined>>;
 
+/** What a server has been asked. */
+export interface Calls {
+  /** Resolves when every call that has begun is answered. Streams, which may have no end, do not count. */
+  answered(): Promise<void>;
+}
+
 /** `onError` hears of what failed and of what nobody foresaw, e.g. for a log. */
 export function addServices(
   server: Server,
   runtime: RuntimeHandlers,
   images: ImageHandlers,
   onError: (method: string, error: unknown) => void,
-): void {
+): Calls {
+  const running = new Set<Promise<void>>();
+  const track = (work: Promise<void>): void => {
+    const settled = work.finally(() => running.delete(settled));
+    running.add(settled);
+  };
   for (const api of ['v1', 'v1alpha2'] as const)
     for (const [service, handlers] of [
       ['RuntimeService', runtime],
@@ -100,27 +111,39 @@ export function addServices(
           const handler = (handlers as unknown as AnyHandlers)[method.property]?.bind(handlers);
           if (!handler) return [];
           const failed = (error: unknown) => onError(method.name, error);
-          return [[method.name, method.streams ? streaming(handler, failed) : unary(handler, failed)]];
+          return [[method.name, method.streams ? streaming(handler, failed) : unary(handler, failed, track)]];
         }),
       );
       server.addService(definition(service, api), implementation);
     }
+  return {
+    async answered() {
+      while (running.size > 0) await Promise.all(running);
+    },
+  };
 }
 
 type Handler = (request: object, signal: AbortSignal) => unknown;
 
-function unary(handler: Handler, failed: (error: unknown) => void): handleUnaryCall<object, object> {
-  return async (call, callback) => {
-    const gone = new AbortController();
-    call.on('cancelled', () => gone.abort());
-    try {
-      callback(null, (await handler(call.request, gone.signal)) as object);
-    } catch (thrown) {
-      const isAbort = thrown instanceof Error && thrown.name === 'AbortError';
-      const error = isAbort ? new RpcError('CANCELLED', 'the caller has given up', { cause: thrown }) : thrown;
-      failed(error);
-      callback(statusOf(error));
-    }
+function unary(
+  handler: Handler,
+  failed: (error: unknown) => void,
+  track: (work: Promise<void>) => void,
+): handleUnaryCall<object, object> {
+  return (call, callback) => {
+    const answer = async (): Promise<void> => {
+      const gone = new AbortController();
+      call.on('cancelled', () => gone.abort());
+      try {
+        callback(null, (await handler(call.request, gone.signal)) as object);
+      } catch (thrown) {
+        const isAbort = thrown instanceof Error && thrown.name === 'AbortError';
+        const error = isAbort ? new RpcError('CANCELLED', 'the caller has given up', { cause: thrown }) : thrown;
+        failed(error);
+        callback(statusOf(error));
+      }
+    };
+    track(answer());
   };
 }
 

@@ -12,6 +12,7 @@ const longest = 10_000;
 export class Events {
   readonly #followers = new Set<(event: Sent<ContainerEventResponse>) => void>();
   readonly #images: ImageLibrary;
+  readonly #closing = new AbortController();
 
   constructor(images: ImageLibrary) {
     this.#images = images;
@@ -30,6 +31,7 @@ export class Events {
     for (const follower of this.#followers) follower(event);
   }
 
+  /** Until the signal aborts. Throws `RESOURCE_EXHAUSTED` for who does not read, `UNAVAILABLE` after `close`. */
   async *follow(signal: AbortSignal): AsyncGenerator<Sent<ContainerEventResponse>> {
     const waiting: Sent<ContainerEventResponse>[] = [];
     let wake: () => void = () => {};
@@ -44,16 +46,25 @@ export class Events {
       wake();
     };
     this.#followers.add(follower);
-    signal.addEventListener('abort', () => wake());
+    const awaken = (): void => wake();
+    signal.addEventListener('abort', awaken);
+    this.#closing.signal.addEventListener('abort', awaken);
     try {
       while (!signal.aborted && !isCutOff) {
         const event = waiting.shift();
         if (event) yield event;
+        else if (this.#closing.signal.aborted) throw new RpcError('UNAVAILABLE', 'the service ends');
         else await new Promise<void>((resume) => (wake = resume));
       }
       if (isCutOff) throw new RpcError('RESOURCE_EXHAUSTED', `more than ${longest} events wait to be read`);
     } finally {
       this.#followers.delete(follower);
+      this.#closing.signal.removeEventListener('abort', awaken);
     }
+  }
+
+  /** Followers get what was told before, and their end. */
+  close(): void {
+    this.#closing.abort();
   }
 }

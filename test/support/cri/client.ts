@@ -2,10 +2,10 @@
  * A client of the Container Runtime Interface over a Unix socket, for tests and measurements: the same one for kina's service
  * and for any other. Messages are those of `src/cri/api`; what a request leaves out is absent on the wire.
  */
-import { Client, credentials, type ServiceError } from '@grpc/grpc-js';
+import { Client, type ClientReadableStream, credentials, type ServiceError } from '@grpc/grpc-js';
 import protobuf from 'protobufjs';
 import cri from '../../../src/cri/api/cri.json' with { type: 'json' };
-import type { ImageServiceCalls, RuntimeServiceCalls } from '../../../src/cri/api/messages.ts';
+import type { ImageServiceCalls, RuntimeServiceCalls, RuntimeServiceStreams } from '../../../src/cri/api/messages.ts';
 import type { Sent } from '../../../src/cri/api/services.ts';
 
 type CriCalls = RuntimeServiceCalls & ImageServiceCalls;
@@ -19,6 +19,11 @@ export interface CriClient {
     request: Sent<CriCalls[Name][0]>,
     seconds?: number,
   ): Promise<CriCalls[Name][1]>;
+  /** Calls one method that answers with a stream; iterating it throws grpc-js's error where that ends with one. */
+  stream<Name extends keyof RuntimeServiceStreams>(
+    name: Name,
+    request: Sent<RuntimeServiceStreams[Name][0]>,
+  ): ClientReadableStream<RuntimeServiceStreams[Name][1]>;
   close(): void;
 }
 
@@ -32,6 +37,16 @@ export function openCri(socket: string, version: 'v1' | 'v1alpha2' = 'v1'): CriC
     'grpc.initial_reconnect_backoff_ms': 100,
     'grpc.max_reconnect_backoff_ms': 500,
   });
+  /** A method's path, and what makes bytes of its request and an answer of bytes. */
+  const method = (name: string) => {
+    const { path, input, output } = methodOf(name, version);
+    return {
+      path,
+      encode: (message: object) => Buffer.from(input.encode(input.fromObject(message)).finish()),
+      decode: (bytes: Buffer): unknown =>
+        output.toObject(output.decode(bytes), { enums: String, longs: Number, defaults: true }),
+    };
+  };
   return {
     ready: (seconds) =>
       new Promise((resolve, reject) => {
@@ -42,21 +57,25 @@ export function openCri(socket: string, version: 'v1' | 'v1alpha2' = 'v1'): CriC
       }),
     call: (name, request, seconds = 60) =>
       new Promise((resolve, reject) => {
-        const { path, input, output } = method(name, version);
+        const { path, encode, decode } = method(name);
         client.makeUnaryRequest(
           path,
-          (message: object) => Buffer.from(input.encode(input.fromObject(message)).finish()),
-          (bytes: Buffer) => output.toObject(output.decode(bytes), { enums: String, longs: Number, defaults: true }),
+          encode,
+          decode,
           request as object,
           { deadline: Date.now() + seconds * 1000 },
           (error: ServiceError | null, answer) => (error ? reject(error) : resolve(answer as never)),
         );
       }),
+    stream: (name, request) => {
+      const { path, encode, decode } = method(name);
+      return client.makeServerStreamRequest(path, encode, decode, request as object) as never;
+    },
     close: () => client.close(),
   };
 }
 
-function method(name: string, version: string): { path: string; input: protobuf.Type; output: protobuf.Type } {
+function methodOf(name: string, version: string): { path: string; input: protobuf.Type; output: protobuf.Type } {
   const wanted = name[0]!.toUpperCase() + name.slice(1);
   for (const service of ['RuntimeService', 'ImageService']) {
     const found = api.lookupService(`runtime.v1.${service}`).methods[wanted];

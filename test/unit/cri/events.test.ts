@@ -43,6 +43,30 @@ test('a follower that reads nothing is cut off', async () => {
   await expect(follower.next()).rejects.toMatchObject({ status: 'RESOURCE_EXHAUSTED' });
 });
 
+// The next service may take over at once: a follower must neither hang nor believe that nothing happened.
+test('the end of the service comes after what was told before it', async () => {
+  const events = new Events(noImages);
+  const follower = events.follow(new AbortController().signal);
+  const first = follower.next();
+  events.tell('CONTAINER_CREATED_EVENT', pod(), 'first');
+  events.tell('CONTAINER_STARTED_EVENT', pod(), 'second');
+  events.close();
+  expect([await first, await follower.next()]).toMatchObject([
+    { value: { containerId: 'first' } },
+    { value: { containerId: 'second' } },
+  ]);
+  const ending = { status: 'UNAVAILABLE', message: 'the service ends' };
+  await expect(follower.next()).rejects.toMatchObject(ending);
+  await expect(events.follow(new AbortController().signal).next()).rejects.toMatchObject(ending);
+});
+
+test('a follower that waits when the service ends is woken', async () => {
+  const events = new Events(noImages);
+  const next = events.follow(new AbortController().signal).next();
+  events.close();
+  await expect(next).rejects.toMatchObject({ status: 'UNAVAILABLE' });
+});
+
 test('a caller that leaves without having read all ends what was made for it', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'kina-events-'));
   const socket = join(folder, 'cri.sock');
