@@ -39,10 +39,8 @@ export interface EngineDifferences {
   readonly networkOptions: readonly string[];
   /** The network driver's option for the MTU. */
   readonly mtuOption: string;
-  /** Flags that give a node or sandbox storage of its own at a path, filled from the image. */
-  storage(name: string, path: string): readonly string[];
-  /** Volumes that `rm --volumes` leaves: commands that remove them. */
-  removeVolumes?(names: readonly string[]): readonly (readonly string[])[];
+  /** Flags that give a node or sandbox storage of its own at a path, filled from the image; `rm --volumes` takes it along. */
+  storage(path: string): readonly string[];
   publish(port: NodePort): string;
   readonly stopTimeout: string;
   /** Reads what `info` answers. */
@@ -150,7 +148,7 @@ export class EngineProvider implements Provider {
     await this.#call(
       [
         ...['run', '--detach', '--name', spec.name, '--hostname', spec.hostname, '--network', spec.network],
-        ...['--privileged', '--cgroupns=private', ...engine.storage(spec.name, spec.storage)],
+        ...['--privileged', '--cgroupns=private', ...engine.storage(spec.storage)],
         ...labelFlags(labels),
         ...sizeFlags(spec),
         ...[...(spec.mounts ?? []), ...sockets].flatMap(volume),
@@ -173,7 +171,7 @@ export class EngineProvider implements Provider {
       ...(spec.privileged
         ? ['--privileged', '--cgroupns=private', '--tmpfs', '/tmp', '--tmpfs', '/run', ...engine.privileged]
         : []),
-      ...(spec.privileged ? engine.storage(spec.name, '/var') : []),
+      ...(spec.privileged ? engine.storage('/var') : []),
       ...(spec.ipv6
         ? ['--sysctl', 'net.ipv6.conf.all.disable_ipv6=0', '--sysctl', 'net.ipv6.conf.all.forwarding=1']
         : []),
@@ -200,10 +198,6 @@ export class EngineProvider implements Provider {
     const result = await this.#run(removal);
     if (result.code !== 0 && !lastLines(result.stderr, 100).every((line) => absent.test(line)))
       throw this.#failure(removal, result);
-    for (const command of this.#engine.removeVolumes?.(names) ?? []) {
-      const removed = await this.#run(command);
-      if (removed.code !== 0 && !/no such volume/i.test(removed.stderr)) throw this.#failure(command, removed);
-    }
   }
 
   exec(node: string, argv: readonly string[], options: Parameters<Provider['exec']>[2] = {}): Promise<ProcessResult> {

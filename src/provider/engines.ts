@@ -13,7 +13,7 @@ export const docker: EngineDifferences = {
   restart: ['--restart', 'on-failure:1'],
   networkOptions: ['--opt', 'com.docker.network.bridge.enable_ip_masquerade=true'],
   mtuOption: 'com.docker.network.driver.mtu',
-  storage: (_name, path) => ['--volume', path],
+  storage: (path) => ['--volume', path],
   publish: (port) => `${address(port)}:${port.hostPort || '0'}:${port.containerPort}/${port.protocol.toLowerCase()}`,
   stopTimeout: '--time',
   host: (info) => {
@@ -28,9 +28,6 @@ export const docker: EngineDifferences = {
   reference: (name) => name,
 };
 
-/** The volume that is a node's storage: a name, because podman mounts anonymous ones without suid, dev and exec. */
-const storageOf = (node: string): string => `${node}-var`;
-
 export const podman: EngineDifferences = {
   name: 'podman',
   program: ['podman'],
@@ -40,8 +37,8 @@ export const podman: EngineDifferences = {
   restart: [],
   networkOptions: [],
   mtuOption: 'mtu',
-  storage: (name, path) => ['--volume', `${storageOf(name)}:${path}:suid,exec,dev`],
-  removeVolumes: (names) => [['volume', 'rm', '--force', ...names.map(storageOf)]],
+  // not with --volume, which gives a volume without a name no options: it would be mounted without suid, dev and exec
+  storage: (path) => ['--mount', `type=volume,destination=${path},suid,exec,dev`],
   publish: (port) => `${address(port)}:${port.hostPort || ''}:${port.containerPort}/${port.protocol.toLowerCase()}`,
   stopTimeout: '--time',
   host: (info) => {

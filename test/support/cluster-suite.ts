@@ -77,16 +77,30 @@ export function clusterSuite(title: string, topology: Topology): void {
     });
 
     test('delete leaves nothing behind', async () => {
+      const volumes = await volumesOf(cluster);
+      expect(volumes).toHaveLength(topology.nodes);
       await cluster.kina(['delete', 'cluster']);
-      expect(
-        await cluster.engineCall(['ps', '--all', '--quiet', '--filter', `label=dev.kina.cluster=${cluster.name}`]),
-      ).toBe('');
-      for (const kind of ['volume', 'network'])
-        expect(await cluster.engineCall([kind, 'ls', '--format', '{{.Name}}'])).not.toContain(cluster.name);
+      expect(await containersOf(cluster)).toEqual([]);
+      const left = (await cluster.engineCall(['volume', 'ls', '--quiet'])).split('\n');
+      expect(left.filter((name) => volumes.includes(name))).toEqual([]);
+      expect(await cluster.engineCall(['network', 'ls', '--format', '{{.Name}}'])).not.toContain(cluster.name);
       expect(await cluster.kubectl(['config', 'get-contexts', '--output=name'])).toBe('');
       expect(await cluster.kubectl(['config', 'view', '--output=json'])).not.toContain(cluster.name);
     });
   });
+}
+
+async function containersOf(cluster: TestCluster): Promise<string[]> {
+  const filter = `label=dev.kina.cluster=${cluster.name}`;
+  const listed = await cluster.engineCall(['ps', '--all', '--quiet', '--no-trunc', '--filter', filter]);
+  return listed.split('\n').filter(Boolean);
+}
+
+/** They have no names that tell whose they are. */
+async function volumesOf(cluster: TestCluster): Promise<string[]> {
+  const format = '{{range .Mounts}}{{if eq .Type "volume"}}{{.Name}} {{end}}{{end}}';
+  const found = await cluster.engineCall(['inspect', '--format', format, ...(await containersOf(cluster))]);
+  return found.split(/\s+/).filter(Boolean);
 }
 
 async function readyNodes(cluster: TestCluster): Promise<string[]> {

@@ -27,7 +27,9 @@ export class Pod {
   readonly agent: AgentClient;
   readonly containers = new Map<string, Container>();
   /** Ends the watching of its agent. */
-  readonly watch = new AbortController();
+  watch = new AbortController();
+  /** False when the provider has nothing of it any more. */
+  hasMachine = true;
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(record: SandboxRecord, agent: AgentClient) {

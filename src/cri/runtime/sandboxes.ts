@@ -40,7 +40,6 @@ export class Sandboxes {
   readonly #service: string;
   readonly #making = new Set<string>();
   #isClosed = false;
-  readonly #stops: Together;
   readonly #removals: Together;
   /** What the newest agent said of its sandbox; they are all alike. */
   abilities: AgentHello | undefined;
@@ -49,7 +48,6 @@ export class Sandboxes {
     this.#options = options;
     this.#disks = disks;
     this.records = new Records(options.root);
-    this.#stops = new Together((machines) => options.provider.stop(machines, 1));
     this.#removals = new Together((machines) => options.provider.remove(machines));
     this.#service = createHash('sha256').update(options.root).digest('hex').slice(0, 12);
   }
@@ -195,22 +193,24 @@ export class Sandboxes {
   /** Follows what the agent tells until the sandbox is over. */
   #watch(pod: Pod): void {
     if (this.#isClosed) return; // the next service finds it
+    pod.watch = new AbortController();
+    const { signal } = pod.watch;
     const follow = async (): Promise<void> => {
-      for (let failures = 0; failures < 5 && !pod.watch.signal.aborted; failures++) {
+      for (let failures = 0; failures < 5 && !signal.aborted; failures++) {
         try {
           await pod.agent.events((event) => {
             failures = 0;
             for (const one of [...(event.containers ?? []), ...(event.container ? [event.container] : [])])
               this.heard(pod, one);
-          }, pod.watch.signal);
+          }, signal);
         } catch (error) {
           if (!(error instanceof AgentError)) throw error;
           await sleep(100 * (failures + 1));
         }
-        if (pod.watch.signal.aborted) return;
+        if (signal.aborted) return;
         if (failures > 0 && !(await this.#isRunning(pod).catch(() => true))) break;
       }
-      if (!pod.watch.signal.aborted) await pod.inTurn(() => this.#over(pod));
+      if (!signal.aborted) await pod.inTurn(() => this.#over(pod));
     };
     follow().catch((error) => this.#options.log(`sandbox ${pod.id}: ${(error as Error).message}`));
   }
@@ -246,15 +246,33 @@ export class Sandboxes {
     this.onSandbox(pod, 'stopped');
   }
 
-  /** Ends all that runs in it, then the machine. Again, or of an unknown one: fine. */
+  /**
+   * Ends all that runs in it, and removes its machine: nothing of a stopped one is used again, and stopping it first would
+   * cost as much as removing it. Again, or of an unknown one: fine.
+   */
   async stop(id: string): Promise<void> {
     const pod = this.find(id);
     await pod?.inTurn(async () => {
       if (!pod.isReady) return;
       await this.#endContainers(pod);
-      await this.#stops.add(pod.record.machine);
+      await this.#removeMachine(pod);
       await this.#over(pod);
     });
+  }
+
+  /**
+   * The watching ends first: it would ask the provider why the agent is gone. It begins again when the machine could not be
+   * removed.
+   */
+  async #removeMachine(pod: Pod): Promise<void> {
+    pod.watch.abort();
+    try {
+      await this.#removals.add(pod.record.machine);
+      pod.hasMachine = false;
+    } catch (error) {
+      if (pod.isReady) this.#watch(pod);
+      throw error;
+    }
   }
 
   /** Their exit codes are known then, not guessed. A sandbox that does not answer ends with its machine. */
@@ -278,8 +296,8 @@ export class Sandboxes {
     await pod?.inTurn(async () => {
       if (!this.pods.has(pod.id)) return;
       if (pod.isReady) await this.#endContainers(pod);
+      if (pod.hasMachine) await this.#removeMachine(pod);
       await this.#over(pod);
-      await this.#removals.add(pod.record.machine);
       for (const container of pod.containers.values()) await release(container);
       await this.records.forgetSandbox(pod.id);
       this.pods.delete(pod.id);
@@ -299,6 +317,7 @@ export class Sandboxes {
       }
       const pod = new Pod(sandbox, new AgentClient(this.records.socket(sandbox.id)));
       for (const record of containers) pod.containers.set(record.id, new Container(record));
+      pod.hasMachine = machines.has(sandbox.machine);
       this.pods.set(pod.id, pod);
       if (!pod.isReady) continue;
       if (machines.get(sandbox.machine)?.state === 'running') await this.#adoptRunning(pod);

@@ -3,6 +3,7 @@
  * Apple's container. What a service leaves behind is looked for here, in the engine, and not in what kina says.
  */
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { nodeLabels } from '../../../src/provider/provider.ts';
 import { appleStandIn } from '../apple.ts';
 import { type CommandResult, check, run } from '../command.ts';
@@ -55,10 +56,10 @@ export async function openCriHost(provider: CriProvider): Promise<CriHost> {
   };
   const unused = async (): Promise<string[]> => {
     const names = await lines(['volume', 'ls', '--quiet', '--filter', 'dangling=true']);
-    // The stand-in's and the daemon's are all this test's; podman is shared with whoever uses it.
-    if (apple) return names.filter((name) => name.startsWith(apple.prefix));
-    return provider === 'docker' ? names : names.filter((name) => /^kina-pod-[0-9a-f]{32}/.test(name));
+    return apple ? names.filter((name) => name.startsWith(apple.prefix)) : names;
   };
+  /** Since this host was opened. */
+  const orphaned = async (): Promise<string[]> => (await unused()).filter((name) => !before.has(name));
   const before = new Set(await unused());
 
   return {
@@ -74,7 +75,13 @@ export async function openCriHost(provider: CriProvider): Promise<CriHost> {
       const names = await lines(['ps', '--all', '--filter', `label=${label}`, '--format', '{{.Names}}']);
       return names.map((name) => (apple ? name.slice(apple.prefix.length + 1) : name)).sort();
     },
-    orphanedVolumes: async () => (await unused()).filter((name) => !before.has(name)),
+    async orphanedVolumes() {
+      const found = await orphaned();
+      // podman is shared with whoever uses it, and while a container is made its volume has none for a moment.
+      if (provider !== 'podman' || found.length === 0) return found;
+      await sleep(2000);
+      return (await orphaned()).filter((name) => found.includes(name));
+    },
     kill: async (machine) => void (await call(['kill', '--signal=KILL', own(machine)])),
     async close() {
       await run([engine, 'network', 'rm', own(network)], { env });

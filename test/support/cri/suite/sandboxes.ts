@@ -56,11 +56,12 @@ export function sandboxLifecycle(house: () => CriHouse): void {
       await expect(client.call('runPodSandbox', { config })).rejects.toMatchObject({ code: 6 });
     });
 
-    test('is NOTREADY after a stop, and a second stop is fine', async () => {
-      const { client, pods } = house();
+    test('is NOTREADY after a stop and takes nothing of the provider, and a second stop is fine', async () => {
+      const { client, host, pods, serving } = house();
       for (const _ of [1, 2]) {
         await client.call('stopPodSandbox', { podSandboxId: id });
         expect((await pods.sandboxStatus(id)).state).toBe('SANDBOX_NOTREADY');
+        expect([await host.machines(serving.label), await host.orphanedVolumes()]).toEqual([[], []]);
       }
       const { containers } = await client.call('listContainers', { filter: { podSandboxId: id } });
       expect(containers.map(({ state }) => state)).toEqual(['CONTAINER_EXITED']);
