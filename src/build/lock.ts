@@ -12,6 +12,7 @@ import { noPins, type Pins } from '../layers/step.ts';
 import type { Digest } from '../oci/descriptor.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import type { Locked, Plan, PlannedLayer, PlatformPlan } from './plan/plan.ts';
+import { recipeName } from './recipe/schema.ts';
 
 const digest = z
   .string()
@@ -37,7 +38,7 @@ const stepSchema = z.strictObject({
 type LockedStep = z.infer<typeof stepSchema>;
 const lockSchema = z.strictObject({
   version: z.literal(1),
-  recipe: z.string(),
+  recipe: recipeName,
   kubernetes: z.string().optional(),
   variables: z.record(z.string(), z.string()),
   images: z.record(z.string(), digest).optional(),

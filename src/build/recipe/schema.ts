@@ -8,6 +8,10 @@
 import { z } from 'zod';
 
 const variableName = z.string().regex(/^[A-Za-z][A-Za-z0-9_]*$/, 'expected a variable name: letters, digits and "_"');
+/** A recipe's name is part of tags, and a lock's may come from others: it names a shipped recipe and never a file. */
+export const recipeName = z
+  .string()
+  .regex(/^[a-z][a-z0-9-]{0,40}$/, 'expected a recipe name: lower case, digits and "-"');
 const layerName = z.string().regex(/^[a-z][a-z0-9-]{0,40}$/, 'expected a layer name: lower case, digits and "-"');
 
 export const variableSchema = z.strictObject({
@@ -34,7 +38,7 @@ export const stepCommonShape = {
 } as const;
 
 export const recipeSchema = z.strictObject({
-  name: layerName,
+  name: recipeName,
   description: z.string().optional(),
   extends: z.string().optional().describe('a shipped recipe, or ./path.yaml'),
   variables: z.record(variableName, variableSchema).optional(),

@@ -101,6 +101,11 @@ describe('the lock file', () => {
     const { writeFile } = await import('node:fs/promises');
     await writeFile(join(folder, 'bad.lock'), 'version: 2\n');
     await expect(readLock(join(folder, 'bad.lock'))).rejects.toThrow('is not a lock of this version of kina');
+    // A lock from elsewhere names no file of this machine as its recipe.
+    await writeLock(join(folder, 'path.lock'), { ...lock, recipe: '../other/recipe.yaml' });
+    await expect(readLock(join(folder, 'path.lock'))).rejects.toMatchObject({
+      details: [expect.stringContaining('expected a recipe name')],
+    });
   });
 });
 
