@@ -11,7 +11,7 @@ import { availableParallelism } from 'node:os';
 import pLimit from 'p-limit';
 import type { Artifact } from '../artifacts/artifact.ts';
 import { KinaError } from '../host/errors.ts';
-import { releaseMemory } from '../host/memory.ts';
+import { releaseMuchMemory } from '../host/memory.ts';
 import { type AssembledLayer, assemble } from '../layers/assemble.ts';
 import type { Brought } from '../layers/brought.ts';
 import { buildLayer } from '../layers/layer.ts';
@@ -86,7 +86,7 @@ export async function buildNodeImage(
     }),
   );
   const missing = work.filter((w) => !w.known);
-  if (missing.length > 0) releaseMemory();
+  if (missing.length > 0) releaseMuchMemory();
   // Everything is asked for at once; steps then wait for what they need. A failure reaches the step that needs it.
   const needed = neededArtifacts(missing);
   await announce(needed, tools);
@@ -228,7 +228,7 @@ async function buildPlatform(
   const { store, reporter, signal } = tools;
   const name = formatPlatform(platform);
   const { layers: parts, brought } = await assemblePlatform(work, options, tools);
-  releaseMemory();
+  releaseMuchMemory();
   const limit = pLimit(Math.max(2, availableParallelism()));
   const layers = await Promise.all(
     parts.map((layer) =>

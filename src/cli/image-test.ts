@@ -4,7 +4,6 @@ import { KinaError } from '../host/errors.ts';
 import { atomicWrite, checkFileDestination } from '../host/files.ts';
 import { choosePlatforms, openImage } from '../oci/select.ts';
 import type { CheckResult, TestReport } from '../ops/boot/test-image.ts';
-import { duration, withSteps } from './cluster-shared.ts';
 import { answer, answerJson, type GlobalFlags } from './context.ts';
 import { seconds } from './format.ts';
 import { platforms } from './options.ts';
@@ -35,6 +34,7 @@ export function testCommand(): Command {
 }
 
 async function runTest(ref: string, flags: TestFlags): Promise<void> {
+  const { duration, withSteps } = await import('./cluster-shared.ts');
   const limit = flags.timeout === undefined ? undefined : duration(flags.timeout, '--timeout');
   if (limit === 0) throw new KinaError('usage', `--timeout ${flags.timeout} leaves no time`);
   if (flags.junit !== undefined) await checkFileDestination(flags.junit, 'JUnit report');

@@ -48,17 +48,17 @@ export interface UnpackOptions {
 export async function unpackPackage(fetched: Fetched, options: UnpackOptions): Promise<UnpackedPackage> {
   const { artifact, path } = fetched;
   const from = `${artifact.name} (${artifact.url.slice(artifact.url.lastIndexOf('/') + 1)})`;
-  const members = await readAr(path, from);
-  const part = (prefix: string) => {
+  let reading: ReturnType<typeof readAr> | undefined;
+  const part = async (prefix: string) => {
+    reading ??= readAr(path, from);
+    const members = await reading;
+    if (members[0]?.name !== 'debian-binary') throw damaged(from, 'does not begin with debian-binary');
     const member = members.find(({ name }) => name === prefix || name.startsWith(`${prefix}.`));
     if (!member) throw damaged(from, `has no ${prefix}`);
     return member;
   };
-  if (members[0]?.name !== 'debian-binary') throw damaged(from, 'does not begin with debian-binary');
-  const unpack = async (prefix: string, owner: string) => {
-    const { offset, size } = part(prefix);
-    return await options.unpacker.unpack(`${artifact.digest}/${prefix}`, { owner, file: path, offset, size });
-  };
+  const unpack = (prefix: string, owner: string) =>
+    options.unpacker.unpack(`${artifact.digest}/${prefix}`, { owner, file: path, slice: () => part(prefix) });
   const controlFiles = new Map<string, Buffer>();
   for (const entry of await unpack('control.tar', artifact.name))
     if (entry.type === 'file') controlFiles.set(entry.path, await readAll(entry.content));

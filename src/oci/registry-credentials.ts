@@ -17,7 +17,6 @@ import { z } from 'zod';
 import { isErrno, KinaError } from '../host/errors.ts';
 import type { Login } from '../host/http-bearer.ts';
 import type { FindLogin } from '../host/http-login.ts';
-import { run } from '../host/process.ts';
 
 const entry = z.looseObject({
   auth: z.string().optional(),
@@ -129,6 +128,8 @@ async function askHelper(
       hint: `Try \`echo ${bare(server)} | ${program} get\`, or log in again with another helper or none.`,
     });
   if (!/^[\w.-]+$/.test(name)) throw refuse('is no name of a program');
+  // Loaded when a helper is asked: what starts programs is much code, and most builds start none.
+  const { run } = await import('../host/process.ts');
   const result = await run([program, 'get'], { input: server, timeout: helperTimeout, env }).catch((error) => {
     throw error instanceof KinaError && error.code === 'not-found' ? refuse('is not installed') : error;
   });

@@ -64,6 +64,9 @@ export function sliceContent(file: string, offset: number, size: number, key: st
   return { size, segments: size ? [{ file, offset, size }] : [], key };
 }
 
+/** Up to here a stream costs more than what it reads; see `readSlice`. */
+const SMALL = 64 << 10;
+
 /** The bytes of a content as a stream of chunks. */
 export async function* readContent(content: Content): AsyncGenerator<Buffer> {
   for (const segment of content.segments) {
@@ -73,6 +76,12 @@ export async function* readContent(content: Content): AsyncGenerator<Buffer> {
     }
     let seen = 0;
     const { file, offset, size } = segment;
+    if (size <= SMALL) {
+      const bytes = Buffer.alloc(size);
+      readSlice(file, offset, bytes);
+      yield bytes;
+      continue;
+    }
     const stream = createReadStream(file, { start: offset, end: offset + size - 1, highWaterMark: 1 << 18 });
     for await (const chunk of stream) {
       seen += (chunk as Buffer).length;

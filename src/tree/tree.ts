@@ -83,19 +83,17 @@ export class Tree {
 
   #resolve(path: string, followLast: boolean, depth: number): string {
     if (depth > 40) throw new KinaError('archive', `too many levels of symbolic links: ${path}`);
-    const parts = path.split('/').filter((p) => p !== '');
-    let current = '';
-    for (let i = 0; i < parts.length; i++) {
-      const next = current === '' ? (parts[i] as string) : `${current}/${parts[i]}`;
-      const entry = this.#entries.get(next);
-      const last = i === parts.length - 1;
-      if (entry?.type === 'symlink' && (!last || followLast)) {
-        const target = resolveLink(current, entry.target);
-        return this.#resolve([target, ...parts.slice(i + 1)].filter((p) => p !== '').join('/'), followLast, depth + 1);
+    if (/^\/|\/\/|\/$/.test(path)) return this.#resolve(joined(path), followLast, depth);
+    for (let at = path.indexOf('/'); ; at = path.indexOf('/', at + 1)) {
+      const last = at < 0;
+      const reached = last ? path : path.slice(0, at);
+      const entry = last && !followLast ? undefined : this.#entries.get(reached);
+      if (entry?.type === 'symlink') {
+        const target = resolveLink(posix.dirname(reached), entry.target);
+        return this.#resolve(last ? target : joined(target, path.slice(at + 1)), followLast, depth + 1);
       }
-      current = next;
+      if (last) return path;
     }
-    return current;
   }
 
   /**
@@ -166,6 +164,14 @@ export class Tree {
 export function resolveLink(from: string, target: string): string {
   const joined = target.startsWith('/') ? target : `/${from}/${target}`;
   return posix.normalize(joined).replace(/^\/+/, '').replace(/\/+$/, '');
+}
+
+/** Without empty segments. */
+function joined(...paths: string[]): string {
+  return paths
+    .flatMap((path) => path.split('/'))
+    .filter((segment) => segment !== '')
+    .join('/');
 }
 
 /** Order of UTF-8 bytes, not of UTF-16 units and not of a locale. */

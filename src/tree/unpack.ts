@@ -10,7 +10,8 @@
  * each other; who comes second throws its copy away. A folder that does not look as it was left is made again.
  */
 import { createHash } from 'node:crypto';
-import { type FileHandle, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { readFileSync, statSync } from 'node:fs';
+import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isErrno, KinaError } from '../host/errors.ts';
 import { explainDiskFull, uniqueSuffix } from '../host/files.ts';
@@ -24,10 +25,10 @@ import { readZipMembers } from './zip.ts';
 export interface UnpackOptions {
   /** Who the entries belong to, and what messages call the archive. */
   owner: string;
-  /** The archive: a file, or `size` bytes at `offset` of one (a member of a .deb). */
+  /** The archive, or the file that `slice` finds it in. */
   file: string;
-  offset?: number;
-  size?: number;
+  /** Where it lies in the file (a member of a .deb); asked only when the archive has to be read. */
+  slice?: () => Promise<{ readonly offset: number; readonly size: number }>;
   /** `tar`, compressed or not, unless said otherwise; a zip is always a whole file. */
   format?: 'tar' | 'zip';
   /** Which paths to keep; all. Must be told by the key. */
@@ -77,7 +78,7 @@ export class Unpacker {
   }
 
   async #make(folder: string, options: UnpackOptions): Promise<Saved> {
-    const found = await load(folder);
+    const found = load(folder);
     if (found) return found;
     const temporary = `${folder}.${uniqueSuffix()}.tmp`;
     await mkdir(temporary, { recursive: true });
@@ -92,16 +93,17 @@ export class Unpacker {
   }
 }
 
-/** What lies in the folder; undefined when there is nothing, or something else than was left there. */
-async function load(folder: string): Promise<Saved | undefined> {
+/**
+ * What lies in the folder; undefined when there is nothing, or something else than was left there. Synchronous: these
+ * are small files by the hundred, and trips through the thread pool would take more than the reading.
+ */
+function load(folder: string): Saved | undefined {
   try {
-    const [text, data] = await Promise.all([
-      readFile(join(folder, 'entries.json'), 'utf8'),
-      stat(join(folder, 'data')),
-    ]);
-    const saved = JSON.parse(text, revive) as Saved;
+    const text = readFileSync(join(folder, 'entries.json'), 'utf8');
+    const data = statSync(join(folder, 'data'));
+    const saved = JSON.parse(text) as Saved;
     const intact = saved.format === FORMAT && saved.size === data.size && saved.mtime === seconds(data.mtimeMs);
-    return intact ? saved : undefined;
+    return intact ? { ...saved, entries: saved.entries.map(withAttributes) } : undefined;
   } catch (error) {
     if (isErrno(error, 'ENOENT') || error instanceof SyntaxError) return undefined;
     throw error;
@@ -116,7 +118,7 @@ async function publish(temporary: string, folder: string, saved: Saved): Promise
     } catch (error) {
       if (!isErrno(error, 'ENOTEMPTY', 'EEXIST') || attempt === 5) throw error;
     }
-    const found = await load(folder);
+    const found = load(folder);
     if (found) return found;
     // Not what was left there: out of the way, by a rename too, so that nobody sees half of it.
     const aside = `${folder}.${uniqueSuffix()}.tmp`;
@@ -184,8 +186,8 @@ async function writeData(
 async function* members(options: UnpackOptions): AsyncGenerator<Member> {
   const { file, owner: from, limit = DEFAULT_LIMIT, onProgress } = options;
   if (options.format === 'zip') return yield* readZipMembers(file, { from, limit, onProgress });
-  const { offset = 0, size } = options;
-  const chunks = decompressFile(file, { offset, limit, from, ...(size === undefined ? {} : { size }) });
+  const slice = await options.slice?.();
+  const chunks = decompressFile(file, { limit, from, ...(slice && { offset: slice.offset, size: slice.size }) });
   yield* readTar(counted(chunks, onProgress), from);
 }
 
@@ -256,9 +258,11 @@ function replace(_key: string, value: unknown): unknown {
   return [...(value as Map<string, Uint8Array>)].map(([name, bytes]) => [name, Buffer.from(bytes).toString('base64')]);
 }
 
-function revive(key: string, value: unknown): unknown {
-  if (key !== 'xattrs') return value;
-  return new Map((value as [string, string][]).map(([name, text]) => [name, Buffer.from(text, 'base64')]));
+/** Undoes `replace`. Not as JSON's reviver, which is called for every value of some ten thousand entries. */
+function withAttributes(entry: SavedEntry): SavedEntry {
+  if (entry.xattrs === undefined) return entry;
+  const saved = entry.xattrs as unknown as [string, string][];
+  return { ...entry, xattrs: new Map(saved.map(([name, text]) => [name, Buffer.from(text, 'base64')])) };
 }
 
 function seconds(milliseconds: number): number {

@@ -20,7 +20,6 @@ import type { Architecture } from '../../oci/platform.ts';
 import { readAll } from '../../tree/entry.ts';
 import { fullVersion, importLocal, isKind } from './local-file.ts';
 import { type KubernetesSource, SERVER_TARBALL, SOURCE_TYPES, type SourceContext, type SourceType } from './model.ts';
-import { isSourceTree, openSourceTree } from './source-tree.ts';
 
 const RELEASES = 'https://dl.k8s.io';
 
@@ -57,9 +56,12 @@ export async function openKubernetesSource(
         });
       return folder(argument, context);
     case 'source':
-      return openSourceTree(argument, context);
+      return (await sourceTrees()).openSourceTree(argument, context);
   }
 }
+
+/** Loaded when there is one: what compiles it is much code. */
+const sourceTrees = () => import('./source-tree.ts');
 
 async function detectType(argument: string): Promise<SourceType> {
   if (/^https?:\/\//.test(argument)) return 'url';
@@ -67,7 +69,10 @@ async function detectType(argument: string): Promise<SourceType> {
   if (argument.startsWith('ci/')) return 'ci';
   if (releaseMarker.test(argument) || /^v?\d+(\.\d+){1,2}([-+].*)?$/.test(argument)) return 'release';
   if (await isKind(argument, 'file')) return 'file';
-  if (await isKind(argument, 'directory')) return (await isSourceTree(argument)) ? 'source' : 'directory';
+  if (await isKind(argument, 'directory')) {
+    const { isSourceTree } = await sourceTrees();
+    return (await isSourceTree(argument)) ? 'source' : 'directory';
+  }
   throw new KinaError('usage', `${JSON.stringify(argument)} is not a Kubernetes version, a URL, a file or a folder`, {
     hint: 'Examples: v1.34.2, 1.34, stable, latest, ci/latest, https://…/kubernetes-server-linux-arm64.tar.gz, ./bin, ./kubernetes.',
   });
