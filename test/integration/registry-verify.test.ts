@@ -88,7 +88,11 @@ describeUnless(registry.skip, 'kina verify', () => {
     await cp(recipeFolder, folder, { recursive: true });
     const recipe = join(folder, 'small.yaml');
     await writeFile(recipe, (await readFile(recipe, 'utf8')).replace('[/usr/bin/kubelet]', '[/usr/bin/other]'));
-    const config = await verify(name, { ...again, recipe }, other.tools);
+    // A lock knows what the recipe says around the steps; one of before that does not, and then the images are compared.
+    const known = verify(name, { ...again, recipe }, other.tools);
+    await expect(known).rejects.toMatchObject({ code: 'lock', message: expect.stringContaining('disagree') });
+    const { images: _, ...older } = lock;
+    const config = await verify(name, { ...again, recipe, lock: older }, other.tools);
     expect(config.rebuilt?.differences).toEqual(
       ['amd64', 'arm64'].map((one) =>
         expect.stringMatching(new RegExp(`^linux/${one}.*config differs in Entrypoint$`)),

@@ -77,7 +77,11 @@ function checkRecipe(old: Lock, now: Lock, path: string): void {
   const details = Object.entries(now.platforms).flatMap(([platform, steps]) => {
     const before = old.platforms[platform] ?? {};
     const ids = [...new Set([...Object.keys(before), ...Object.keys(steps)])];
-    return ids.filter((id) => before[id]?.step !== steps[id]?.step).map((id) => `${platform} ${id}`);
+    const changed = ids.filter((id) => before[id]?.step !== steps[id]?.step).map((id) => `${platform} ${id}`);
+    const image = old.images?.[platform];
+    // Other steps are another order as well, and locks of old say nothing about it.
+    if (changed.length > 0 || image === undefined || image === now.images?.[platform]) return changed;
+    return [`${platform}: description, image settings or order of steps`];
   });
   if (details.length > 0)
     throw new KinaError('lock', `${path} and the recipe disagree, so not everything can stay as it is`, {

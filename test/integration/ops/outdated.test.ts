@@ -175,4 +175,11 @@ test('--upgrade of what is not in the lock, or of a lock that the recipe has lef
     code: 'lock',
     details: ['linux/amd64 base/file'],
   });
+  await fileOf(await small('v1.34.2'), (lock) =>
+    Object.assign(lock.images!, { 'linux/amd64': `sha256:${'0'.repeat(64)}` }),
+  );
+  await expect(upgradeOne(path, smallRecipe, 'runc', workshop.tools)).rejects.toMatchObject({
+    code: 'lock',
+    details: ['linux/amd64: description, image settings or order of steps'],
+  });
 });
