@@ -9,6 +9,15 @@ if (major < 22 || (major === 22 && minor < 19)) {
   );
   process.exit(1);
 }
+// glibc maps ever bigger blocks into its heaps once one was freed, and its heaps keep what they had: unpacking two platforms
+// took 340 MB, with a fixed threshold 250. It reads the setting only when a process starts; 40 ms, for commands that build.
+const name = 'MALLOC_MMAP_THRESHOLD_';
+const builds = ['build', 'create', 'verify'].includes(process.argv.slice(2).find((word) => !word.startsWith('-')));
+if (builds && process.platform === 'linux' && process.execve && process.env[name] === undefined)
+  process.execve(process.execPath, [process.execPath, ...process.execArgv, ...process.argv.slice(1)], {
+    ...process.env,
+    [name]: '4194304',
+  });
 // Compiled code is kept in the platform's temporary folder: half of a short command's time is compiling.
 (await import('node:module')).enableCompileCache?.();
 const { main } = await import('../dist/cli/main.js').catch((error) => {
