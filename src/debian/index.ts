@@ -14,7 +14,7 @@ import { decompressIndex } from './decompress.ts';
 import { PackageIndex } from './packages.ts';
 import { formatGroup } from './relations.ts';
 import { type Release, verifyRelease } from './release.ts';
-import { refuseReplay } from './replay.ts';
+import { newestDocument, refuseReplay } from './replay.ts';
 import { type ClosureRequest, resolveClosure, type SelectedPackage, type SuiteIndex } from './resolve.ts';
 
 /** Where resolutions are kept between runs; keys are digests. Losing an entry costs time, nothing else. */
@@ -39,16 +39,30 @@ export interface OpenArchive {
   readonly release: Release;
 }
 
-/** Reads and verifies the signed index of every suite; with a cache, also that it is not older than one seen before. */
+/**
+ * Reads and verifies the signed index of every suite; with a cache, also that it is not older than one seen before, and
+ * without a network it is that one.
+ */
 export async function openArchives(specs: readonly ArchiveSpec[], context: ArchiveContext): Promise<OpenArchive[]> {
   return await Promise.all(
     specs.map(async (spec) => {
-      const document = await context.fetchBytes(archivePath(spec.archive, `dists/${spec.suite}/InRelease`));
+      const document = await fetchSigned(spec, context);
       const release = await verifyRelease(document, spec, context.now, context.cache);
-      if (context.cache) await refuseReplay(spec, release, context.cache);
+      if (context.cache) await refuseReplay(spec, release, document, context.cache);
       return { spec, release };
     }),
   );
+}
+
+async function fetchSigned(spec: ArchiveSpec, { fetchBytes, cache }: ArchiveContext): Promise<Buffer> {
+  try {
+    return await fetchBytes(archivePath(spec.archive, `dists/${spec.suite}/InRelease`));
+  } catch (error) {
+    const offline = error instanceof KinaError && error.code === 'offline';
+    const kept = offline && cache ? await newestDocument(spec, cache) : undefined;
+    if (!kept) throw error;
+    return kept;
+  }
 }
 
 /** What `planPackages` needs besides the indexes. */

@@ -11,6 +11,7 @@ import { openToolbox, type Toolbox, type ToolboxOptions } from '../../src/layers
 import { parsePlatform } from '../../src/oci/platform.ts';
 
 export interface Workshop {
+  readonly folder: string;
   readonly tools: Toolbox;
   readonly warnings: string[];
   build(
@@ -35,9 +36,12 @@ export interface ImageFile {
   readonly layer: string;
 }
 
-/** A fresh store; `KINA_CACHE_DIR` points at it until `close`. */
-export async function openWorkshop(options: Partial<ToolboxOptions> = {}): Promise<Workshop> {
-  const folder = await mkdtemp(join(tmpdir(), 'kina-workshop-'));
+/** A fresh store, or that of another workshop; `KINA_CACHE_DIR` points at it until `close`, which removes it. */
+export async function openWorkshop({
+  beside,
+  ...options
+}: Partial<ToolboxOptions> & { beside?: Workshop } = {}): Promise<Workshop> {
+  const folder = beside?.folder ?? (await mkdtemp(join(tmpdir(), 'kina-workshop-')));
   const before = process.env.KINA_CACHE_DIR;
   process.env.KINA_CACHE_DIR = folder;
   const warnings: string[] = [];
@@ -55,6 +59,7 @@ export async function openWorkshop(options: Partial<ToolboxOptions> = {}): Promi
     return JSON.parse((await tools.store.readBytes(manifest.config.digest, 1 << 20)).toString());
   };
   return {
+    folder,
     tools,
     warnings,
     async build({ platforms, ...request }) {

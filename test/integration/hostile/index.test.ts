@@ -1,5 +1,5 @@
 /** What a hostile or stale Debian mirror can hand out, end to end: from the recipe to the error that a person reads. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
@@ -69,6 +69,22 @@ test('a replayed old index, signed and all, is refused once a newer one was seen
   // On purpose it is allowed, and does not lower the mark for the next one.
   await build('yes');
   await expect(build()).rejects.toMatchObject({ code: 'integrity' });
+});
+
+test('without a network a recipe that was edited goes by the newest index that was seen', async () => {
+  await archive.publish({ date: ago(2) });
+  await build();
+  const recipe = join(folder, 'edited.yaml');
+  await writeFile(recipe, `# one more line\n${await readFile(join(folder, 'tiny.yaml'), 'utf8')}`);
+  const offline = await openWorkshop({ debianMirror: archive.server.url, offline: true });
+  await expect(offline.build({ recipe })).rejects.toMatchObject({
+    code: 'offline',
+    message: expect.stringContaining('stable/InRelease is not in the store'),
+  });
+  await offline.close();
+  const again = await openWorkshop({ beside: workshop, debianMirror: archive.server.url, offline: true });
+  const edited = await again.build({ recipe });
+  expect(edited.index.digest).toBe((await workshop.build({ recipe })).index.digest);
 });
 
 test('mirrors that are some hours apart are no attack; neither is another store', async () => {
