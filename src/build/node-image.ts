@@ -206,7 +206,12 @@ async function assemblePlatform(
   const innerPlans = new Map(layers.flatMap((l) => l.steps.map((s) => [s.id, s.inner])));
   const opened = await Promise.all([...found.layers.values()].map((layer) => layer.open()));
   const assembled = await assemble(layers, {
-    ...{ platform, store, unpacker, reporter, signal, epoch: options.epoch },
+    platform,
+    store,
+    unpacker,
+    reporter,
+    signal,
+    epoch: options.epoch,
     known: new Map(opened.flatMap((brought) => [...(brought ?? [])])),
     fetch: (artifact) => fetcher.fetch(artifact),
     innerImage: async (step) => {

@@ -50,7 +50,15 @@ export async function getNodes(_args: Args, flags: ClusterFlags): Promise<void> 
   if (flags.json)
     return answerJson(
       nodes.map(({ name, cluster, role, state, image, ipv4, ipv6, ports, provider }) => ({
-        ...{ name, cluster, role, state, provider, image, ipv4: ipv4 ?? null, ipv6: ipv6 ?? null, ports },
+        name,
+        cluster,
+        role,
+        state,
+        provider,
+        image,
+        ipv4: ipv4 ?? null,
+        ipv6: ipv6 ?? null,
+        ports,
       })),
     );
   if (nodes.length === 0)

@@ -79,8 +79,15 @@ export async function readSettings(flags: ServeFlags, standardSocket: string): P
       hint: 'See `kina cri serve --help`.',
     });
   return {
-    ...{ socket, root, streaming, routes, shares: outermost(shares) },
-    ...{ provider: wishes.provider, sandboxImage: wishes.sandboxImage, cpus: wishes.cpus, memory: wishes.memory },
+    socket,
+    root,
+    streaming,
+    routes,
+    shares: outermost(shares),
+    provider: wishes.provider,
+    sandboxImage: wishes.sandboxImage,
+    cpus: wishes.cpus,
+    memory: wishes.memory,
     network: wishes.network ?? 'kina-cri',
     mirrors: wishes.mirror ?? [],
     debianMirror: wishes.debianMirror,
@@ -95,12 +102,21 @@ function wishesOf(flags: ServeFlags): Wishes {
   const several = (values: string[]) => (values.length > 0 ? values : undefined);
   const counted = (text: string | undefined) => (text === undefined ? undefined : number(text));
   return given({
-    ...{ socket: flags.socket, provider: flags.provider, root: flags.root, share: several(flags.share) },
-    ...{ network: flags.network, route: several(flags.route), sandboxImage: flags.sandboxImage },
-    ...{ cpus: counted(flags.cpus), memory: counted(flags.memory) },
-    ...{ streamingAddress: flags.streamingAddress, streamingPort: counted(flags.streamingPort) },
-    ...{ mirror: several(flags.mirror), insecureRegistry: several(flags.insecureRegistry) },
-    ...{ debianMirror: flags.debianMirror, debianSecurityMirror: flags.debianSecurityMirror },
+    socket: flags.socket,
+    provider: flags.provider,
+    root: flags.root,
+    share: several(flags.share),
+    network: flags.network,
+    route: several(flags.route),
+    sandboxImage: flags.sandboxImage,
+    cpus: counted(flags.cpus),
+    memory: counted(flags.memory),
+    streamingAddress: flags.streamingAddress,
+    streamingPort: counted(flags.streamingPort),
+    mirror: several(flags.mirror),
+    insecureRegistry: several(flags.insecureRegistry),
+    debianMirror: flags.debianMirror,
+    debianSecurityMirror: flags.debianSecurityMirror,
     offline: flags.offline || undefined,
   });
 }

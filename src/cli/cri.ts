@@ -99,13 +99,20 @@ function sandboxImageCommand(): Command {
 async function prepareSandboxImage(flags: GlobalFlags, settings: CriSettings, signal: AbortSignal): Promise<string> {
   const { spawn } = await import('node:child_process');
   const named = {
-    ...{ provider: settings.provider, 'sandbox-image': settings.sandboxImage },
-    ...{ 'debian-mirror': settings.debianMirror, 'debian-security-mirror': settings.debianSecurityMirror },
+    provider: settings.provider,
+    'sandbox-image': settings.sandboxImage,
+    'debian-mirror': settings.debianMirror,
+    'debian-security-mirror': settings.debianSecurityMirror,
   };
   const child = spawn(
     process.execPath,
     [
-      ...[process.argv[1]!, 'cri', 'sandbox-image', ...(flags.quiet ? ['--quiet'] : []), '-v', String(flags.verbosity)],
+      process.argv[1]!,
+      'cri',
+      'sandbox-image',
+      ...(flags.quiet ? ['--quiet'] : []),
+      '-v',
+      String(flags.verbosity),
       ...Object.entries(named).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, value])),
       ...settings.mirrors.flatMap((url) => ['--mirror', url]),
       ...settings.insecureRegistries.flatMap((host) => ['--insecure-registry', host]),

@@ -20,8 +20,15 @@ const pki = '/etc/kubernetes/pki/etcd';
 export async function namePeers(controlPlane: Node): Promise<void> {
   const etcdctl = (args: readonly string[]) =>
     controlPlane.kubectl([
-      ...['--namespace=kube-system', 'exec', `etcd-${controlPlane.name}`, '--', 'etcdctl'],
-      ...[`--cacert=${pki}/ca.crt`, `--cert=${pki}/server.crt`, `--key=${pki}/server.key`, ...args],
+      '--namespace=kube-system',
+      'exec',
+      `etcd-${controlPlane.name}`,
+      '--',
+      'etcdctl',
+      `--cacert=${pki}/ca.crt`,
+      `--cert=${pki}/server.crt`,
+      `--key=${pki}/server.key`,
+      ...args,
     ]);
   const listed = await etcdctl(['member', 'list', '--write-out=json']);
   const ids = [...listed.matchAll(/"ID":(\d+)/g)].map((match) => BigInt(match[1]!).toString(16));

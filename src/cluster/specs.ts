@@ -139,7 +139,9 @@ export function proxies(cluster: Cluster, subnets: readonly string[], host: Node
     ...podSubnets,
     ...cluster.nodes.map((node) => node.name),
     loadBalancerName(cluster.name),
-    ...['.svc', '.svc.cluster', '.svc.cluster.local'],
+    '.svc',
+    '.svc.cluster',
+    '.svc.cluster.local',
   ];
   env.NO_PROXY = env.no_proxy = [...new Set(direct.filter(Boolean))].join(',');
   return env;

@@ -54,7 +54,8 @@ export async function attach(
   for (const { digest, size, bytes } of blobs)
     if (!(await repository.hasBlob(digest)))
       await repository.pushBlob({
-        ...{ digest, size },
+        digest,
+        size,
         async *open() {
           yield bytes;
         },

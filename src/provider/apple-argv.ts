@@ -62,10 +62,16 @@ export function runArguments(spec: NodeSpec, platform: string, machine: Machine,
       hint: `It takes ${leastMtu} and more.`,
     });
   return [
-    ...['run', '--detach', '--progress=none', `--name=${spec.name}`, `--platform=${platform}`],
+    'run',
+    '--detach',
+    '--progress=none',
+    `--name=${spec.name}`,
+    `--platform=${platform}`,
     ...Object.entries(labels).map(([key, value]) => `--label=${key}=${labelValue(key, value)}`),
     ...(spec.privileged ? allPrivileges : []),
-    ...[`--cpus=${cpus}`, `--memory=${memory}m`, `--network=${network},mtu=${mtu}`],
+    `--cpus=${cpus}`,
+    `--memory=${memory}m`,
+    `--network=${network},mtu=${mtu}`,
     ...Object.entries(spec.env ?? {}).map(([key, value]) => `--env=${key}=${value}`),
     ...volumes(spec.mounts),
     ...(spec.ports ?? []).map((port) => `--publish=${publish(port)}`),
@@ -84,10 +90,16 @@ export function sandboxArguments(spec: SandboxSpec, platform: string, network = 
   const labels = { [nodeLabels.service]: spec.service, ...spec.labels };
   const { cpus = sandboxSize.cpus, memory = sandboxSize.memory, mtu = defaultMtu } = spec;
   return [
-    ...['run', '--detach', '--progress=none', `--name=${spec.name}`, `--platform=${platform}`],
+    'run',
+    '--detach',
+    '--progress=none',
+    `--name=${spec.name}`,
+    `--platform=${platform}`,
     ...Object.entries(labels).map(([key, value]) => `--label=${key}=${labelValue(key, value)}`),
     ...allPrivileges,
-    ...[`--cpus=${Math.ceil(cpus)}`, `--memory=${memory}m`, `--network=${network},mtu=${mtu}`],
+    `--cpus=${Math.ceil(cpus)}`,
+    `--memory=${memory}m`,
+    `--network=${network},mtu=${mtu}`,
     ...volumes(spec.mounts),
     ...spec.sockets.map(({ host, inside }) => `--publish-socket=${host}:${inside}`),
     ...(spec.ports ?? []).map((port) => `--publish=${publish(port)}`),
@@ -120,7 +132,10 @@ function publish({ address, hostPort, containerPort, protocol }: NodePort): stri
 /** `network create` for a subnet that is free. */
 export function networkArguments(name: string, subnets: { ipv4: string; ipv6: string | undefined }): string[] {
   return [
-    ...['network', 'create', `--label=${nodeLabels.cluster}=${name}`, `--subnet=${subnets.ipv4}`],
+    'network',
+    'create',
+    `--label=${nodeLabels.cluster}=${name}`,
+    `--subnet=${subnets.ipv4}`,
     ...(subnets.ipv6 === undefined ? [] : [`--subnet-v6=${subnets.ipv6}`]),
     name,
   ];

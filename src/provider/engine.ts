@@ -147,8 +147,17 @@ export class EngineProvider implements Provider {
     const sockets = spec.sockets.map(({ host, inside }) => ({ source: dirname(host), target: dirname(inside) }));
     await this.#call(
       [
-        ...['run', '--detach', '--name', spec.name, '--hostname', spec.hostname, '--network', spec.network],
-        ...['--privileged', '--cgroupns=private', ...engine.storage(spec.storage)],
+        'run',
+        '--detach',
+        '--name',
+        spec.name,
+        '--hostname',
+        spec.hostname,
+        '--network',
+        spec.network,
+        '--privileged',
+        '--cgroupns=private',
+        ...engine.storage(spec.storage),
         ...labelFlags(labels),
         ...sizeFlags(spec),
         ...[...(spec.mounts ?? []), ...sockets].flatMap(volume),
@@ -163,7 +172,15 @@ export class EngineProvider implements Provider {
     const engine = this.#engine;
     const labels = { [nodeLabels.cluster]: spec.cluster, [nodeLabels.role]: spec.role, ...spec.labels };
     return [
-      ...['run', '--detach', '--tty', '--name', spec.name, '--hostname', spec.name, '--network', spec.network],
+      'run',
+      '--detach',
+      '--tty',
+      '--name',
+      spec.name,
+      '--hostname',
+      spec.name,
+      '--network',
+      spec.network,
       ...labelFlags(labels),
       ...engine.restart,
       // systemd wants a /run to write to, and tools a /tmp; /var must not lie on the container's own overlay, on which

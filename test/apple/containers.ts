@@ -50,14 +50,20 @@ function wanted(call: Call, macos: number): StoredContainer {
   const privileged = all.join() === 'ALL,NONE,NONE';
   if (!privileged && all.some(Boolean)) throw failure('the stand-in knows all rights or none');
   return {
-    ...{ name, reference, cpus: Number(cpus), memory, privileged, created: now() },
+    name,
+    reference,
+    cpus: Number(cpus),
+    memory,
+    privileged,
+    created: now(),
     labels: Object.fromEntries(every(call, 'label').map(label)),
     network: network(every(call, 'network'), macos),
     ports: published(every(call, 'publish')),
     platform: { os, architecture, ...(architecture === 'arm64' && !variant ? { variant: 'v8' } : {}) },
     environment: every(call, 'env'),
     rosetta: call.options.rosetta !== undefined,
-    ...{ folders, sockets },
+    folders,
+    sockets,
   };
 }
 
@@ -119,13 +125,20 @@ export async function create(call: Call, macos: number): Promise<string> {
   // A guest mounts its own: systemd what it needs for a tmpfs, and no other program has one.
   const systemd = ['--systemd=always', '--tmpfs=/tmp', '--tmpfs=/run', '--env=container=podman'];
   const machine = [
-    ...['--privileged', '--cgroupns=private', `--stop-signal=${stopSignal}`],
-    ...[`--volume=${own}-var:/var:suid,exec,dev`, ...(stopSignal === systemdStop ? systemd : [])],
+    '--privileged',
+    '--cgroupns=private',
+    `--stop-signal=${stopSignal}`,
+    `--volume=${own}-var:/var:suid,exec,dev`,
+    ...(stopSignal === systemdStop ? systemd : []),
   ];
   const made = await podman([
-    ...['create', '--pull=never', `--name=${own}`, `--hostname=${container.name.split('.')[0]}`],
-    ...[`--network=${ownName(container.network.name === 'default' ? 'stand-in-default' : container.network.name)}`],
-    ...[`--label=kina-stand-in=${prefix}`, ...(container.privileged ? machine : [])],
+    'create',
+    '--pull=never',
+    `--name=${own}`,
+    `--hostname=${container.name.split('.')[0]}`,
+    `--network=${ownName(container.network.name === 'default' ? 'stand-in-default' : container.network.name)}`,
+    `--label=kina-stand-in=${prefix}`,
+    ...(container.privileged ? machine : []),
     ...every(call, 'env').map((one) => `--env=${one}`),
     ...every(call, 'volume').map((one) => `--volume=${one}`),
     ...container.ports.map(publishFlag),
@@ -261,7 +274,8 @@ function resource(container: StoredContainer, now: Running | undefined): unknown
           terminal: false,
         },
         rlimits: [{ limit: 'RLIMIT_NOFILE', soft: 1048576, hard: 1048576 }],
-        ...{ user: { id: { gid: 0, uid: 0 } }, workingDirectory: '/' },
+        user: { id: { gid: 0, uid: 0 } },
+        workingDirectory: '/',
       },
       labels,
       mounts: container.folders.map(virtiofs),
@@ -278,20 +292,24 @@ function resource(container: StoredContainer, now: Running | undefined): unknown
         stopSignal: image ? stopSignalOf(image) : undefined,
         sysctls: {},
       },
-      ...{ useInit: false, virtualization: false },
+      useInit: false,
+      virtualization: false,
     },
     status: {
       networks:
         now?.running && now.address
           ? [
               {
-                ...{ hostname: name, ipv4Address: `${now.address}/24`, ipv4Gateway: gateway(now.address) },
+                hostname: name,
+                ipv4Address: `${now.address}/24`,
+                ipv4Gateway: gateway(now.address),
                 ...{
                   ipv6Address: 'fd65:90a0:b1c2:d3e4:f01a:7cff:fe03:5b91/64',
                   mtu: network.mtu,
                   network: network.name,
                 },
-                ...{ macAddress: 'f2:1a:7c:03:5b:91', variant: 'reserved' },
+                macAddress: 'f2:1a:7c:03:5b:91',
+                variant: 'reserved',
               },
             ]
           : [],
@@ -332,9 +350,12 @@ export async function insideArguments(call: Call): Promise<string[]> {
   const state = await podman(['inspect', '--type=container', '--format={{.State.Running}}', ownName(name)]);
   if (state.stdout.trim() !== 'true') throw failure(`container ${name} is not running`);
   return [
-    ...['exec', ...(container.privileged ? ['--privileged'] : []), ...(call.options.i ? ['--interactive'] : [])],
+    'exec',
+    ...(container.privileged ? ['--privileged'] : []),
+    ...(call.options.i ? ['--interactive'] : []),
     ...(call.options.t ? ['--tty'] : []),
     ...every(call, 'env').map((one) => `--env=${one}`),
-    ...[ownName(name), ...call.guest],
+    ownName(name),
+    ...call.guest,
   ];
 }

@@ -41,7 +41,9 @@ export function publishedSockets(given: readonly string[]): PublishedSocket[] {
 
 /** As the inspection of a container shows it. */
 export const virtiofs = ({ source, destination, readOnly }: SharedFolder) => ({
-  ...{ type: { virtiofs: {} }, source, destination },
+  type: { virtiofs: {} },
+  source,
+  destination,
   options: readOnly ? ['ro'] : [],
 });
 
@@ -51,7 +53,8 @@ export async function relaySockets(sockets: readonly PublishedSocket[], firstPro
     if (!existsSync(dirname(hostPath))) throw failure(`no such folder: ${dirname(hostPath)}`);
     const relay = new URL('relay.ts', import.meta.url).pathname;
     const child = spawn(process.execPath, [relay, hostPath, String(firstProcess), containerPath], {
-      ...{ detached: true, stdio: 'ignore' },
+      detached: true,
+      stdio: 'ignore',
     });
     child.unref();
     for (let left = 500; !existsSync(hostPath); left--) {

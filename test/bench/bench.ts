@@ -27,9 +27,16 @@ const packages =
 /** mmdebstrap with the packages that are there; `essential` and what is included, or `extract`, which runs no scripts. */
 function mmdebstrapWith(debs: string, variant: string, target: string): string[] {
   return [
-    ...['mmdebstrap', `--variant=${variant}`, '--mode=root', '--format=tar', `--include=${packages.join(',')}`],
-    ...['--setup-hook=mkdir -p "$1/var/cache/apt/archives"', `--setup-hook=sync-in ${debs} /var/cache/apt/archives`],
-    ...['trixie', target, debianMirror],
+    'mmdebstrap',
+    `--variant=${variant}`,
+    '--mode=root',
+    '--format=tar',
+    `--include=${packages.join(',')}`,
+    '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
+    `--setup-hook=sync-in ${debs} /var/cache/apt/archives`,
+    'trixie',
+    target,
+    debianMirror,
   ];
 }
 

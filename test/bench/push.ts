@@ -113,8 +113,14 @@ try {
   const skopeo =
     (name: string, ...more: string[]) =>
     () => [
-      ...['skopeo', 'copy', '--quiet', '--all', '--dest-tls-verify=false', ...more],
-      ...[`oci:${layout(name)}`, `docker://${registry?.host}/image:1`],
+      'skopeo',
+      'copy',
+      '--quiet',
+      '--all',
+      '--dest-tls-verify=false',
+      ...more,
+      `oci:${layout(name)}`,
+      `docker://${registry?.host}/image:1`,
     ];
   const ready = await inTurn(
     [side('kina', () => kina('push', 'ready:zstd', `${registry?.host}/image:1`)), side('skopeo', skopeo('ready'))],

@@ -68,17 +68,22 @@ function documents(address: string): string {
   const kubeadm = 'kubeadm.k8s.io/v1beta2';
   return [
     {
-      ...{ apiVersion: kubeadm, kind: 'InitConfiguration' },
+      apiVersion: kubeadm,
+      kind: 'InitConfiguration',
       localAPIEndpoint: { advertiseAddress: address, bindPort: 6443 },
       nodeRegistration: { criSocket: 'unix:///run/containerd/containerd.sock' },
     },
     {
-      ...{ apiVersion: kubeadm, kind: 'ClusterConfiguration', kubernetesVersion: kubernetes.version },
+      apiVersion: kubeadm,
+      kind: 'ClusterConfiguration',
+      kubernetesVersion: kubernetes.version,
       networking: { podSubnet: '10.244.0.0/16' },
       apiServer: { certSANs: ['localhost', '127.0.0.1'] },
     },
     {
-      ...{ apiVersion: 'kubelet.config.k8s.io/v1beta1', kind: 'KubeletConfiguration', failSwapOn: false },
+      apiVersion: 'kubelet.config.k8s.io/v1beta1',
+      kind: 'KubeletConfiguration',
+      failSwapOn: false,
       cgroupDriver: cgroupDriver(kubernetes.version),
     },
   ]

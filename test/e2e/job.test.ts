@@ -102,8 +102,17 @@ describeUnless(impossible, 'kina in a container', () => {
   const inContainer = (args: readonly string[], flags: readonly string[] = []) =>
     run(
       [
-        ...['podman', 'run', '--rm', '--read-only', '--read-only-tmpfs=false', '--network=none', '--cap-drop=all'],
-        ...['--security-opt=no-new-privileges', ...flags, image, ...args],
+        'podman',
+        'run',
+        '--rm',
+        '--read-only',
+        '--read-only-tmpfs=false',
+        '--network=none',
+        '--cap-drop=all',
+        '--security-opt=no-new-privileges',
+        ...flags,
+        image,
+        ...args,
       ],
       { env: podman },
     );

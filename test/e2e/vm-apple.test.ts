@@ -32,7 +32,11 @@ describeWith("a node on a kernel such as Apple's, without what that one lacks", 
   beforeAll(async () => {
     const { archive } = await buildNode('arm64');
     vm = await bootVm({
-      ...{ archive, platform: 'linux/arm64', memory: 4096, entrypoint: true, without: absent },
+      archive,
+      platform: 'linux/arm64',
+      memory: 4096,
+      entrypoint: true,
+      without: absent,
       // by which the entrypoint knows that runtime; with an initramfs the kernel itself passes it over
       commandLine: 'init=/sbin/vminitd',
     });

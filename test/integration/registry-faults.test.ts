@@ -258,8 +258,12 @@ describeUnless(registry.skip, 'what does not pass', () => {
     const proxy = await proxied(() => undefined);
     const error = await failure(
       pushImage({
-        ...{ source: bad, root, references: [parseReference(`${proxy.host}/damage:v1`)] },
-        ...{ transport: transport({ retries: 0 }), reporter: silent, store },
+        source: bad,
+        root,
+        references: [parseReference(`${proxy.host}/damage:v1`)],
+        transport: transport({ retries: 0 }),
+        reporter: silent,
+        store,
       }),
     );
     expect(error.message + String(error.cause)).toContain('damaged');

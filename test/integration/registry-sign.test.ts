@@ -79,7 +79,11 @@ describeUnless(registry.skip, 'signatures', () => {
     const attached = await attachDocuments(root, [to], documents, tools());
     expect(attached.map(({ type }) => type).at(-1)).toBe(bundleType);
     expect(await judge(ref, byKey(own.publicKey))).toMatchObject({
-      ...{ signature: 'verified', signers: [`key ${keyHint(own.publicKey)}`], problems: [], damage: [], sboms: 2 },
+      signature: 'verified',
+      signers: [`key ${keyHint(own.publicKey)}`],
+      problems: [],
+      damage: [],
+      sboms: 2,
       provenance: { signed: true },
     });
     expect(await judge(ref, undefined)).toMatchObject({ signature: 'unchecked', signers: [], problems: [] });
@@ -175,7 +179,9 @@ describeUnless(registry.skip, 'signatures', () => {
       await attachSignature(to, image, [], signer(), tools());
       const asked = sigstore.requests.length;
       expect(await judge(ref, { identity: person, issuer, root })).toMatchObject({
-        ...{ signature: 'verified', signers: [`${person} (${issuer})`], problems: [] },
+        signature: 'verified',
+        signers: [`${person} (${issuer})`],
+        problems: [],
       });
       for (const [identity, by] of [
         ['https://github.com/example/images', issuer], // a part of the name
@@ -200,8 +206,15 @@ describeUnless(registry.skip, 'signatures', () => {
         const file = join(workshop.tools.store.root, 'root.json');
         await writeFile(file, JSON.stringify(sigstore.root));
         const command = (name: string) => [
-          ...['cosign', 'verify', '--trusted-root', file, '--certificate-identity', name],
-          ...['--certificate-oidc-issuer', issuer, `${host}/sign/keyless-to-cosign@${image.digest}`],
+          'cosign',
+          'verify',
+          '--trusted-root',
+          file,
+          '--certificate-identity',
+          name,
+          '--certificate-oidc-issuer',
+          issuer,
+          `${host}/sign/keyless-to-cosign@${image.digest}`,
         ];
         const env = { TUF_ROOT: '/nonexistent' };
         expect(await check(command(person), { env })).toContain(image.digest);

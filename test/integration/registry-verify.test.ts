@@ -61,7 +61,12 @@ describeUnless(registry.skip, 'kina verify', () => {
   test('elsewhere: digests, provenance and lock agree, nothing is signed, and the lock makes the same digest', async () => {
     const verdict = await verify(`docker://${name}`, again, other.tools);
     expect(verdict).toMatchObject({
-      ...{ digest, from: 'registry', damage: [], problems: [], signature: 'none', lock: 'attached' },
+      digest,
+      from: 'registry',
+      damage: [],
+      problems: [],
+      signature: 'none',
+      lock: 'attached',
       provenance: { kina: '0.0.0-test' },
       rebuilt: { digest, result: 'same' },
     });

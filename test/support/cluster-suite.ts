@@ -121,8 +121,16 @@ async function withOldAddressesTaken(cluster: TestCluster, count: number, work: 
   const image = `localhost/kina/node:${kubernetes.version}`;
   for (const name of names)
     await cluster.engineCall([
-      ...['run', '--detach', '--name', name, '--network', `kina-${cluster.name}`],
-      ...['--entrypoint', 'sleep', image, '900'],
+      'run',
+      '--detach',
+      '--name',
+      name,
+      '--network',
+      `kina-${cluster.name}`,
+      '--entrypoint',
+      'sleep',
+      image,
+      '900',
     ]);
   try {
     await work();

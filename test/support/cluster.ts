@@ -95,14 +95,23 @@ export async function createTestCluster({ engine, config, flags = [] }: ClusterO
     const file = join(folder, 'cluster.yaml');
     if (config) await writeFile(file, stringify(config));
     const created = await call([
-      ...['create', 'cluster', '--image', `localhost/kina/node:${kubernetes.version}`, ...flags],
+      'create',
+      'cluster',
+      '--image',
+      `localhost/kina/node:${kubernetes.version}`,
+      ...flags,
       ...(config ? ['--config', file] : []),
     ]);
     const kubectlPath = await findKubectl();
     const kubectl = (args: readonly string[], options = {}) =>
       run([kubectlPath, ...args], { env, timeout: 120, ...options });
     return {
-      ...{ name, engine, env, kubeconfig, kubectlPath, close },
+      name,
+      engine,
+      env,
+      kubeconfig,
+      kubectlPath,
+      close,
       seconds: created.ms / 1000,
       kina: call,
       tryKubectl: kubectl,

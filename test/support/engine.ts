@@ -152,8 +152,21 @@ function engine(
       const node = containerNode(`${prefix}-${++counter}`, [...argv], env);
       nodes.add(node);
       await call([
-        ...['run', '--detach', '--name', node.name, '--hostname', node.name, '--privileged', '--cgroupns=private'],
-        ...['--tmpfs', '/tmp', '--tmpfs', '/run', '--volume', '/var', ...nodeFlags],
+        'run',
+        '--detach',
+        '--name',
+        node.name,
+        '--hostname',
+        node.name,
+        '--privileged',
+        '--cgroupns=private',
+        '--tmpfs',
+        '/tmp',
+        '--tmpfs',
+        '/run',
+        '--volume',
+        '/var',
+        ...nodeFlags,
         ...(options.publish ?? []).flatMap((port) => ['--publish', `127.0.0.1::${port}`]),
         ...Object.entries(options.env ?? {}).flatMap(([key, value]) => ['--env', `${key}=${value}`]),
         reference,

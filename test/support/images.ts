@@ -54,9 +54,13 @@ export async function buildImage(name: string, args: readonly string[], options:
   try {
     const result = await kina(
       [
-        ...['build', 'node-image', ...args],
+        'build',
+        'node-image',
+        ...args,
         ...(options.output === false ? [] : ['--output', `type=oci-archive,dest=${archive}`]),
-        ...['--debian-mirror', debianMirror, ...(mirror ? ['--mirror', mirror.url] : [])],
+        '--debian-mirror',
+        debianMirror,
+        ...(mirror ? ['--mirror', mirror.url] : []),
       ],
       {
         ...options, // A test mirror may be frozen; signatures are checked all the same.

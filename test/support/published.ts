@@ -40,7 +40,10 @@ export async function publishSigned(ref: string): Promise<Published> {
   await attachDocuments(root, to, documents, { store, transport, version: '0.0.0-test' });
   const trust: Trust = { key: publicKey, root: undefined };
   return {
-    ...{ root, privateKey, transport, elsewhere },
+    root,
+    privateKey,
+    transport,
+    elsewhere,
     verify: (of) =>
       verify(`docker://${of}`, { rebuild: false, lock: undefined, recipe: undefined, trust }, elsewhere.tools),
     async close() {

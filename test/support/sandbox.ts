@@ -102,9 +102,17 @@ async function openSandboxHouse(): Promise<SandboxHouse> {
         `${images}:${inSandbox.images}:ro`,
       ];
       await podman(
-        ...['run', '--detach', '--name', name, '--privileged', '--cgroupns=private', '--network=none'],
+        'run',
+        '--detach',
+        '--name',
+        name,
+        '--privileged',
+        '--cgroupns=private',
+        '--network=none',
         ...binds.flatMap((bind) => ['--volume', bind]),
-        ...['--volume', `${name}:${inSandbox.containers}:suid,exec,dev`, reference],
+        '--volume',
+        `${name}:${inSandbox.containers}:suid,exec,dev`,
+        reference,
       );
       for (let left = 200; !existsSync(join(sockets, 'agent.sock')); left--) {
         if (left === 0) throw new Error(`the agent does not listen:\n${await sandbox.logs()}`);

@@ -41,7 +41,11 @@ async function describeTree(root: string): Promise<Map<string, Record<string, st
     const hash = createHash('sha256');
     if ('body' in rest) for await (const chunk of rest.body) hash.update(chunk);
     described.set(path, {
-      ...{ type, mode: mode.toString(8), owner: `${uid}:${gid}`, mtime: `${mtime}`, content: hash.digest('hex') },
+      type,
+      mode: mode.toString(8),
+      owner: `${uid}:${gid}`,
+      mtime: `${mtime}`,
+      content: hash.digest('hex'),
       target: 'target' in rest ? rest.target : '',
       device: 'kind' in rest ? `${rest.kind} ${rest.major}:${rest.minor}` : '',
       xattrs: [...(xattrs ?? [])]

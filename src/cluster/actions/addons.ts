@@ -49,8 +49,11 @@ export async function installAddons(context: CreateContext, signal: AbortSignal)
   context.steps.debug(5, manifest);
   const node = firstControlPlane(context);
   const settings = [
-    ...[String(apiServerPort), cni === 'none' ? 'none' : 'network', `${manifests}/default-storage.yaml`],
-    ...[node.name, firstRange(context.cluster) ?? ''],
+    String(apiServerPort),
+    cni === 'none' ? 'none' : 'network',
+    `${manifests}/default-storage.yaml`,
+    node.name,
+    firstRange(context.cluster) ?? '',
   ];
   await node.shell(script, settings, { input: manifest, signal });
 }

@@ -14,7 +14,9 @@ import { kubeadmFailure } from './init.ts';
 /** What all control planes share; kubeadm makes the rest anew on each. */
 const sharedFiles = [
   ...['ca', 'front-proxy-ca', 'etcd/ca'].flatMap((name) => [`pki/${name}.crt`, `pki/${name}.key`]),
-  ...['pki/sa.pub', 'pki/sa.key', 'admin.conf'],
+  'pki/sa.pub',
+  'pki/sa.key',
+  'admin.conf',
 ];
 
 /** `sha256:HEX` over the public key, as kubeadm's discovery wants it (kubeadm, "token-based discovery with CA pinning"). */

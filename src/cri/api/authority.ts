@@ -12,8 +12,27 @@ import { Duplex, Transform, type TransformCallback } from 'node:stream';
 
 /** How many codes have 5 bits, 6 bits, …: RFC 7541, appendix B. */
 const codesOfLength: Readonly<Record<number, number>> = {
-  ...{ 5: 10, 6: 26, 7: 32, 8: 6, 10: 5, 11: 3, 12: 2, 13: 6, 14: 2, 15: 3, 19: 3, 20: 8, 21: 13, 22: 26 },
-  ...{ 23: 29, 24: 12, 25: 4, 26: 15, 27: 19, 28: 29, 30: 4 },
+  5: 10,
+  6: 26,
+  7: 32,
+  8: 6,
+  10: 5,
+  11: 3,
+  12: 2,
+  13: 6,
+  14: 2,
+  15: 3,
+  19: 3,
+  20: 8,
+  21: 13,
+  22: 26,
+  23: 29,
+  24: 12,
+  25: 4,
+  26: 15,
+  27: 19,
+  28: 29,
+  30: 4,
 };
 const longestCode = 30;
 

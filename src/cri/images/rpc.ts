@@ -47,7 +47,12 @@ function credentials(auth: AuthConfig | null): PullCredentials | undefined {
 function described({ id, repoTags, repoDigests, size, user, pinned }: CriImage): Sent<Image> {
   const { uid, username = '' } = user;
   return {
-    ...{ id, repoTags, repoDigests, size, pinned, username },
+    id,
+    repoTags,
+    repoDigests,
+    size,
+    pinned,
+    username,
     uid: uid === undefined ? undefined : { value: uid },
     spec: { image: id },
   };

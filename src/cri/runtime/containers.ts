@@ -92,7 +92,10 @@ export class Containers {
     const log = config.logPath && sandbox.logDirectory ? join(sandbox.logDirectory, config.logPath) : '';
     const id = randomBytes(16).toString('hex');
     const record: ContainerRecord = {
-      ...{ id, config, log, sandbox: pod.id },
+      id,
+      config,
+      log,
+      sandbox: pod.id,
       createdAt: nanoseconds(),
       imageId: image.image.id,
       process: spec.config.process,
@@ -110,7 +113,11 @@ export class Containers {
       await pod.agent.call(
         'create',
         {
-          ...{ id, config: spec.config, terminal: config.tty, stdin: config.stdin, stdinOnce: config.stdinOnce },
+          id,
+          config: spec.config,
+          terminal: config.tty,
+          stdin: config.stdin,
+          stdinOnce: config.stdinOnce,
           disk: diskInSandbox(image),
           pid: pidNamespace(config.linux?.securityContext?.namespaceOptions ?? null),
           imageMounts: mounted.map(diskInSandbox),

@@ -42,8 +42,16 @@ export function describeContainer(pod: Pod, container: Container): Sent<Containe
   const { config, createdAt, imageId } = container.record;
   const { metadata, image, labels, annotations } = config;
   return {
-    ...{ id: container.id, podSandboxId: pod.id, metadata, image, imageRef: imageId, imageId },
-    ...{ state: containerStates[container.state], createdAt, labels, annotations },
+    id: container.id,
+    podSandboxId: pod.id,
+    metadata,
+    image,
+    imageRef: imageId,
+    imageId,
+    state: containerStates[container.state],
+    createdAt,
+    labels,
+    annotations,
   };
 }
 
@@ -54,11 +62,22 @@ export function containerStatus(container: Container, images: ImageLibrary): Sen
   const { metadata, labels, annotations, mounts } = config;
   const { uid, gid, additionalGids } = record.process.user;
   return {
-    ...{ id: container.id, metadata, labels, annotations, mounts: mounts.map((one) => resolved(one, record.mounted)) },
-    ...{ state: containerStates[container.state], createdAt, startedAt: now.startedAt, finishedAt: now.finishedAt },
-    ...{ exitCode: now.exitCode, ...ending(container) },
-    ...{ image: { ...config.image, image: images.nameOf(imageId) ?? config.image?.image }, imageRef: imageId, imageId },
-    ...{ logPath: record.log, resources: { linux: record.resources } },
+    id: container.id,
+    metadata,
+    labels,
+    annotations,
+    mounts: mounts.map((one) => resolved(one, record.mounted)),
+    state: containerStates[container.state],
+    createdAt,
+    startedAt: now.startedAt,
+    finishedAt: now.finishedAt,
+    exitCode: now.exitCode,
+    ...ending(container),
+    image: { ...config.image, image: images.nameOf(imageId) ?? config.image?.image },
+    imageRef: imageId,
+    imageId,
+    logPath: record.log,
+    resources: { linux: record.resources },
     user: { linux: { uid, gid, supplementalGroups: additionalGids } },
     stopSignal: config.stopSignal,
   };

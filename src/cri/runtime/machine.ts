@@ -26,7 +26,10 @@ interface Places {
 export async function machineSpec(record: SandboxRecord, options: CriOptions, at: Places): Promise<SandboxSpec> {
   const { config, id, machine, shares } = record;
   return {
-    ...{ name: machine, service: at.service, image: options.sandboxImage, network: options.network },
+    name: machine,
+    service: at.service,
+    image: options.sandboxImage,
+    network: options.network,
     // what kubelet names a pod may be longer than a host name; the agent sets it
     hostname: machine.slice(0, 63),
     labels: { 'dev.kina.cri.sandbox': id, ...podLabels(config) },
@@ -93,7 +96,9 @@ function publishedPorts({ portMappings }: PodSandboxConfig): NodePort[] {
     .filter(({ hostPort }) => hostPort > 0)
     .map(({ hostIp, hostPort, containerPort, protocol }) => ({
       address: hostIp || '0.0.0.0',
-      ...{ hostPort, containerPort, protocol },
+      hostPort,
+      containerPort,
+      protocol,
     }));
 }
 

@@ -72,7 +72,8 @@ const owner = ['namespace', 'pod', 'container', 'id', 'name', 'image'] as const;
 
 export const metricDescriptors = (): MetricDescriptor[] =>
   Object.entries(table).map(([name, { help, labels = [] }]) => ({
-    ...{ name: `container_${name}`, help },
+    name: `container_${name}`,
+    help,
     labelKeys: [...owner, ...labels],
   }));
 
@@ -99,8 +100,11 @@ function samples(all: MetricSamples, labels: readonly string[]): Sent<Metric>[] 
     const known = table[name];
     if (!known) return [];
     return list.map(([value, ...own]) => ({
-      ...{ name: `container_${name}`, timestamp, metricType: known.type },
-      ...{ labelValues: [...labels, ...own], value: { value } },
+      name: `container_${name}`,
+      timestamp,
+      metricType: known.type,
+      labelValues: [...labels, ...own],
+      value: { value },
     }));
   });
 }

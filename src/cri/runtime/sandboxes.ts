@@ -87,7 +87,11 @@ export class Sandboxes {
     const shares = await this.#sharesFor(config);
     const machine = machineName(id);
     let record: SandboxRecord = {
-      ...{ id, machine, config, runtimeHandler, shares },
+      id,
+      machine,
+      config,
+      runtimeHandler,
+      shares,
       createdAt: nanoseconds(),
       addresses: [],
       state: 'making',
@@ -237,7 +241,10 @@ export class Sandboxes {
       if (container.state === 'exited') continue;
       const end = (await this.records.end(pod.id, container.id)) ?? {
         ...container.now,
-        ...{ state: 'exited' as const, pid: 0, finishedAt: nanoseconds(), exitCode: 137 },
+        state: 'exited' as const,
+        pid: 0,
+        finishedAt: nanoseconds(),
+        exitCode: 137,
       };
       this.heard(pod, end);
     }

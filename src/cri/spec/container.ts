@@ -157,8 +157,11 @@ const usualDevices = [
     [5, 0],
     [5, 2],
   ].map(([major, minor]) => ({
-    ...{ allow: true, type: 'c', access: 'rwm' },
-    ...{ major, minor },
+    allow: true,
+    type: 'c',
+    access: 'rwm',
+    major,
+    minor,
   })),
   { allow: true, type: 'c', major: 136, access: 'rwm' },
 ];

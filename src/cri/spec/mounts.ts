@@ -24,7 +24,9 @@ export const podFiles = { hosts: 'hosts', hostname: 'hostname', resolv: 'resolv.
 export function systemMounts(privileged: boolean, userNamespace: boolean): OciMount[] {
   const access = privileged ? 'rw' : 'ro';
   const sandboxes = (path: string): OciMount => ({
-    ...{ destination: path, type: 'bind', source: path },
+    destination: path,
+    type: 'bind',
+    source: path,
     options: ['rbind', 'rprivate', 'nosuid', 'noexec', 'nodev', access],
   });
   return [

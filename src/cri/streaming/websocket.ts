@@ -8,7 +8,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { type Duplex, Readable, Writable } from 'node:stream';
-import { createWebSocketStream, type WebSocket, WebSocketServer } from 'ws';
+import { createWebSocketStream, type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
 import { KinaError } from '../../host/errors.ts';
 import type { StreamingBackend } from './backend.ts';
 import { type Channels, type CommandRequest, patience, serveCommand } from './command.ts';
@@ -41,13 +41,15 @@ export function acceptWebSocket(
   protocol: string,
   onOpen: (connection: WebSocket) => void,
 ): void {
-  const server = new WebSocketServer({
+  // `closeTimeout` is missing from @types/ws: how long a client may take to read what was sent before the close frame.
+  const options: ServerOptions & { closeTimeout: number } = {
     noServer: true,
     clientTracking: false,
     perMessageDeflate: false,
     maxPayload: longestMessage,
-    ...{ closeTimeout: patience }, // how long a client may take to read what was sent before the close frame
-  });
+    closeTimeout: patience,
+  };
+  const server = new WebSocketServer(options);
   delete request.headers['sec-websocket-protocol'];
   server.on('headers', (headers) => headers.push(`Sec-WebSocket-Protocol: ${protocol}`));
   server.handleUpgrade(request, socket, head, onOpen);

@@ -52,7 +52,12 @@ export async function findFiles(
       const names = owners(entry.path);
       const { path, type, mode, uid, gid, owner: layer } = entry;
       return {
-        ...{ path, type, mode, uid, gid, layer },
+        path,
+        type,
+        mode,
+        uid,
+        gid,
+        layer,
         size: entry.type === 'file' ? entry.content.size : 0,
         target: 'target' in entry ? entry.target : undefined,
         packages: names.map((name) => ({ name, version: packages.get(name)?.version ?? '' })),

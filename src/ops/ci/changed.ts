@@ -148,7 +148,13 @@ async function stepState(
   const inner = carried && (await loadRecipe(carried.recipe, folder, state.recipes));
   const files = stringsIn(body).map(async (text) => [text, await contentOf(folder, text)]);
   return [
-    ...[kind, body, when, component, optional, unverified, replace],
+    kind,
+    body,
+    when,
+    component,
+    optional,
+    unverified,
+    replace,
     // A template may use any variable.
     (body as { template?: unknown } | null)?.template === true ? variables : null,
     await Promise.all(files),

@@ -61,7 +61,11 @@ const ofKubeadm = new Set(['etcd', 'coredns', 'pause']);
 function components(before: Steps, after: Steps, now: Lock): Found[] {
   const [was, is] = [versions(before), versions(after)];
   return differing(was, is).map(([name, locked, newest]) => ({
-    ...{ kind: 'component' as const, name, locked, newest, security: false },
+    kind: 'component' as const,
+    name,
+    locked,
+    newest,
+    security: false,
     why: ofKubeadm.has(name)
       ? `what kubeadm ${now.kubernetes} asks for`
       : `what kina's version table has for Kubernetes ${now.kubernetes}`,
@@ -108,8 +112,12 @@ function replaced(before: Steps, after: Steps): Found[] {
   return differing(was, is)
     .filter(([, locked, newest]) => locked !== undefined && newest !== undefined)
     .map(([name, locked, newest]) => ({
-      ...{ kind: 'replaced' as const, name, locked: locked?.slice(0, 19), newest: newest?.slice(0, 19) },
-      ...{ security: false, why: 'the same name, other bytes: find out why before you take it' },
+      kind: 'replaced' as const,
+      name,
+      locked: locked?.slice(0, 19),
+      newest: newest?.slice(0, 19),
+      security: false,
+      why: 'the same name, other bytes: find out why before you take it',
     }));
 }
 

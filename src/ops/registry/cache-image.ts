@@ -101,7 +101,11 @@ export async function writeImageEntry(
   const layers: Descriptor[] = [];
   for (const layer of image.layers) layers.push(await carriedForm(store, layer));
   const record = {
-    ...{ key: entry.key, platform, manifest, components, absent },
+    key: entry.key,
+    platform,
+    manifest,
+    components,
+    absent,
     layers: built.layers.map(({ name, diffId, size }) => ({ name, diffId, size })),
   };
   const documents = [

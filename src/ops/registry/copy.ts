@@ -61,8 +61,15 @@ export async function copyImage(
   for (const { entry } of beside) await source.keep((await partsOf(source, entry)).blobs);
   const name = to.name ?? source.name;
   await writeOutput({
-    ...{ store, index: root, refs: name === undefined ? [] : [name], type: to.type, dest: to.path },
-    ...{ reporter, signal, mtime, referrers: beside.map(({ entry }) => entry) },
+    store,
+    index: root,
+    refs: name === undefined ? [] : [name],
+    type: to.type,
+    dest: to.path,
+    reporter,
+    signal,
+    mtime,
+    referrers: beside.map(({ entry }) => entry),
   });
   return { root, referrers: beside.length };
 }

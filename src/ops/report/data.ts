@@ -78,7 +78,9 @@ export async function collectReport(
       })),
       components: [...components(image)],
       packages: [...packages].map(([key, { name, version, licences }]) => ({
-        ...{ name, version, licences },
+        name,
+        version,
+        licences,
         size: ofPackage.get(key) ?? 0,
       })),
     });

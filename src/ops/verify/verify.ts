@@ -69,14 +69,20 @@ export async function verify(ref: string, options: VerifyOptions, tools: Toolbox
   const { blobs, bytes, damage } = await verifyImage(tools.store, descriptor, { signal: tools.signal, task });
   task.done(undefined, true);
   const nothing = {
-    ...{ provenance: undefined, lock: undefined, sboms: 0, signature: 'none' as const, signers: [], problems: [] },
+    provenance: undefined,
+    lock: undefined,
+    sboms: 0,
+    signature: 'none' as const,
+    signers: [],
+    problems: [],
     rebuilt: undefined,
   };
   const base = {
     ref,
     digest: descriptor.digest,
     from: origin ? ('registry' as const) : ('store' as const),
-    ...{ blobs, bytes },
+    blobs,
+    bytes,
   };
   if (damage.length > 0) return { ...base, ...nothing, damage };
   const image = await readContents(tools.store, descriptor);

@@ -50,8 +50,11 @@ async function push(
   await workshop.tag('made', image);
   for (const name of names)
     await run('skopeo', [
-      ...['copy', '--dest-tls-verify=false', ...(options.docker ? ['--format', 'v2s2'] : ['--preserve-digests'])],
-      ...[`oci:${workshop.root}:made`, `docker://${host}/${name}`],
+      'copy',
+      '--dest-tls-verify=false',
+      ...(options.docker ? ['--format', 'v2s2'] : ['--preserve-digests']),
+      `oci:${workshop.root}:made`,
+      `docker://${host}/${name}`,
     ]);
   return image;
 }
@@ -281,8 +284,12 @@ describeUnless(registry.skip, 'a registry with a login', () => {
     onTestFinished(() => closed.stop());
     await workshop.tag('made', await foreignImage(workshop, [base]));
     await run('skopeo', [
-      ...['copy', '--dest-tls-verify=false', '--dest-creds', 'user:secret'],
-      ...[`oci:${workshop.root}:made`, `docker://${closed.host}/private:v1`],
+      'copy',
+      '--dest-tls-verify=false',
+      '--dest-creds',
+      'user:secret',
+      `oci:${workshop.root}:made`,
+      `docker://${closed.host}/private:v1`,
     ]);
     const { images } = await newLibrary();
     const pull = (credentials?: PullCredentials) => images.pull(`${closed.host}/private:v1`, credentials);

@@ -131,7 +131,12 @@ test('--upgrade kubernetes: its binaries and images, while runc stays the one th
   await writeLock(path, now);
   const rebuilt = await prepare(
     {
-      ...{ recipe: smallRecipe, source: undefined, sourceType: undefined, set: {}, lock: path, strict: false },
+      recipe: smallRecipe,
+      source: undefined,
+      sourceType: undefined,
+      set: {},
+      lock: path,
+      strict: false,
       platforms: [parsePlatform('linux/amd64')],
     },
     workshop.tools,

@@ -38,8 +38,15 @@ afterEach(async () => {
 
 const reference = 'localhost/kina/node:v1';
 const spec = (name: string, change: Partial<NodeSpec> = {}): NodeSpec => ({
-  ...{ name, cluster: 'c', role: 'worker', image: reference, network: 'kina-c', privileged: true },
-  ...{ cpus: 2, memory: 2048, ...change },
+  name,
+  cluster: 'c',
+  role: 'worker',
+  image: reference,
+  network: 'kina-c',
+  privileged: true,
+  cpus: 2,
+  memory: 2048,
+  ...change,
 });
 
 /** An image of one file, through kina's own way into the runtime. */
@@ -74,9 +81,15 @@ test('every call in the life of a cluster is one that was reviewed', { timeout: 
   await Promise.all([
     provider.create(
       spec('c-control-plane', {
-        ...{ role: 'control-plane', ports: [api], env: { NO_PROXY: 'a,b' }, ipv6: true, mtu: 1400 },
+        role: 'control-plane',
+        ports: [api],
+        env: { NO_PROXY: 'a,b' },
+        ipv6: true,
+        mtu: 1400,
         mounts: [{ source: standIn.folder, target: '/data', readOnly: true }],
-        ...{ kernel: join(projectRoot, 'package.json'), kernelArguments: ['psi=1'], rosetta: true },
+        kernel: join(projectRoot, 'package.json'),
+        kernelArguments: ['psi=1'],
+        rosetta: true,
       }),
     ),
     provider.create(spec('c-worker')),

@@ -63,7 +63,9 @@ export async function openCriHost(provider: CriProvider): Promise<CriHost> {
   const before = new Set(await unused());
 
   return {
-    ...{ provider, env, network },
+    provider,
+    env,
+    network,
     async gateway() {
       type Network = { subnets?: { gateway: string }[]; IPAM?: { Config: { Gateway: string }[] } };
       const [found] = JSON.parse(await call(['network', 'inspect', own(network)])) as [Network];

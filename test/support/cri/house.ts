@@ -55,7 +55,11 @@ export async function openCriHouse(provider: CriProvider): Promise<CriHouse> {
     await client.call('pullImage', { image: { image: busybox } }, 120);
     await mkdir(join(folder, 'logs'));
     return {
-      ...{ host, serving, client, folder, close },
+      host,
+      serving,
+      client,
+      folder,
+      close,
       pods: new Pods(client, folder),
       async restart(signal, flags) {
         await serving.end(signal);

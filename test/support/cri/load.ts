@@ -76,7 +76,8 @@ export function startLoad({ client, pods }: CriHouse, clients: number, random: (
   const all = Array.from({ length: clients }, (_, i) => loop((round) => onePod(`load-${i}-${round}`)));
   all.push(loop(onePull));
   return {
-    ...{ confirmed, failures },
+    confirmed,
+    failures,
     expectTrouble() {
       isTroubled = true;
     },

@@ -58,7 +58,14 @@ export async function openServing(options: ServingOptions): Promise<Serving> {
   await mkdir(join(folder, 'share'));
   const argv = [
     join(projectRoot, 'bin/kina.js'),
-    ...['cri', 'serve', '--socket', `unix://${socket}`, '--provider', options.provider, '--root', root],
+    'cri',
+    'serve',
+    '--socket',
+    `unix://${socket}`,
+    '--provider',
+    options.provider,
+    '--root',
+    root,
     ...(options.shares ?? [join(folder, 'share')]).flatMap((share) => ['--share', share]),
     ...(options.network === undefined ? [] : ['--network', options.network]),
   ];
@@ -72,7 +79,10 @@ export async function openServing(options: ServingOptions): Promise<Serving> {
   const isRunning = (): boolean => child !== undefined && child.exitCode === null && child.signalCode === null;
   const said = async (): Promise<string> => tail(await readFile(log, 'utf8'));
   return {
-    ...{ folder, root, socket, said },
+    folder,
+    root,
+    socket,
+    said,
     // As src/cri/runtime/sandboxes.ts names a service.
     label: createHash('sha256').update(root).digest('hex').slice(0, 12),
     get pid() {

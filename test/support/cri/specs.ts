@@ -20,6 +20,19 @@ import { volumes } from './specs/volumes.ts';
 
 /** In the order in which they are run. */
 export const conformance: readonly Spec[] = [
-  ...[info, sandboxes, containers, volumes, idempotence, images, imageVolumes, several, network, streams],
-  ...[namespaces, accounts, privileges, seccomp, users],
+  info,
+  sandboxes,
+  containers,
+  volumes,
+  idempotence,
+  images,
+  imageVolumes,
+  several,
+  network,
+  streams,
+  namespaces,
+  accounts,
+  privileges,
+  seccomp,
+  users,
 ].flat();

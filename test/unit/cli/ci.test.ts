@@ -112,8 +112,13 @@ describe('the action', () => {
     const least = wordsFor({});
     expect(least).toEqual('build node-image --platform linux/amd64,linux/arm64'.split(' '));
     const most = wordsFor({
-      ...{ source: 'v1.34.2', lock: 'my lock', push: 'true', tags: 'ghcr.io/a/b:1\n\nghcr.io/a/b:2\n' },
-      ...{ 'cache-from': 'ghcr.io/a/c', 'cache-to': 'ghcr.io/a/c', recipe: 'a recipe.yaml' },
+      source: 'v1.34.2',
+      lock: 'my lock',
+      push: 'true',
+      tags: 'ghcr.io/a/b:1\n\nghcr.io/a/b:2\n',
+      'cache-from': 'ghcr.io/a/c',
+      'cache-to': 'ghcr.io/a/c',
+      recipe: 'a recipe.yaml',
     });
     expect(most.filter((word) => word === '--tag')).toHaveLength(2);
     expect(most).toContain('my lock');

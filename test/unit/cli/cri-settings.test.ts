@@ -29,8 +29,14 @@ describe('the settings of `kina cri serve`', () => {
     const file = join(folder, 'file');
     await writeFile(file, '');
     const problems = read({
-      ...{ socket: 'x.sock', provider: 'dokcer', root: join(folder, 'r'.repeat(60)), share: ['/no/where', file] },
-      ...{ cpus: '0', memory: '1e3', streamingPort: '65536', streamingAddress: '0.0.0.0' },
+      socket: 'x.sock',
+      provider: 'dokcer',
+      root: join(folder, 'r'.repeat(60)),
+      share: ['/no/where', file],
+      cpus: '0',
+      memory: '1e3',
+      streamingPort: '65536',
+      streamingAddress: '0.0.0.0',
       route: ['10.96.0.0/33=10.0.0.1', '10.96.0.0/16=fd00::1', '10.96.0.0/16=10.0.0.1'],
     });
     const { details } = await problems.catch((error) => error);
@@ -57,8 +63,12 @@ describe('the settings of `kina cri serve`', () => {
          debianSecurityMirror: https://d.example/security, offline: true, insecureRegistry: ['r.example:5000'] }`,
     );
     expect(await read({ config, memory: '256' })).toMatchObject({
-      ...{ sandboxImage: 'a/b:1', memory: 256, mirrors: ['https://m.example'], offline: true },
-      ...{ debianMirror: 'https://d.example/debian', debianSecurityMirror: 'https://d.example/security' },
+      sandboxImage: 'a/b:1',
+      memory: 256,
+      mirrors: ['https://m.example'],
+      offline: true,
+      debianMirror: 'https://d.example/debian',
+      debianSecurityMirror: 'https://d.example/security',
       insecureRegistries: ['r.example:5000'],
     });
     await writeFile(config, '');

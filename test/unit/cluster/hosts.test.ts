@@ -24,7 +24,14 @@ afterEach(() => rmSync(root, { recursive: true }));
 const write = (name: string, text: string) => writeFileSync(join(root, name), text);
 const read = (name: string) => readFileSync(join(root, name), 'utf8');
 const status = (name: string, ipv4: string): NodeStatus => ({
-  ...{ name, cluster: 'c', role: 'worker', state: 'running', image: '', labels: {}, ports: [], ipv4 },
+  name,
+  cluster: 'c',
+  role: 'worker',
+  state: 'running',
+  image: '',
+  labels: {},
+  ports: [],
+  ipv4,
 });
 /** Runs what a node would, with the two places of the file in a folder. */
 const provider = {

@@ -22,7 +22,11 @@ const on = (name: string, config: string): Node => {
     return { code: 0, stdout: `6.18.15\n${config}`, stderr: '', timedOut: false };
   };
   const status: NodeStatus = {
-    ...{ name, cluster: 'c', role: 'worker', state: 'running', image: '' },
+    name,
+    cluster: 'c',
+    role: 'worker',
+    state: 'running',
+    image: '',
     labels: {},
     ports: [],
   };

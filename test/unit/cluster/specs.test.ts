@@ -57,7 +57,12 @@ describe('ports', () => {
   });
 
   const published = (address: string, role = 'control-plane') => ({
-    ...{ name: `c-${role}`, cluster: 'c', role, state: 'running' as const, image: 'x', labels: {} },
+    name: `c-${role}`,
+    cluster: 'c',
+    role,
+    state: 'running' as const,
+    image: 'x',
+    labels: {},
     ports: [{ address, hostPort: 7000, containerPort: 6443, protocol: 'TCP' as const }],
   });
   test.each([
@@ -93,8 +98,17 @@ describe('proxies', () => {
   test('everything inside the cluster goes without', () => {
     const host = { HTTP_PROXY: 'http://p:1', NO_PROXY: 'corp.example,,10.89.0.0/24' };
     expect(proxies(cluster, ['10.89.0.0/24', 'fd00::/64'], host).NO_PROXY?.split(',')).toEqual([
-      ...['10.89.0.0/24', 'fd00::/64', 'corp.example', '10.96.0.0/16', '10.244.0.0/16'],
-      ...['c-control-plane', 'c-worker', 'c-external-load-balancer', '.svc', '.svc.cluster', '.svc.cluster.local'],
+      '10.89.0.0/24',
+      'fd00::/64',
+      'corp.example',
+      '10.96.0.0/16',
+      '10.244.0.0/16',
+      'c-control-plane',
+      'c-worker',
+      'c-external-load-balancer',
+      '.svc',
+      '.svc.cluster',
+      '.svc.cluster.local',
     ]);
   });
 });

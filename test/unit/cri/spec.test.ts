@@ -159,7 +159,10 @@ describe('user namespaces', () => {
   const of = (wish: Partial<UserNamespace>, able = true) =>
     userNamespace(
       {
-        ...{ network: 'POD', pid: 'POD', ipc: 'POD', targetId: '' },
+        network: 'POD',
+        pid: 'POD',
+        ipc: 'POD',
+        targetId: '',
         usernsOptions: { mode: 'POD', uids: [range], gids: [range], ...wish },
       },
       able,
@@ -187,8 +190,16 @@ describe('user namespaces', () => {
 
 describe('limits', () => {
   const none = {
-    ...{ cpuPeriod: 0, cpuQuota: 0, cpuShares: 0, memoryLimitInBytes: 0, oomScoreAdj: 0, memorySwapLimitInBytes: 0 },
-    ...{ cpusetCpus: '', cpusetMems: '', hugepageLimits: [], unified: {} },
+    cpuPeriod: 0,
+    cpuQuota: 0,
+    cpuShares: 0,
+    memoryLimitInBytes: 0,
+    oomScoreAdj: 0,
+    memorySwapLimitInBytes: 0,
+    cpusetCpus: '',
+    cpusetMems: '',
+    hugepageLimits: [],
+    unified: {},
   };
 
   it('zero is not said', () => {
@@ -309,8 +320,16 @@ describe('paths of the host', () => {
 
 const noImage = { image: '', annotations: {}, userSpecifiedImage: '', runtimeHandler: '', imageRef: '' };
 const mount = (containerPath: string, hostPath: string, wish: Partial<Mount> = {}): Mount => ({
-  ...{ containerPath, hostPath, readonly: false, selinuxRelabel: false, propagation: 'PROPAGATION_PRIVATE' },
-  ...{ uidMappings: [], gidMappings: [], recursiveReadOnly: false, image: null, imageSubPath: '' },
+  containerPath,
+  hostPath,
+  readonly: false,
+  selinuxRelabel: false,
+  propagation: 'PROPAGATION_PRIVATE',
+  uidMappings: [],
+  gidMappings: [],
+  recursiveReadOnly: false,
+  image: null,
+  imageSubPath: '',
   ...wish,
 });
 
@@ -319,7 +338,14 @@ describe('a container as an OCI configuration', () => {
   const able = { capabilities: ['CAP_CHOWN'], recursiveReadOnly: true, mountsSpread: true, userNamespaces: false };
   const container = (wish: Partial<ContainerConfig> = {}): ContainerConfig =>
     ({
-      ...{ command: [], args: [], workingDir: '', envs: [], mounts: [], devices: [], CDIDevices: [], linux: null },
+      command: [],
+      args: [],
+      workingDir: '',
+      envs: [],
+      mounts: [],
+      devices: [],
+      CDIDevices: [],
+      linux: null,
       ...wish,
     }) as ContainerConfig;
   const build = (wish: Partial<ContainerConfig>, defaults = {}) =>
@@ -364,7 +390,12 @@ describe('a container as an OCI configuration', () => {
     const { config } = await containerSpec(container({ args: ['x'], mounts }), pod, image, [folder], able);
     const own = config.mounts.map((one) => (one as { destination: string }).destination);
     expect(own.slice(own.indexOf('/etc'))).toEqual([
-      ...['/etc', '/a', '/etc/hostname', '/etc/resolv.conf', '/a/b', '/etc//hosts/'],
+      '/etc',
+      '/a',
+      '/etc/hostname',
+      '/etc/resolv.conf',
+      '/a/b',
+      '/etc//hosts/',
     ]);
     await rm(folder, { recursive: true });
   });

@@ -5,7 +5,11 @@ import { movingPackages } from '../../../src/debian/hold.ts';
 import type { PlannedPackage } from '../../../src/debian/index.ts';
 
 const artifact = (name: string, version: string): Artifact => ({
-  ...{ name, version, url: `debian:debian/pool/${name}_${version}.deb`, size: 1, verifiedBy: 'OpenPGP' },
+  name,
+  version,
+  url: `debian:debian/pool/${name}_${version}.deb`,
+  size: 1,
+  verifiedBy: 'OpenPGP',
   digest: `sha256:${'0'.repeat(64)}`,
 });
 interface Facts {
@@ -16,7 +20,13 @@ interface Facts {
 }
 const planned = (name: string, version: string, facts: Facts = {}): PlannedPackage => ({
   artifact: artifact(name, version),
-  ...{ architecture: 'amd64', suite: 'stable', released: '', source: name, because: [], needs: [], breaks: [] },
+  architecture: 'amd64',
+  suite: 'stable',
+  released: '',
+  source: name,
+  because: [],
+  needs: [],
+  breaks: [],
   ...facts,
 });
 const pinned = (versions: Record<string, string>) =>

@@ -21,7 +21,10 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 const installed: InstalledPackage = {
-  ...{ name: 'tool', version: '1:2-3', architecture: 'amd64', multiArch: 'same' },
+  name: 'tool',
+  version: '1:2-3',
+  architecture: 'amd64',
+  multiArch: 'same',
   control: new Map([['package', 'tool']]),
   fields: [['Package', 'tool']],
   members: new Map([['postinst', Buffer.from([0, 255, 10])]]),

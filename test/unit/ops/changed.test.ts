@@ -37,7 +37,10 @@ const steps = [
 ];
 const lockFor = (minor: string, size: number): string =>
   JSON.stringify({
-    ...{ version: 1, recipe: 'mine', kubernetes: `v${minor}.1`, variables: {} },
+    version: 1,
+    recipe: 'mine',
+    kubernetes: `v${minor}.1`,
+    variables: {},
     platforms: {
       'linux/amd64': { 'base/file': { step: `sha256:${'0'.repeat(64)}` } },
       'linux/arm64': {

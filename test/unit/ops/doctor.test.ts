@@ -23,7 +23,10 @@ const engine = (name: string, host: Partial<EngineHost> = {}, exec = said('')): 
     host: async () => ({ rootless: false, cgroupVersion: 2, controllers: undefined, ...host }),
     exec: async () => exec,
   } as unknown as Provider,
-  ...{ version: '1.0', installed: true, problem: undefined, advice: undefined },
+  version: '1.0',
+  installed: true,
+  problem: undefined,
+  advice: undefined,
 });
 const broken = (name: string, installed: boolean): FoundEngine => ({
   ...engine(name),
@@ -35,7 +38,13 @@ const broken = (name: string, installed: boolean): FoundEngine => ({
   },
 });
 const node = (cluster: string, role: string, state: NodeStatus['state']): NodeStatus => ({
-  ...{ name: `${cluster}-${role}`, cluster, role, state, image: '', labels: {}, ports: [] },
+  name: `${cluster}-${role}`,
+  cluster,
+  role,
+  state,
+  image: '',
+  labels: {},
+  ports: [],
 });
 
 const config = (without: string[] = []) =>

@@ -6,11 +6,18 @@ import { compareLocks } from '../../../src/ops/outdated/compare.ts';
 type Step = Lock['platforms'][string][string];
 const hex = (c: string): `sha256:${string}` => `sha256:${c.repeat(64)}`;
 const deb = (name: string, version: string, archive = 'debian') => ({
-  ...{ name, version, size: 1, digest: hex('d'), verifiedBy: 'OpenPGP' },
+  name,
+  version,
+  size: 1,
+  digest: hex('d'),
+  verifiedBy: 'OpenPGP',
   url: `debian:${archive}/pool/main/x/${name}_${version}.deb`,
 });
 const lockOf = (steps: Record<string, Partial<Step>>, kubernetes = 'v1.34.1', platforms = ['linux/amd64']): Lock => ({
-  ...{ version: 1, recipe: 'node', kubernetes, variables: {} },
+  version: 1,
+  recipe: 'node',
+  kubernetes,
+  variables: {},
   platforms: Object.fromEntries(
     platforms.map((platform) => [
       platform,

@@ -3,7 +3,10 @@ import type { InventoryItem } from '../../../src/ops/trust/item.ts';
 import { purlOf } from '../../../src/ops/trust/purl.ts';
 
 const item = (fields: Partial<InventoryItem>): InventoryItem => ({
-  ...{ kind: 'upstream', name: 'thing', version: '1.0', licences: [] },
+  kind: 'upstream',
+  name: 'thing',
+  version: '1.0',
+  licences: [],
   ...fields,
 });
 const npm = (path: string) => purlOf(item({ url: `https://npm.example.org/some/path/${path}` }));

@@ -92,7 +92,12 @@ describeUnless(appleReference.missing, 'the tables of the command line', () => {
 });
 
 const member = (name: string, type = '0', link = '', xattrs: Record<string, string> = {}): TarMember => ({
-  ...{ name, type, link, xattrs, size: 0, offset: 0 },
+  name,
+  type,
+  link,
+  xattrs,
+  size: 0,
+  offset: 0,
 });
 
 describe('the rules of the ext4 unpacker', () => {

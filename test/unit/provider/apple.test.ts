@@ -38,17 +38,32 @@ const spec: NodeSpec = {
 describe('a node', () => {
   test('says every size that the runtime would get wrong, and all rights', () => {
     expect(runArguments(spec, 'linux/arm64', machine)).toEqual([
-      ...['run', '--detach', '--progress=none', '--name=c-control-plane', '--platform=linux/arm64'],
-      ...['--label=dev.kina.cluster=c', '--label=dev.kina.role=control-plane'],
-      ...['--cap-add=ALL', '--masked-path=NONE', '--read-only-path=NONE'],
-      ...['--cpus=3', '--memory=8192m', '--network=kina-c,mtu=1500', 'localhost/kina/node:v1'],
+      'run',
+      '--detach',
+      '--progress=none',
+      '--name=c-control-plane',
+      '--platform=linux/arm64',
+      '--label=dev.kina.cluster=c',
+      '--label=dev.kina.role=control-plane',
+      '--cap-add=ALL',
+      '--masked-path=NONE',
+      '--read-only-path=NONE',
+      '--cpus=3',
+      '--memory=8192m',
+      '--network=kina-c,mtu=1500',
+      'localhost/kina/node:v1',
     ]);
   });
 
   test('has everything of its specification before the image: what follows it is the guest’s', () => {
     const full: NodeSpec = {
       ...spec,
-      ...{ cpus: 1.5, memory: 3000, mtu: 1280, ipv6: true, kernel: '/k/Image', kernelArguments: ['psi=1', '-x=y'] },
+      cpus: 1.5,
+      memory: 3000,
+      mtu: 1280,
+      ipv6: true,
+      kernel: '/k/Image',
+      kernelArguments: ['psi=1', '-x=y'],
       rosetta: true,
       env: { NO_PROXY: 'a,b', EMPTY: '', PAIR: 'k=v' },
       mounts: [
@@ -61,12 +76,25 @@ describe('a node', () => {
       ],
     };
     expect(runArguments(full, 'linux/arm64', machine).slice(7)).toEqual([
-      ...['--label=dev.kina.ipv6=true', '--cap-add=ALL', '--masked-path=NONE', '--read-only-path=NONE'],
-      ...['--cpus=2', '--memory=3000m', '--network=kina-c,mtu=1280'],
-      ...['--env=NO_PROXY=a,b', '--env=EMPTY=', '--env=PAIR=k=v'],
-      ...['--volume=/Users/me/a b:/data', '--volume=/Users/me/ro:/ro:ro'],
-      ...['--publish=127.0.0.1:6445:6443/tcp', '--publish=[::1]:5300:53/udp'],
-      ...['--kernel=/k/Image', '--kernel-arg=psi=1', '--kernel-arg=-x=y', '--rosetta', 'localhost/kina/node:v1'],
+      '--label=dev.kina.ipv6=true',
+      '--cap-add=ALL',
+      '--masked-path=NONE',
+      '--read-only-path=NONE',
+      '--cpus=2',
+      '--memory=3000m',
+      '--network=kina-c,mtu=1280',
+      '--env=NO_PROXY=a,b',
+      '--env=EMPTY=',
+      '--env=PAIR=k=v',
+      '--volume=/Users/me/a b:/data',
+      '--volume=/Users/me/ro:/ro:ro',
+      '--publish=127.0.0.1:6445:6443/tcp',
+      '--publish=[::1]:5300:53/udp',
+      '--kernel=/k/Image',
+      '--kernel-arg=psi=1',
+      '--kernel-arg=-x=y',
+      '--rosetta',
+      'localhost/kina/node:v1',
     ]);
   });
 
@@ -107,7 +135,10 @@ describe('a network', () => {
 
   test('is labelled as kina’s', () => {
     expect(networkArguments('kina', { ipv4: '192.168.90.0/24', ipv6: uniqueLocal('kina') })).toEqual([
-      ...['network', 'create', '--label=dev.kina.cluster=kina', '--subnet=192.168.90.0/24'],
+      'network',
+      'create',
+      '--label=dev.kina.cluster=kina',
+      '--subnet=192.168.90.0/24',
       expect.stringMatching(/^--subnet-v6=fd[0-9a-f]{2}:[0-9a-f:]+::\/64$/),
       'kina',
     ]);

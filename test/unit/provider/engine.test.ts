@@ -46,7 +46,11 @@ const refuses = (call: string, words: string) => writeFileSync(join(folder, `${c
 const engine = (name: string): Provider => providerNamed(name, 'test');
 
 const spec: NodeSpec = {
-  ...{ name: 'c-worker', cluster: 'c', role: 'worker', image: 'kindest/node:v1@sha256:00', network: 'kina-c' },
+  name: 'c-worker',
+  cluster: 'c',
+  role: 'worker',
+  image: 'kindest/node:v1@sha256:00',
+  network: 'kina-c',
   privileged: true,
   env: { NO_PROXY: 'a,b' },
   mounts: [
@@ -65,24 +69,61 @@ const spec: NodeSpec = {
 
 describe('a node', () => {
   const common = [
-    ...['run', '--detach', '--tty', '--name', 'c-worker', '--hostname', 'c-worker', '--network', 'kina-c'],
-    ...['--label', 'dev.kina.cluster=c', '--label', 'dev.kina.role=worker'],
+    'run',
+    '--detach',
+    '--tty',
+    '--name',
+    'c-worker',
+    '--hostname',
+    'c-worker',
+    '--network',
+    'kina-c',
+    '--label',
+    'dev.kina.cluster=c',
+    '--label',
+    'dev.kina.role=worker',
   ];
   const privileged = ['--privileged', '--cgroupns=private', '--tmpfs', '/tmp', '--tmpfs', '/run'];
   const rest = [
-    ...['--sysctl', 'net.ipv6.conf.all.disable_ipv6=0', '--sysctl', 'net.ipv6.conf.all.forwarding=1'],
-    ...['--cpus', '2', '--memory', '4096m', '--env', 'NO_PROXY=a,b'],
-    ...['--volume', '/lib/modules:/lib/modules:ro', '--volume', '/data:/data:Z,rshared', '--volume', '/x:/y'],
-    ...['--publish', '127.0.0.1:8080:80/tcp'],
+    '--sysctl',
+    'net.ipv6.conf.all.disable_ipv6=0',
+    '--sysctl',
+    'net.ipv6.conf.all.forwarding=1',
+    '--cpus',
+    '2',
+    '--memory',
+    '4096m',
+    '--env',
+    'NO_PROXY=a,b',
+    '--volume',
+    '/lib/modules:/lib/modules:ro',
+    '--volume',
+    '/data:/data:Z,rshared',
+    '--volume',
+    '/x:/y',
+    '--publish',
+    '127.0.0.1:8080:80/tcp',
   ];
 
   test('of docker', async () => {
     await engine('docker').create(spec);
     expect(calls()).toEqual([
       [
-        ...[...common, '--restart', 'on-failure:1', ...privileged],
-        ...['--security-opt', 'seccomp=unconfined', '--security-opt', 'apparmor=unconfined', '--init=false'],
-        ...['--volume', '/var', ...rest, '--publish', '[::1]:0:53/udp', 'kindest/node:v1@sha256:00'],
+        ...common,
+        '--restart',
+        'on-failure:1',
+        ...privileged,
+        '--security-opt',
+        'seccomp=unconfined',
+        '--security-opt',
+        'apparmor=unconfined',
+        '--init=false',
+        '--volume',
+        '/var',
+        ...rest,
+        '--publish',
+        '[::1]:0:53/udp',
+        'kindest/node:v1@sha256:00',
       ],
     ]);
   });
@@ -91,8 +132,16 @@ describe('a node', () => {
     await engine('podman').create(spec);
     expect(calls()).toEqual([
       [
-        ...[...common, ...privileged, '--systemd=always', '--env', 'container=podman'],
-        ...['--mount', 'type=volume,destination=/var,suid,exec,dev', ...rest, '--publish', '[::1]::53/udp'],
+        ...common,
+        ...privileged,
+        '--systemd=always',
+        '--env',
+        'container=podman',
+        '--mount',
+        'type=volume,destination=/var,suid,exec,dev',
+        ...rest,
+        '--publish',
+        '[::1]::53/udp',
         'kindest/node@sha256:00',
       ],
     ]);

@@ -115,7 +115,12 @@ describe.skipIf(!e2fsck || !debugfs)('ext4', () => {
         major = 0,
         minor = 0,
       ): DiskEntry => ({
-        ...{ ...common, path, type: 'special', kind, major, minor },
+        ...common,
+        path,
+        type: 'special',
+        kind,
+        major,
+        minor,
         mtime: 1_234_567_890_123_456_789n,
       });
       const path = await disk('special', [

@@ -78,7 +78,9 @@ export const containers: readonly Spec[] = [
     run: (world) =>
       withContainer(world, {}, async (id) =>
         assert.deepEqual(await world.pods.exec(id, 'printf hello; printf oh >&2; exit 3'), {
-          ...{ exitCode: 3, stdout: 'hello', stderr: 'oh' },
+          exitCode: 3,
+          stdout: 'hello',
+          stderr: 'oh',
         }),
       ),
   },

@@ -35,8 +35,13 @@ export function containerLifecycle(house: () => CriHouse): void {
       await client.call('startContainer', { containerId: id });
       const running = await pods.status(id);
       expect(running).toMatchObject({
-        ...{ state: 'CONTAINER_RUNNING', imageRef, imageId: imageRef, finishedAt: 0, logPath: logOf('life') },
-        ...{ labels: { app: 'life' }, annotations: { 'io.kubernetes.container.hash': '5e6f' } },
+        state: 'CONTAINER_RUNNING',
+        imageRef,
+        imageId: imageRef,
+        finishedAt: 0,
+        logPath: logOf('life'),
+        labels: { app: 'life' },
+        annotations: { 'io.kubernetes.container.hash': '5e6f' },
         metadata: { name: 'life', attempt: 0 },
       });
       expect(running.startedAt).toBeGreaterThanOrEqual(running.createdAt);
@@ -91,7 +96,9 @@ export function containerLifecycle(house: () => CriHouse): void {
       const { client, pods } = house();
       const id = await pods.run(pod, 'exec', 'sleep 1000');
       expect(await pods.exec(id, 'echo out; echo err >&2; exit 5')).toEqual({
-        ...{ exitCode: 5, stdout: 'out\n', stderr: 'err\n' },
+        exitCode: 5,
+        stdout: 'out\n',
+        stderr: 'err\n',
       });
       const slow = client.call('execSync', { containerId: id, cmd: ['sleep', '4711'], timeout: 1 });
       await expect(slow).rejects.toMatchObject({ code: 4 });
@@ -170,7 +177,9 @@ export function containerLifecycle(house: () => CriHouse): void {
       const quota = 'cat /sys/fs/cgroup/cpu.max 2>/dev/null || cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us';
       expect(await pods.output(id, quota)).toMatch(/^50000\b/);
       expect((await pods.status(id)).resources?.linux).toMatchObject({
-        ...{ memoryLimitInBytes: 96 << 20, cpuShares: 512, cpuQuota: 50_000 },
+        memoryLimitInBytes: 96 << 20,
+        cpuShares: 512,
+        cpuQuota: 50_000,
       });
     });
   });

@@ -61,7 +61,9 @@ async function oneKill(house: CriHouse, clients: number, random: () => number): 
 
 const expected = (confirmed: Confirmed) =>
   [...confirmed].map(([id, { created, started }]) => ({
-    ...{ id, state: 'SANDBOX_READY', created },
+    id,
+    state: 'SANDBOX_READY',
+    created,
     started: started.map(() => 'here'),
   }));
 
@@ -73,7 +75,9 @@ async function stateOf({ client, pods }: CriHouse, wanted: Confirmed) {
   const ids = containers.map(({ id }) => id);
   return Promise.all(
     [...wanted].map(async ([id, { created, started }]) => ({
-      ...{ id, state: states.get(id), created: created.filter((one) => ids.includes(one)) },
+      id,
+      state: states.get(id),
+      created: created.filter((one) => ids.includes(one)),
       started: await Promise.all(started.map((one) => pods.output(one, 'echo here'))),
     })),
   );

@@ -38,7 +38,9 @@ export function sandboxLifecycle(house: () => CriHouse): void {
       const { items } = await client.call('listPodSandbox', { filter: { labelSelector: { app: 'life' } } });
       expect(items).toMatchObject([
         {
-          ...{ id, state: 'SANDBOX_READY', runtimeHandler: '' },
+          id,
+          state: 'SANDBOX_READY',
+          runtimeHandler: '',
           metadata: { name: 'life', uid: 'uid-of-life', namespace: 'kube-system', attempt: 3 },
           labels: { app: 'life', 'k8s.io/tier': 'a=b' },
           annotations: { 'kubernetes.io/config.hash': 'x'.repeat(5000), empty: '' },
