@@ -15,7 +15,7 @@ import { isTransient } from '../host/http-errors.ts';
 import { redact } from '../host/http-route.ts';
 import { digestOf } from '../host/json.ts';
 import type { Reporter } from '../host/progress.ts';
-import type { Store } from '../oci/store.ts';
+import type { Store } from '../oci/store/store.ts';
 import type { Artifact, Digest } from './artifact.ts';
 import { type Checksum, findChecksum, parseIntegrity } from './checksum-file.ts';
 

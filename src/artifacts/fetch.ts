@@ -15,8 +15,8 @@ import type { HttpResponse, Transport } from '../host/http.ts';
 import { isTransient, notFound, TransferError } from '../host/http-errors.ts';
 import { redact } from '../host/http-route.ts';
 import type { Reporter, Task } from '../host/progress.ts';
-import { registryHeaders } from '../oci/registry.ts';
-import type { Store } from '../oci/store.ts';
+import { registryHeaders } from '../oci/registry/client.ts';
+import type { Store } from '../oci/store/store.ts';
 import { type Artifact, type Fetched, LOCAL } from './artifact.ts';
 import { PartialFile } from './partial.ts';
 

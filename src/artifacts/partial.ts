@@ -16,7 +16,7 @@ import { join } from 'node:path';
 import { isErrno } from '../host/errors.ts';
 import { atomicWrite, explainDiskFull } from '../host/files.ts';
 import { StreamHash } from '../oci/hash.ts';
-import { isAlive, temporaryName } from '../oci/users.ts';
+import { isAlive, temporaryName } from '../oci/store/leases.ts';
 import type { Digest } from './artifact.ts';
 
 export class PartialFile {

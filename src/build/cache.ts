@@ -2,12 +2,13 @@
  * What other machines have finished, as the pipeline asks for it: whole images, which cost nothing but their blobs, and
  * layers, for images that share only some. Everything else about such a cache is `ops/registry/cache*.ts`.
  */
-import type { Brought } from '../layers/brought.ts';
+
 import type { Layer } from '../layers/layer.ts';
-import type { Toolbox } from '../layers/toolbox.ts';
+import type { StepOutputs } from '../layers/step-outputs.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { formatPlatform } from '../oci/platform.ts';
-import type { Written } from '../oci/store.ts';
+import type { Written } from '../oci/store/store.ts';
+import type { Session } from '../session/session.ts';
 import { carriedKeys, layerKey } from './keys.ts';
 import type { PlannedStep, PlatformPlan } from './plan/plan.ts';
 
@@ -28,7 +29,7 @@ export interface BuiltPlatform {
 export interface FoundLayer {
   readonly tar: Written;
   /** What its steps bring; undefined when that cannot be believed, and was warned about. */
-  open(): Promise<Brought | undefined>;
+  open(): Promise<StepOutputs | undefined>;
 }
 
 /** Nothing here throws for a cache that is wrong or down: that costs a warning, and the work is done here. */
@@ -39,7 +40,7 @@ export interface WorkCache {
   findLayer(key: string): Promise<FoundLayer | undefined>;
   /** Whether there is a place that should have it and has not. */
   wantsLayer(key: string): Promise<boolean>;
-  keepLayer(key: string, layer: BuiltLayer, brought: Brought): Promise<void>;
+  keepLayer(key: string, layer: BuiltLayer, brought: StepOutputs): Promise<void>;
 }
 
 /** What of a platform's plan need not be made here: found layers by name, and steps whose image was found. */
@@ -57,7 +58,7 @@ export async function findParts(
   plan: PlatformPlan,
   epoch: number,
   cache: WorkCache,
-  { store, version }: Toolbox,
+  { store, version }: Session,
 ): Promise<Found> {
   const layers = new Map<string, FoundLayer>();
   const carried = new Set<PlannedStep>();
@@ -85,7 +86,7 @@ export async function owesLayers(
   plan: PlatformPlan,
   epoch: number,
   cache: WorkCache,
-  { store, version }: Toolbox,
+  { store, version }: Session,
 ): Promise<boolean> {
   if (
     !(await hasArtifacts(
@@ -105,7 +106,7 @@ export async function owesLayers(
 export async function keepLayers(
   plan: PlatformPlan,
   built: BuiltPlatform,
-  brought: Brought,
+  brought: StepOutputs,
   epoch: number,
   cache: WorkCache,
   version: string,
@@ -119,7 +120,7 @@ export async function keepLayers(
   }
 }
 
-async function hasArtifacts(steps: readonly PlannedStep[], store: Toolbox['store']): Promise<boolean> {
+async function hasArtifacts(steps: readonly PlannedStep[], store: Session['store']): Promise<boolean> {
   for (const { digest, size } of steps.flatMap(({ pins }) => pins.artifacts))
     if (!(await store.has(digest, size))) return false;
   return true;

@@ -13,15 +13,15 @@ import type { Artifact } from '../artifacts/artifact.ts';
 import { KinaError } from '../host/errors.ts';
 import { releaseMuchMemory } from '../host/memory.ts';
 import { type AssembledLayer, assemble } from '../layers/assemble.ts';
-import type { Brought } from '../layers/brought.ts';
 import { buildLayer } from '../layers/layer.ts';
 import type { InnerImage } from '../layers/step.ts';
-import type { Toolbox } from '../layers/toolbox.ts';
+import type { StepOutputs } from '../layers/step-outputs.ts';
 import { compressLayer } from '../oci/compress.ts';
 import { type Descriptor, maxManifestBytes, mediaType, parseManifest } from '../oci/descriptor.ts';
-import { buildImage, buildIndex } from '../oci/image.ts';
-import { labels } from '../oci/node-image.ts';
+import { buildImage, buildIndex } from '../oci/image/build.ts';
+import { labels } from '../oci/node-conventions.ts';
 import { formatPlatform } from '../oci/platform.ts';
+import type { Session } from '../session/session.ts';
 import {
   type BuiltLayer,
   type BuiltPlatform,
@@ -69,7 +69,7 @@ export function imageEpoch(env: NodeJS.ProcessEnv = process.env): number {
 export async function buildNodeImage(
   { plan, lock }: Prepared,
   options: ImageOptions,
-  tools: Toolbox,
+  tools: Session,
 ): Promise<BuiltNodeImage> {
   const { cache, noCache } = options;
   const work = await Promise.all(
@@ -138,7 +138,7 @@ function neededArtifacts(work: readonly { platform: PlatformPlan; found: Found }
 }
 
 /** Says how much will be downloaded: what the store does not have yet. */
-async function announce(needed: readonly Artifact[], { store, reporter, offline }: Toolbox): Promise<void> {
+async function announce(needed: readonly Artifact[], { store, reporter, offline }: Session): Promise<void> {
   if (offline) return;
   const there = await Promise.all(needed.map((a) => store.has(a.digest, a.size)));
   const ahead = needed.filter((_, i) => !there[i]);
@@ -155,7 +155,7 @@ function innerOptions(options: ImageOptions): ImageOptions {
   return { ...options, compression: undefined };
 }
 
-async function knownImage(key: string, tools: Toolbox): Promise<BuiltPlatform | undefined> {
+async function knownImage(key: string, tools: Session): Promise<BuiltPlatform | undefined> {
   const { store } = tools;
   const record = await store.getRecord<BuiltPlatform>('image', key);
   if (!record || !(await store.has(record.manifest.digest, record.manifest.size))) return undefined;
@@ -167,7 +167,7 @@ async function knownImage(key: string, tools: Toolbox): Promise<BuiltPlatform | 
 }
 
 /** Remembered, or built: the image of the recipe that one step of an image carries. */
-async function buildInner(inner: Plan, options: ImageOptions, tools: Toolbox): Promise<InnerImage> {
+async function buildInner(inner: Plan, options: ImageOptions, tools: Session): Promise<InnerImage> {
   const [platform] = inner.platforms;
   if (!platform) throw new KinaError('internal', `the recipe ${inner.recipe} was planned for no platform`);
   const lock = lockOf(inner, {});
@@ -200,8 +200,8 @@ interface PlatformWork {
 async function assemblePlatform(
   { platform: { platform, layers }, found }: PlatformWork,
   options: ImageOptions,
-  tools: Toolbox,
-): Promise<{ layers: readonly AssembledLayer[]; brought: Brought | undefined }> {
+  tools: Session,
+): Promise<{ layers: readonly AssembledLayer[]; brought: StepOutputs | undefined }> {
   const { store, unpacker, fetcher, reporter, signal } = tools;
   const innerPlans = new Map(layers.flatMap((l) => l.steps.map((s) => [s.id, s.inner])));
   const opened = await Promise.all([...found.layers.values()].map((layer) => layer.open()));
@@ -226,8 +226,8 @@ async function assemblePlatform(
 async function buildPlatform(
   work: PlatformWork,
   options: ImageOptions,
-  tools: Toolbox,
-): Promise<{ built: BuiltPlatform; brought: Brought | undefined }> {
+  tools: Session,
+): Promise<{ built: BuiltPlatform; brought: StepOutputs | undefined }> {
   const { platform: platformPlan, found, lock, plan, prefix = '' } = work;
   const { platform } = platformPlan;
   const { store, reporter, signal } = tools;

@@ -3,8 +3,8 @@ import { KinaError } from '../host/errors.ts';
 import { digestOf } from '../host/json.ts';
 import { openKubernetesSource } from '../layers/kubernetes/source.ts';
 import type { Pins } from '../layers/step.ts';
-import type { Toolbox } from '../layers/toolbox.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
+import type { Session } from '../session/session.ts';
 import { checkLock, fromLast, fromLock, type Lock, lockOf, readLock } from './lock.ts';
 import { type Locked, makePlan, type Plan, type PlanRequest } from './plan/plan.ts';
 import { loadRecipe } from './recipe/load.ts';
@@ -32,7 +32,7 @@ export interface Prepared {
 }
 
 /** Reads the recipe, asks upstream (or the lock) for every pin, and checks that all of it fits together. */
-export async function prepare(request: PrepareRequest, tools: Toolbox): Promise<Prepared> {
+export async function prepare(request: PrepareRequest, tools: Session): Promise<Prepared> {
   const lock = request.lock === undefined ? undefined : await readLock(request.lock);
   const recipe = await loadRecipe(request.recipe ?? lock?.recipe ?? 'node');
   const task = tools.reporter.task('read', recipe.name);
@@ -59,7 +59,7 @@ function needsKubernetes(recipe: Recipe): boolean {
   return recipe.layers.some((l) => l.steps.some((s) => s.kind === 'kubernetes'));
 }
 
-async function resolveNow(request: PrepareRequest, recipe: Recipe, tools: Toolbox): Promise<Prepared> {
+async function resolveNow(request: PrepareRequest, recipe: Recipe, tools: Session): Promise<Prepared> {
   // What was resolved last for the same request stands in when the network is forbidden.
   const key = digestOf({
     recipe: JSON.stringify(recipe),
@@ -83,7 +83,7 @@ async function resolveNow(request: PrepareRequest, recipe: Recipe, tools: Toolbo
   return prepared;
 }
 
-async function resolveLocked(request: PrepareRequest, recipe: Recipe, lock: Lock, tools: Toolbox): Promise<Prepared> {
+async function resolveLocked(request: PrepareRequest, recipe: Recipe, lock: Lock, tools: Session): Promise<Prepared> {
   const path = request.lock ?? '';
   const asked = request.source ?? lock.kubernetes;
   const version =
@@ -93,7 +93,7 @@ async function resolveLocked(request: PrepareRequest, recipe: Recipe, lock: Lock
   return plan({ ...request, set: { ...lock.variables, ...request.set } }, recipe, tools, version, fromLock(lock, path));
 }
 
-async function openSource(request: PrepareRequest, recipe: Recipe, tools: Toolbox) {
+async function openSource(request: PrepareRequest, recipe: Recipe, tools: Session) {
   if (!needsKubernetes(recipe)) {
     if (request.source !== undefined)
       throw new KinaError(
@@ -123,7 +123,7 @@ async function openSource(request: PrepareRequest, recipe: Recipe, tools: Toolbo
 async function plan(
   request: PrepareRequest,
   recipe: Recipe,
-  tools: Toolbox,
+  tools: Session,
   kubernetes: string | undefined,
   known: Pick<PlanRequest, 'locked' | 'repin'> & Partial<ReturnType<typeof fromLock>>,
   source?: Awaited<ReturnType<typeof openSource>>,

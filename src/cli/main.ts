@@ -2,9 +2,9 @@
 import { Command, CommanderError, Option } from 'commander';
 import { KinaError } from '../host/errors.ts';
 import { didYouMean } from '../host/suggest.ts';
-import { buildCommand } from './build.ts';
-import { cacheCommand } from './cache.ts';
-import { ciCommand } from './ci.ts';
+import { buildCommand } from './commands/build.ts';
+import { cacheCommand } from './commands/cache.ts';
+import { ciCommand } from './commands/ci.ts';
 import {
   configCommand,
   createCommand,
@@ -15,21 +15,21 @@ import {
   loadCommand,
   startCommand,
   stopCommand,
-} from './cluster.ts';
-import { completeCommand, completionCommand } from './completion.ts';
-import { reportError, version } from './context.ts';
-import { copyCommand } from './copy.ts';
-import { criCommand } from './cri.ts';
-import { doctorCommand } from './doctor.ts';
-import { imageCommand } from './image.ts';
-import { lockCommand } from './lock.ts';
-import { mirrorCommand } from './mirror.ts';
-import { outdatedCommand } from './outdated.ts';
-import { pullCommand, pushCommand } from './push.ts';
-import { recipeCommand } from './recipe.ts';
-import { signCommand } from './sign.ts';
-import { verifyCommand } from './verify.ts';
-import { versionCommand } from './version.ts';
+} from './commands/cluster.ts';
+import { completeCommand, completionCommand } from './commands/completion.ts';
+import { copyCommand } from './commands/copy.ts';
+import { criCommand } from './commands/cri.ts';
+import { doctorCommand } from './commands/doctor.ts';
+import { imageCommand } from './commands/image.ts';
+import { lockCommand } from './commands/lock.ts';
+import { mirrorCommand } from './commands/mirror.ts';
+import { outdatedCommand } from './commands/outdated.ts';
+import { pullCommand, pushCommand } from './commands/push.ts';
+import { recipeCommand } from './commands/recipe.ts';
+import { signCommand } from './commands/sign.ts';
+import { verifyCommand } from './commands/verify.ts';
+import { versionCommand } from './commands/version.ts';
+import { reportError, version } from './terminal/context.ts';
 
 export function program(): Command {
   const kina = new Command('kina')

@@ -8,7 +8,7 @@
 import { randomBytes } from 'node:crypto';
 import { KinaError } from '../host/errors.ts';
 import type { Steps } from '../host/progress.ts';
-import { cgroupDriver, labels } from '../oci/node-image.ts';
+import { cgroupDriver, labels } from '../oci/node-conventions.ts';
 import type { EngineImage, NodeStatus, Provider } from '../provider/provider.ts';
 import { endpointName, installAddons, openControlPlane } from './actions/addons.ts';
 import { configureLoadBalancer } from './actions/balance.ts';

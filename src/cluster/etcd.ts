@@ -3,7 +3,7 @@
  * then no two of them find each other, and there is no quorum that could be told the new ones. So they are introduced by
  * name, once, as soon as all are there; names resolve on every node.
  */
-import { versionAtLeast } from '../oci/node-image.ts';
+import { versionAtLeast } from '../oci/node-conventions.ts';
 import { apiServerPort } from './names.ts';
 import type { Node } from './node.ts';
 

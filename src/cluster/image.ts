@@ -5,13 +5,13 @@
  */
 import { Readable } from 'node:stream';
 import { KinaError } from '../host/errors.ts';
-import { dockerMembers, ociMembers } from '../oci/archive.ts';
-import { type ImageContents, readContents } from '../oci/contents.ts';
-import { buildIndex } from '../oci/image.ts';
+import { buildIndex } from '../oci/image/build.ts';
+import { type ImageContents, readContents } from '../oci/image/contents.ts';
+import { choosePlatforms, narrowImage } from '../oci/image/select.ts';
+import { dockerMembers, ociMembers } from '../oci/output/archive.ts';
+import { tarStream } from '../oci/output/tar.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
-import { choosePlatforms, narrowImage } from '../oci/select.ts';
-import type { Store } from '../oci/store.ts';
-import { tarStream } from '../oci/tar.ts';
+import type { Store } from '../oci/store/store.ts';
 import type { EngineImage, Provider } from '../provider/provider.ts';
 
 export interface ImageRequest {

@@ -14,8 +14,8 @@ import { decompressIndex } from './decompress.ts';
 import { PackageIndex } from './packages.ts';
 import { formatGroup } from './relations.ts';
 import { type Release, verifyRelease } from './release.ts';
-import { newestDocument, refuseReplay } from './replay.ts';
 import { type ClosureRequest, resolveClosure, type SelectedPackage, type SuiteIndex } from './resolve.ts';
+import { newestDocument, refuseReplay } from './rollback-guard.ts';
 
 /** Where resolutions are kept between runs; keys are digests. Losing an entry costs time, nothing else. */
 export interface IndexCache {

@@ -16,9 +16,9 @@ import type { Entry } from '../tree/entry.ts';
 import { settleHardlinks } from '../tree/tar-write.ts';
 import { comparePaths, Tree } from '../tree/tree.ts';
 import { elfMachines } from './architecture.ts';
-import type { Brought } from './brought.ts';
 import { type AnyKind, stepKinds } from './kinds.ts';
 import type { DerivedContext, InnerImage, Pins, StepResult, TreeContext } from './step.ts';
+import type { StepOutputs } from './step-outputs.ts';
 
 export interface AssembledStep {
   readonly id: string;
@@ -36,7 +36,7 @@ export interface Assembled {
   /** In the recipe's order, each sorted and complete; without those that came out empty. */
   readonly layers: readonly AssembledLayer[];
   /** What the steps brought that are not derived from the whole. */
-  readonly brought: Brought;
+  readonly brought: StepOutputs;
 }
 
 /** Derived state that a base image has already and that is made again, because a recipe may add to what it is made from. */
@@ -45,7 +45,7 @@ const remade: ReadonlySet<string> = new Set(['etc/ssl/certs/ca-certificates.crt'
 /** What is the same for all steps; `innerImage` gets the id of the step that carries the image. */
 interface SharedContext extends Omit<TreeContext, 'owner' | 'recipeFolder' | 'innerImage'> {
   /** What some steps bring is known already. */
-  readonly known?: Brought;
+  readonly known?: StepOutputs;
   innerImage(step: string): Promise<InnerImage>;
 }
 

@@ -7,10 +7,10 @@ import { unpackPackage } from '../debian/deb.ts';
 import { openArchives, planPackages } from '../debian/index.ts';
 import { debianKeyring } from '../debian/keyring.ts';
 import type { Architecture } from '../oci/platform.ts';
+import type { Session } from '../session/session.ts';
 import { decompressFile } from '../tree/decompress.ts';
 import { type FileEntry, readAll } from '../tree/entry.ts';
 import { archiveContext } from './kinds/debian.ts';
-import type { Toolbox } from './toolbox.ts';
 
 export interface DebianFilesRequest {
   readonly suite: string;
@@ -23,7 +23,7 @@ export interface DebianFilesRequest {
 
 /** The wanted packages as artifacts. Throws as planning an image does. */
 export async function planDebianFiles(
-  tools: Toolbox,
+  tools: Session,
   { suite, architecture, packages, wanted }: DebianFilesRequest,
 ): Promise<Artifact[]> {
   const context = archiveContext(tools);
@@ -54,7 +54,7 @@ export interface DebianFile {
 const maxBytes = 256 << 20;
 
 /** Fetches packages and lists their regular files. */
-export async function debianFiles(tools: Toolbox, artifacts: readonly Artifact[]): Promise<DebianFile[]> {
+export async function debianFiles(tools: Session, artifacts: readonly Artifact[]): Promise<DebianFile[]> {
   const fetched = await tools.fetcher.fetchAll(artifacts);
   const files: DebianFile[] = [];
   for (const one of fetched) {

@@ -9,7 +9,7 @@ import { digestOf } from '../host/json.ts';
 import type { Reporter } from '../host/progress.ts';
 import type { Digest } from '../oci/descriptor.ts';
 import { hashStream } from '../oci/hash.ts';
-import type { Store, Written } from '../oci/store.ts';
+import type { Store, Written } from '../oci/store/store.ts';
 import type { Entry } from '../tree/entry.ts';
 import { writeTar } from '../tree/tar-write.ts';
 

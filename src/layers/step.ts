@@ -20,7 +20,7 @@ import type { Transport } from '../host/http.ts';
 import type { Reporter } from '../host/progress.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Platform } from '../oci/platform.ts';
-import type { Store } from '../oci/store.ts';
+import type { Store } from '../oci/store/store.ts';
 import type { Tree } from '../tree/tree.ts';
 import type { Unpacker } from '../tree/unpack.ts';
 import type { KubernetesSource } from './kubernetes/model.ts';

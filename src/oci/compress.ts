@@ -14,7 +14,7 @@ import { KinaError } from '../host/errors.ts';
 import { digestOf } from '../host/json.ts';
 import { asDescriptor, type Descriptor, type Digest, mediaType } from './descriptor.ts';
 import { StreamHash } from './hash.ts';
-import type { Store, Written } from './store.ts';
+import type { Store, Written } from './store/store.ts';
 
 export interface Compression {
   readonly kind: 'zstd' | 'gzip';

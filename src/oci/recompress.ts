@@ -7,9 +7,9 @@ import pLimit from 'p-limit';
 import { canonicalJson } from '../host/json.ts';
 import type { Reporter } from '../host/progress.ts';
 import { type Compression, compressLayer, uncompressedLayer } from './compress.ts';
-import type { ImageContents, PlatformImage } from './contents.ts';
 import { type Descriptor, type Digest, mediaType } from './descriptor.ts';
-import type { Store } from './store.ts';
+import type { ImageContents, PlatformImage } from './image/contents.ts';
+import type { Store } from './store/store.ts';
 
 /** `keep` compresses with zstd what is not compressed, and leaves the rest as it is. */
 export type LayerForm = Compression | 'none' | 'keep';

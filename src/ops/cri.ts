@@ -4,11 +4,11 @@ import type { CriOptions } from '../cri/runtime/options.ts';
 import { type RunningService, serveCri } from '../cri/serve.ts';
 import { KinaError } from '../host/errors.ts';
 import { cacheDirectory } from '../host/files.ts';
-import { openConnection } from '../layers/connection.ts';
 import { hostPlatform } from '../oci/platform.ts';
-import { Store } from '../oci/store.ts';
+import { Store } from '../oci/store/store.ts';
 import type { Provider } from '../provider/provider.ts';
 import { selectProvider } from '../provider/select.ts';
+import { openConnection } from '../session/connection.ts';
 
 export interface CriSettings extends Omit<CriOptions, 'provider' | 'sandboxImage' | 'version' | 'log'> {
   readonly socket: string;

@@ -20,7 +20,7 @@ import { type Lock, readLock } from '../build/lock.ts';
 import { KinaError } from '../host/errors.ts';
 import { atomicWrite, explainDiskFull, uniqueSuffix } from '../host/files.ts';
 import { redact } from '../host/http-route.ts';
-import type { Toolbox } from '../layers/toolbox.ts';
+import type { Session } from '../session/session.ts';
 
 export interface MirrorResult {
   /** Absolute path of the mirror. */
@@ -46,7 +46,7 @@ interface MirrorFile {
  * Throws `lock` when the lock pins something that no mirror can hold, before anything is fetched; else as the fetcher
  * does, and `disk-full`.
  */
-export async function createMirror(lockFile: string, folder: string, tools: Toolbox): Promise<MirrorResult> {
+export async function createMirror(lockFile: string, folder: string, tools: Session): Promise<MirrorResult> {
   const lock = await readLock(lockFile);
   const files = mirrorFiles(lock, lockFile);
   const directory = resolve(folder);
@@ -135,7 +135,7 @@ async function isRight(path: string, { size, digest }: Artifact): Promise<boolea
 }
 
 /** `verified` throws after the last byte when the store's copy is not what its name says; then nothing is renamed. */
-async function copyOut({ artifact, path }: MirrorFile, directory: string, { store, reporter }: Toolbox): Promise<void> {
+async function copyOut({ artifact, path }: MirrorFile, directory: string, { store, reporter }: Session): Promise<void> {
   const destination = join(directory, path);
   const temporary = join(dirname(destination), `.${uniqueSuffix()}.tmp`);
   const task = reporter.task('output', path);

@@ -3,9 +3,9 @@ import { buildNodeImage, imageEpoch } from '../build/node-image.ts';
 import { expandTag } from '../build/plan/plan.ts';
 import { prepare } from '../build/prepare.ts';
 import { versionTable } from '../build/versions.ts';
-import type { Toolbox } from '../layers/toolbox.ts';
-import { defaultTag } from '../oci/node-image.ts';
+import { defaultTag } from '../oci/node-conventions.ts';
 import type { Platform } from '../oci/platform.ts';
+import type { Session } from '../session/session.ts';
 
 /** The newest Kubernetes that the version table knows, `vX.Y.Z`. */
 export async function newestVersion(): Promise<string> {
@@ -21,7 +21,7 @@ export interface ImageToBuild {
 }
 
 /** Builds, or finds built, and names it; the name. */
-export async function buildAndTag({ recipe, source, platform }: ImageToBuild, tools: Toolbox): Promise<string> {
+export async function buildAndTag({ recipe, source, platform }: ImageToBuild, tools: Session): Promise<string> {
   const prepared = await prepare(
     { recipe, source, sourceType: undefined, platforms: [platform], set: {}, lock: undefined, strict: false },
     tools,

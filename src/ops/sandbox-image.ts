@@ -1,14 +1,14 @@
 /** The image of pod sandboxes: built from its recipe, or found built, and given to the provider. */
 import { ensureImage } from '../cluster/image.ts';
-import type { Toolbox } from '../layers/toolbox.ts';
 import { hostPlatform } from '../oci/platform.ts';
 import { selectProvider } from '../provider/select.ts';
+import type { Session } from '../session/session.ts';
 import { buildAndTag } from './node-image.ts';
 
 /** Sees to it that the provider has the image of sandboxes; its name. What is in the store under its name is meant. */
 export async function sandboxImage(
   settings: { readonly provider?: string | undefined; readonly sandboxImage?: string | undefined },
-  tools: Toolbox,
+  tools: Session,
   signal: AbortSignal,
   say: (note: string) => void,
 ): Promise<string> {

@@ -14,7 +14,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
 import { xz } from '@napi-rs/lzma';
 import { KinaError } from '../host/errors.ts';
-import { Gate } from './gate.ts';
+import { WeightedSemaphore } from './weighted-semaphore.ts';
 
 const HEADER_MAGIC = Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]);
 const FOOTER_MAGIC = Buffer.from('YZ');
@@ -38,7 +38,7 @@ const PIECE = 256 << 10;
  * Two of dpkg's blocks at a time in the whole process. Decoding takes twice a block (measured: 50 MB for 24 MiB); package
  * after package peaks at 270 MB with this, at 400 MB with three blocks and no `release`.
  */
-const gate = new Gate(48 << 20);
+const gate = new WeightedSemaphore(48 << 20);
 
 interface Block {
   /** Where it starts in the file. */

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, copyFileSync, createReadStream, existsSync, openSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { type Member, tarStream } from '../../src/oci/tar.ts';
+import { type Member, tarStream } from '../../src/oci/output/tar.ts';
 import { compact, pretty } from './json.ts';
 import { layerProblems } from './layers.ts';
 import { mustPodman, podman } from './podman.ts';

@@ -4,7 +4,7 @@
  * do there is a list, with the reason; everything else has to succeed.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { cgroupDriver } from '../../src/oci/node-image.ts';
+import { cgroupDriver } from '../../src/oci/node-conventions.ts';
 import { type ContainerNode, type Engine, engineRequirements, startEngine } from '../support/engine.ts';
 import { buildNode, kubernetes } from '../support/images.ts';
 import { ask, bootState } from '../support/node.ts';

@@ -7,12 +7,12 @@ import { extract } from 'tar-stream';
 import { type BuiltNodeImage, buildNodeImage, imageEpoch } from '../../src/build/node-image.ts';
 import { type Prepared, type PrepareRequest, prepare } from '../../src/build/prepare.ts';
 import { silent } from '../../src/host/progress.ts';
-import { openToolbox, type Toolbox, type ToolboxOptions } from '../../src/layers/toolbox.ts';
 import { parsePlatform } from '../../src/oci/platform.ts';
+import { openSession, type Session, type SessionOptions } from '../../src/session/session.ts';
 
 export interface Workshop {
   readonly folder: string;
-  readonly tools: Toolbox;
+  readonly tools: Session;
   readonly warnings: string[];
   build(
     request: Partial<Omit<PrepareRequest, 'platforms'>> & { platforms?: string[] },
@@ -40,12 +40,12 @@ export interface ImageFile {
 export async function openWorkshop({
   beside,
   ...options
-}: Partial<ToolboxOptions> & { beside?: Workshop } = {}): Promise<Workshop> {
+}: Partial<SessionOptions> & { beside?: Workshop } = {}): Promise<Workshop> {
   const folder = beside?.folder ?? (await mkdtemp(join(tmpdir(), 'kina-workshop-')));
   const before = process.env.KINA_CACHE_DIR;
   process.env.KINA_CACHE_DIR = folder;
   const warnings: string[] = [];
-  const tools = await openToolbox({
+  const tools = await openSession({
     reporter: { ...silent, warn: (m) => warnings.push(m) },
     version: '0.0.0-test',
     ...options,

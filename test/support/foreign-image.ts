@@ -3,9 +3,9 @@ import { buffer } from 'node:stream/consumers';
 import { type Header, pack } from 'tar-stream';
 import { type Compression, compressLayer } from '../../src/oci/compress.ts';
 import { type Descriptor, type Digest, mediaType } from '../../src/oci/descriptor.ts';
-import { buildImage } from '../../src/oci/image.ts';
+import { buildImage } from '../../src/oci/image/build.ts';
 import { hostPlatform } from '../../src/oci/platform.ts';
-import type { Store } from '../../src/oci/store.ts';
+import type { Store } from '../../src/oci/store/store.ts';
 
 /** A member of a tar: a file unless it says otherwise, and of one moment in 2001. */
 export interface Piece extends Partial<Omit<Header, 'pax'>> {

@@ -1,7 +1,7 @@
 /** A small image of two platforms in a real registry, with everything that kina puts beside an image. */
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
-import { parseReference } from '../../src/oci/registry-reference.ts';
+import { parseReference } from '../../src/oci/reference.ts';
 import { publishImage, writingTransport } from '../../src/ops/registry/publish.ts';
 import { attachDocuments } from '../../src/ops/trust/attach.ts';
 import type { Trust } from '../../src/ops/trust/check-signature.ts';

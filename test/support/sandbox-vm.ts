@@ -12,7 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AgentClient } from '../../src/cri/agent/client.ts';
 import { freePorts } from '../../src/host/ports.ts';
 import { writeDisk } from '../../src/layers/image/disk.ts';
-import { readContents } from '../../src/oci/contents.ts';
+import { readContents } from '../../src/oci/image/contents.ts';
 import { prepareKernel } from '../../src/ops/boot/vm/kernel.ts';
 import { openWorkshop } from './build.ts';
 import { projectRoot } from './command.ts';

@@ -1,9 +1,9 @@
 /** Images for tests about moving them: layers of noise, which no compression makes smaller and nothing here unpacks. */
 import { createCipheriv, createHash } from 'node:crypto';
 import { type Descriptor, mediaType } from '../../src/oci/descriptor.ts';
-import { buildImage, buildIndex } from '../../src/oci/image.ts';
+import { buildImage, buildIndex } from '../../src/oci/image/build.ts';
 import { platformOf } from '../../src/oci/platform.ts';
-import type { Store } from '../../src/oci/store.ts';
+import type { Store } from '../../src/oci/store/store.ts';
 
 /** The same bytes for the same seed. */
 function noise(seed: string, size: number): Buffer {

@@ -4,11 +4,11 @@
  */
 import { join } from 'node:path';
 import { silent } from '../../src/host/progress.ts';
-import { openToolbox } from '../../src/layers/toolbox.ts';
-import { readContents } from '../../src/oci/contents.ts';
-import { importArchive } from '../../src/oci/import.ts';
+import { readContents } from '../../src/oci/image/contents.ts';
+import { importArchive } from '../../src/oci/image/import.ts';
 import type { Architecture } from '../../src/oci/platform.ts';
 import { bootMachine, type Machine } from '../../src/ops/boot/vm/machine.ts';
+import { openSession } from '../../src/session/session.ts';
 import { testCache } from './cache.ts';
 
 export type Vm = Pick<Machine, 'exec' | 'console' | 'bootMs' | 'restart' | 'stop'>;
@@ -40,7 +40,7 @@ export function vmRequirements(architecture: Architecture): string[] {
 export async function bootVm({ archive, platform, memory, entrypoint, ...kernel }: VmOptions): Promise<Vm> {
   const before = process.env.KINA_CACHE_DIR;
   process.env.KINA_CACHE_DIR = join(testCache, 'store');
-  const tools = await openToolbox({ reporter: silent, version: '0.0.0-test' }).finally(() => {
+  const tools = await openSession({ reporter: silent, version: '0.0.0-test' }).finally(() => {
     if (before === undefined) delete process.env.KINA_CACHE_DIR;
     else process.env.KINA_CACHE_DIR = before;
   });

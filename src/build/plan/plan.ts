@@ -16,7 +16,7 @@ import { didYouMean } from '../../host/suggest.ts';
 import { stepKinds } from '../../layers/kinds.ts';
 import { type InnerRecipe, noPins, type Pins, type ResolveContext } from '../../layers/step.ts';
 import { expandDeep, expandTemplate } from '../../layers/template.ts';
-import { cgroupDriver } from '../../oci/node-image.ts';
+import { cgroupDriver } from '../../oci/node-conventions.ts';
 import { formatPlatform, type Platform } from '../../oci/platform.ts';
 import { loadRecipe } from '../recipe/load.ts';
 import type { Recipe, RecipeStep } from '../recipe/schema.ts';

@@ -1,5 +1,5 @@
 /** Which kubeadm API a Kubernetes version reads, and which one its documents are written in. */
-import { versionAtLeast } from '../../oci/node-image.ts';
+import { versionAtLeast } from '../../oci/node-conventions.ts';
 import type { Cluster, NodeConfig } from '../config/model.ts';
 
 export type KubeadmApi = 'v1beta2' | 'v1beta3' | 'v1beta4';

@@ -8,7 +8,7 @@
 import type { Operation } from 'rfc6902';
 import { parse, stringify } from 'smol-toml';
 import { KinaError } from '../../host/errors.ts';
-import { versionAtLeast } from '../../oci/node-image.ts';
+import { versionAtLeast } from '../../oci/node-conventions.ts';
 import { isObject, type Json, type JsonObject, jsonPatch, mergePatch } from '../config/merge.ts';
 import type { Cluster } from '../config/model.ts';
 import { parseOperations } from '../config/parse-patches.ts';

@@ -8,7 +8,7 @@
  */
 import { stringify } from 'yaml';
 import { KinaError } from '../../host/errors.ts';
-import { versionAtLeast } from '../../oci/node-image.ts';
+import { versionAtLeast } from '../../oci/node-conventions.ts';
 import { isObject } from '../config/merge.ts';
 import type { Cluster } from '../config/model.ts';
 import { apiFor, type KubeadmApi, kubeadmApi, oldTimeout } from './api.ts';

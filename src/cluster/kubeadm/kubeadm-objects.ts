@@ -1,6 +1,6 @@
 /** kubeadm's own three documents as objects, before patches. Field names are those of its API reference. */
 import { KinaError } from '../../host/errors.ts';
-import { versionAtLeast } from '../../oci/node-image.ts';
+import { versionAtLeast } from '../../oci/node-conventions.ts';
 import type { JsonObject } from '../config/merge.ts';
 import { type KubeadmApi, kubeadmGroup } from './api.ts';
 import { formOf, writeArguments } from './args.ts';

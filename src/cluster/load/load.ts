@@ -10,7 +10,7 @@ import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { KinaError } from '../../host/errors.ts';
 import type { Reporter, Task } from '../../host/progress.ts';
-import { tarSize, tarStream, type VerifiedBlobs } from '../../oci/tar.ts';
+import { tarSize, tarStream, type VerifiedBlobs } from '../../oci/output/tar.ts';
 import type { Provider } from '../../provider/provider.ts';
 import { askNode, diskFull, importOn, type NodeImages } from './node-images.ts';
 import { isRight, type NamedImage, type NodePlan, planNode } from './plan.ts';

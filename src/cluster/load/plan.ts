@@ -4,12 +4,12 @@
  * or another one of the same config, which is the image's id.
  */
 import { KinaError } from '../../host/errors.ts';
-import { blobName, layoutIndex, ociLayoutBytes } from '../../oci/archive.ts';
 import type { Digest } from '../../oci/descriptor.ts';
-import type { ImportedImage } from '../../oci/import.ts';
+import type { ImportedImage } from '../../oci/image/import.ts';
+import { platformName } from '../../oci/image/select.ts';
+import { blobName, layoutIndex, ociLayoutBytes } from '../../oci/output/archive.ts';
+import type { Member } from '../../oci/output/tar.ts';
 import { formatPlatform } from '../../oci/platform.ts';
-import { platformName } from '../../oci/select.ts';
-import type { Member } from '../../oci/tar.ts';
 import type { Arrival, NodeImages } from './node-images.ts';
 
 /** An image to load: all its platforms, under names in full. */

@@ -7,14 +7,14 @@
 import { mkdir, rm, symlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { KinaError } from '../../host/errors.ts';
-import { readContents } from '../../oci/contents.ts';
 import type { Digest } from '../../oci/descriptor.ts';
-import { type ImportedImage, importArchive } from '../../oci/import.ts';
-import { fromStore, type OpenImages, openImages, receiveImages } from '../../oci/open-images.ts';
-import { formatReference, parseReference } from '../../oci/registry-reference.ts';
-import { findImage } from '../../oci/select.ts';
-import type { Store } from '../../oci/store.ts';
-import type { VerifiedBlobs } from '../../oci/tar.ts';
+import { readContents } from '../../oci/image/contents.ts';
+import { type ImportedImage, importArchive } from '../../oci/image/import.ts';
+import { fromStore, type OpenImages, openImages, receiveImages } from '../../oci/image/open-images.ts';
+import { findImage } from '../../oci/image/select.ts';
+import type { VerifiedBlobs } from '../../oci/output/tar.ts';
+import { formatReference, parseReference } from '../../oci/reference.ts';
+import type { Store } from '../../oci/store/store.ts';
 import type { Provider } from '../../provider/provider.ts';
 import type { NamedImage } from './plan.ts';
 

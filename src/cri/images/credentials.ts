@@ -6,7 +6,7 @@
 import { KinaError } from '../../host/errors.ts';
 import type { Login } from '../../host/http-bearer.ts';
 import type { FindLogin } from '../../host/http-login.ts';
-import { parseReference, repositoryUrl } from '../../oci/registry-reference.ts';
+import { parseReference, repositoryUrl } from '../../oci/reference.ts';
 
 /** As `runtime.v1.AuthConfig`; empty strings are as good as nothing. */
 export interface PullCredentials {

@@ -22,13 +22,13 @@ import { writeDiskElsewhere } from '../../layers/image/disk-process.ts';
 import { fetchImage } from '../../layers/image/remote.ts';
 import type { Digest, ImageConfig } from '../../oci/descriptor.ts';
 import type { Platform } from '../../oci/platform.ts';
-import { prune } from '../../oci/prune.ts';
-import { type RemoteImage, resolveImage } from '../../oci/registry.ts';
-import type { Store } from '../../oci/store.ts';
+import { type RemoteImage, resolveImage } from '../../oci/registry/client.ts';
+import { prune } from '../../oci/store/prune.ts';
+import type { Store } from '../../oci/store/store.ts';
 import { type PullCredentials, pullLogins } from './credentials.ts';
 import { defaultUser, digestName, findId, fullName, isDigestName } from './names.ts';
 import { type ImageRecord, ImageRecords } from './records.ts';
-import { SharedWork } from './shared-work.ts';
+import { SingleFlight } from './single-flight.ts';
 
 export type { PullCredentials } from './credentials.ts';
 
@@ -76,8 +76,8 @@ export class ImageLibrary {
   readonly #options: LibraryOptions;
   readonly #records: ImageRecords;
   readonly #transport: Transport;
-  readonly #pulls = new SharedWork<Digest>();
-  readonly #unpacking = new SharedWork<Unpacked>();
+  readonly #pulls = new SingleFlight<Digest>();
+  readonly #unpacking = new SingleFlight<Unpacked>();
   /** Containers per image. */
   readonly #users = new Map<Digest, number>();
   /** Images that pulls are at: their blobs stay. */

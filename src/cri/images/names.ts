@@ -6,7 +6,7 @@
  */
 import { KinaError } from '../../host/errors.ts';
 import { type Digest, isDigest } from '../../oci/descriptor.ts';
-import { formatReference, parseReference } from '../../oci/registry-reference.ts';
+import { formatReference, parseReference } from '../../oci/reference.ts';
 
 /** Shortest part of an id that is looked for; people write twelve digits, as lists show them. */
 const minimumPrefix = 4;

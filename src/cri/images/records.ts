@@ -18,7 +18,7 @@ import { isErrno, KinaError } from '../../host/errors.ts';
 import { atomicWrite, explainDiskFull } from '../../host/files.ts';
 import { canonicalJson } from '../../host/json.ts';
 import { type Digest, hexOf, type ImageConfig, isDigest, parseConfig } from '../../oci/descriptor.ts';
-import { isAlive, temporaryName } from '../../oci/users.ts';
+import { isAlive, temporaryName } from '../../oci/store/leases.ts';
 
 /** What does not change about an image. */
 export interface ImageRecord {

@@ -17,11 +17,11 @@ import { invalid, RpcError } from '../api/status.ts';
 import { podFiles } from '../spec/mounts.ts';
 import { hostsFile, resolverConfiguration } from '../spec/pod-files.ts';
 import { outermost } from '../spec/shares.ts';
+import { Batcher } from './batcher.ts';
 import { machineName, machineSpec, podKey, refuseSandbox } from './machine.ts';
 import type { CriOptions } from './options.ts';
 import { Container, nanoseconds, Pod } from './pod.ts';
 import { Records, type SandboxRecord } from './records.ts';
-import { Together } from './together.ts';
 
 /** Milliseconds that a sandbox has from its start to the agent's first answer: a virtual machine boots within it. */
 const bootTime = 60_000;
@@ -40,7 +40,7 @@ export class Sandboxes {
   readonly #service: string;
   readonly #making = new Set<string>();
   #isClosed = false;
-  readonly #removals: Together;
+  readonly #removals: Batcher;
   /** What the newest agent said of its sandbox; they are all alike. */
   abilities: AgentHello | undefined;
 
@@ -48,7 +48,7 @@ export class Sandboxes {
     this.#options = options;
     this.#disks = disks;
     this.records = new Records(options.root);
-    this.#removals = new Together((machines) => options.provider.remove(machines));
+    this.#removals = new Batcher((machines) => options.provider.remove(machines));
     this.#service = createHash('sha256').update(options.root).digest('hex').slice(0, 12);
   }
 

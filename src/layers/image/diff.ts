@@ -7,12 +7,12 @@
  * layer says so: `sameFiles`.
  */
 import { canonicalJson } from '../../host/json.ts';
-import type { PlatformImage } from '../../oci/contents.ts';
 import type { Digest } from '../../oci/descriptor.ts';
-import { type ImageLayer, imageLayers } from '../../oci/history.ts';
-import { labels } from '../../oci/node-image.ts';
-import { nameOf } from '../../oci/select.ts';
-import type { Store } from '../../oci/store.ts';
+import type { PlatformImage } from '../../oci/image/contents.ts';
+import { type ImageLayer, imageLayers } from '../../oci/image/history.ts';
+import { nameOf } from '../../oci/image/select.ts';
+import { labels } from '../../oci/node-conventions.ts';
+import type { Store } from '../../oci/store/store.ts';
 import type { Entry } from '../../tree/entry.ts';
 import { comparePaths } from '../../tree/tree.ts';
 import { type ImagePackages, isPackageText, packageAbout, packagesOf } from './packages.ts';

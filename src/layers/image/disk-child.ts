@@ -1,7 +1,7 @@
 /** The other side of disk-process.ts: takes one order, answers, ends. It ends too when who ordered does. */
 import { KinaError } from '../../host/errors.ts';
-import type { PlatformImage } from '../../oci/contents.ts';
-import { Store } from '../../oci/store.ts';
+import type { PlatformImage } from '../../oci/image/contents.ts';
+import { Store } from '../../oci/store/store.ts';
 import { writeDisk } from './disk.ts';
 
 export interface DiskOrder {

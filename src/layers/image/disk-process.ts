@@ -6,8 +6,8 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { rm } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { KinaError } from '../../host/errors.ts';
-import type { PlatformImage } from '../../oci/contents.ts';
-import type { Store } from '../../oci/store.ts';
+import type { PlatformImage } from '../../oci/image/contents.ts';
+import type { Store } from '../../oci/store/store.ts';
 import type { WrittenDisk } from './disk.ts';
 import type { DiskAnswer, DiskOrder } from './disk-child.ts';
 

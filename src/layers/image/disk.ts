@@ -15,9 +15,9 @@ import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { KinaError } from '../../host/errors.ts';
 import { explainDiskFull } from '../../host/files.ts';
-import type { PlatformImage } from '../../oci/contents.ts';
-import { type ImageLayer, imageLayers } from '../../oci/history.ts';
-import type { Store } from '../../oci/store.ts';
+import type { PlatformImage } from '../../oci/image/contents.ts';
+import { type ImageLayer, imageLayers } from '../../oci/image/history.ts';
+import type { Store } from '../../oci/store/store.ts';
 import { decompressFile } from '../../tree/decompress.ts';
 import type { Entry } from '../../tree/entry.ts';
 import { layoutExt4 } from '../../tree/ext4.ts';
@@ -25,8 +25,8 @@ import { type DiskEntry, isKnownXattr } from '../../tree/ext4-format.ts';
 import { type RootMember, readTar, type SpecialFile } from '../../tree/tar-read.ts';
 import { Tree } from '../../tree/tree.ts';
 import { applyLayer } from '../../tree/whiteouts.ts';
-import { FrontToBack } from './front-to-back.ts';
 import { layerDigest } from './read.ts';
+import { SequentialWriter } from './sequential-writer.ts';
 
 export interface DiskOptions {
   /** Bytes of the disk; it takes no more room than its files. Without it the disk is as small as can be, to be read only. */
@@ -74,7 +74,7 @@ export async function writeDisk(
   const handle = await open(path, 'wx', 0o600);
   try {
     await handle.truncate(layout.size);
-    const writer = new FrontToBack(handle);
+    const writer = new SequentialWriter(handle);
     for (const { offset, bytes } of layout.metadata) await writer.put(offset, bytes);
     for (const layer of layers)
       for await (const [mark, member] of membersOf(store, layer, signal)) {

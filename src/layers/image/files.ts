@@ -5,8 +5,8 @@
  * the image does not tell which, and all are named.
  */
 import { KinaError } from '../../host/errors.ts';
-import type { PlatformImage } from '../../oci/contents.ts';
-import type { Store } from '../../oci/store.ts';
+import type { PlatformImage } from '../../oci/image/contents.ts';
+import type { Store } from '../../oci/store/store.ts';
 import type { Entry } from '../../tree/entry.ts';
 import { globMatcher } from '../glob.ts';
 import { isPackageText, packagesOf } from './packages.ts';

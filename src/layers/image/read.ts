@@ -7,10 +7,10 @@
  */
 import { createHash } from 'node:crypto';
 import { KinaError } from '../../host/errors.ts';
-import type { PlatformImage } from '../../oci/contents.ts';
 import type { Digest } from '../../oci/descriptor.ts';
-import { type ImageLayer, imageLayers } from '../../oci/history.ts';
-import type { Store } from '../../oci/store.ts';
+import type { PlatformImage } from '../../oci/image/contents.ts';
+import { type ImageLayer, imageLayers } from '../../oci/image/history.ts';
+import type { Store } from '../../oci/store/store.ts';
 import { decompressFile } from '../../tree/decompress.ts';
 import type { Entry } from '../../tree/entry.ts';
 import { type Member, readTar } from '../../tree/tar-read.ts';

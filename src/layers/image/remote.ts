@@ -3,10 +3,10 @@ import { Fetcher } from '../../artifacts/fetch.ts';
 import { KinaError } from '../../host/errors.ts';
 import type { Transport } from '../../host/http.ts';
 import { silent } from '../../host/progress.ts';
-import { type PlatformImage, readContents } from '../../oci/contents.ts';
 import { mediaType } from '../../oci/descriptor.ts';
-import type { RemoteImage } from '../../oci/registry.ts';
-import type { Store } from '../../oci/store.ts';
+import { type PlatformImage, readContents } from '../../oci/image/contents.ts';
+import type { RemoteImage } from '../../oci/registry/client.ts';
+import type { Store } from '../../oci/store/store.ts';
 
 /**
  * The image, ready to be read from the store. Throws as `Fetcher.fetch` does, and `archive` when config and manifest do not

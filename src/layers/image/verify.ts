@@ -21,9 +21,9 @@ import {
   parseManifest,
 } from '../../oci/descriptor.ts';
 import { hashStream } from '../../oci/hash.ts';
-import { imageLayers } from '../../oci/history.ts';
-import { platformName } from '../../oci/select.ts';
-import type { Store } from '../../oci/store.ts';
+import { imageLayers } from '../../oci/image/history.ts';
+import { platformName } from '../../oci/image/select.ts';
+import type { Store } from '../../oci/store/store.ts';
 import { decompressFile } from '../../tree/decompress.ts';
 
 export interface Damage {

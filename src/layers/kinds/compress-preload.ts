@@ -9,7 +9,7 @@ import { KinaError } from '../../host/errors.ts';
 import { canonicalJson } from '../../host/json.ts';
 import { compressLayer, compressorOf } from '../../oci/compress.ts';
 import { type Descriptor, mediaType } from '../../oci/descriptor.ts';
-import type { Preload } from '../../oci/preload.ts';
+import type { Preload } from '../../oci/image/preload.ts';
 import type { TreeContext } from '../step.ts';
 
 /** What is pinned: `zstd 1.5.7`. */

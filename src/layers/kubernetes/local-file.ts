@@ -5,7 +5,7 @@ import { basename } from 'node:path';
 import semver from 'semver';
 import { type Artifact, LOCAL } from '../../artifacts/artifact.ts';
 import { KinaError } from '../../host/errors.ts';
-import type { Store } from '../../oci/store.ts';
+import type { Store } from '../../oci/store/store.ts';
 
 /** Whether a path, links followed, is a file or a folder; false for what is not there. */
 export async function isKind(path: string, kind: 'file' | 'directory'): Promise<boolean> {

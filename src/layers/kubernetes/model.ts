@@ -5,7 +5,7 @@ import type { Fetcher } from '../../artifacts/fetch.ts';
 import type { Transport } from '../../host/http.ts';
 import type { Reporter } from '../../host/progress.ts';
 import type { Architecture } from '../../oci/platform.ts';
-import type { Store } from '../../oci/store.ts';
+import type { Store } from '../../oci/store/store.ts';
 import type { Unpacker } from '../../tree/unpack.ts';
 
 export const SOURCE_TYPES = ['release', 'ci', 'url', 'file', 'directory', 'source'] as const;

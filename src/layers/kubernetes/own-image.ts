@@ -15,11 +15,11 @@ import {
   parseConfig,
   parseManifest,
 } from '../../oci/descriptor.ts';
-import { buildImage } from '../../oci/image.ts';
+import { buildImage } from '../../oci/image/build.ts';
+import { imageArchive } from '../../oci/image/preload.ts';
 import { type Architecture, platformOf } from '../../oci/platform.ts';
-import { imageArchive } from '../../oci/preload.ts';
-import { resolveImage } from '../../oci/registry.ts';
-import type { Store } from '../../oci/store.ts';
+import { resolveImage } from '../../oci/registry/client.ts';
+import type { Store } from '../../oci/store/store.ts';
 import { type Entry, readContent, sliceContent } from '../../tree/entry.ts';
 import { writeTar } from '../../tree/tar-write.ts';
 import { directory, file } from '../../tree/tree.ts';

@@ -9,7 +9,7 @@
 import { readFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { KinaError } from '../../host/errors.ts';
-import { importArchive } from '../../oci/import.ts';
+import { importArchive } from '../../oci/image/import.ts';
 import type { Architecture } from '../../oci/platform.ts';
 import { compilerOf, readStamp } from './compile.ts';
 import { fullVersion, importLocal, isKind } from './local-file.ts';

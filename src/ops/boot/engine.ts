@@ -1,8 +1,8 @@
 /** An image as a node of a container engine, started as a cluster's nodes are. Everything made for it is removed. */
 import { randomBytes } from 'node:crypto';
 import { archiveFor } from '../../cluster/image.ts';
-import { type PlatformImage, readContents } from '../../oci/contents.ts';
-import type { Store } from '../../oci/store.ts';
+import { type PlatformImage, readContents } from '../../oci/image/contents.ts';
+import type { Store } from '../../oci/store/store.ts';
 import type { Provider } from '../../provider/provider.ts';
 import { type BootTarget, NodeEnded } from './target.ts';
 

@@ -2,7 +2,7 @@
  * A configuration that kubeadm of any supported version takes for a node on its own: as plain as can be, because the image
  * is on trial here and not kina's clusters. The kinds and their fields: pkg.go.dev/k8s.io/kubernetes/cmd/kubeadm/app/apis.
  */
-import { cgroupDriver, versionAtLeast } from '../../oci/node-image.ts';
+import { cgroupDriver, versionAtLeast } from '../../oci/node-conventions.ts';
 
 /** As kind ignores them: they are about the host, or about modules that are built in. */
 export const ignoredPreflight = [

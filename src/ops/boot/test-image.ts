@@ -6,12 +6,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { KinaError } from '../../host/errors.ts';
 import { lastLines } from '../../host/process.ts';
 import type { Steps } from '../../host/progress.ts';
-import type { Toolbox } from '../../layers/toolbox.ts';
-import type { PlatformImage } from '../../oci/contents.ts';
+import type { PlatformImage } from '../../oci/image/contents.ts';
+import { nameOf } from '../../oci/image/select.ts';
 import { type Architecture, hostPlatform } from '../../oci/platform.ts';
-import { nameOf } from '../../oci/select.ts';
 import type { Provider } from '../../provider/provider.ts';
 import { selectProvider } from '../../provider/select.ts';
+import type { Session } from '../../session/session.ts';
 import { type Check, failed, type Outcome, skipped } from './check.ts';
 import { checks } from './checks.ts';
 import { bootContainer } from './engine.ts';
@@ -50,7 +50,7 @@ export interface TestReport {
 }
 
 /** Boots the image and runs every check. Throws for what is not the image's fault: no engine, no emulator, Ctrl-C. */
-export async function testImage(tools: Toolbox, image: PlatformImage, options: TestOptions): Promise<TestReport> {
+export async function testImage(tools: Session, image: PlatformImage, options: TestOptions): Promise<TestReport> {
   const start = await place(tools, image, options);
   const results: CheckResult[] = [];
   const report = (check: Check, outcome: Outcome, since: number): void => {
@@ -152,7 +152,7 @@ interface Place {
 }
 
 /** Where it can run here. Throws `provider` that says what to install. */
-async function place(tools: Toolbox, image: PlatformImage, options: TestOptions): Promise<Place> {
+async function place(tools: Session, image: PlatformImage, options: TestOptions): Promise<Place> {
   const architecture = image.config.architecture as Architecture;
   const native = hostPlatform().architecture === architecture && process.platform === 'linux';
   const wanted = options.provider;

@@ -5,7 +5,7 @@
  */
 import { KinaError } from '../../host/errors.ts';
 import type { ProcessResult } from '../../host/process.ts';
-import type { Store } from '../../oci/store.ts';
+import type { Store } from '../../oci/store/store.ts';
 import type { NodeStatus, Provider } from '../../provider/provider.ts';
 
 /** `warn`: works, and somebody should know; `fail`: something will not work; `unknown`: could not be told. */

@@ -7,7 +7,7 @@ import { isErrno, KinaError } from '../../host/errors.ts';
 import { cacheDirectory } from '../../host/files.ts';
 import type { Transport } from '../../host/http.ts';
 import { run } from '../../host/process.ts';
-import { Store } from '../../oci/store.ts';
+import { Store } from '../../oci/store/store.ts';
 import { providerNamed } from '../../provider/select.ts';
 import type { Answer, FoundEngine, Probes } from './check.ts';
 

@@ -1,5 +1,5 @@
 /** What kina has, what it would fetch, and whether the clocks agree about certificates. */
-import { readContents } from '../../oci/contents.ts';
+import { readContents } from '../../oci/image/contents.ts';
 import { bad, type Check, ok } from './check.ts';
 
 /** Every image is complete; nothing is hashed, which `kina cache verify` does. */

@@ -8,8 +8,8 @@ import type { Lock } from '../../build/lock.ts';
 import { prepare } from '../../build/prepare.ts';
 import { versionRow } from '../../build/versions.ts';
 import { KinaError } from '../../host/errors.ts';
-import type { Toolbox } from '../../layers/toolbox.ts';
 import { parsePlatform } from '../../oci/platform.ts';
+import type { Session } from '../../session/session.ts';
 
 export interface Newest {
   readonly lock: Lock;
@@ -21,7 +21,7 @@ export interface Newest {
  * `recipe`: name or file. Where the newest patch cannot be had (a mirror that lacks it), a warning says so and the rest is
  * resolved for the lock's own. Throws `usage` for a lock whose Kubernetes is no release, and what resolving throws.
  */
-export async function newestLock(old: Lock, recipe: string, tools: Toolbox): Promise<Newest> {
+export async function newestLock(old: Lock, recipe: string, tools: Session): Promise<Newest> {
   const newest = old.kubernetes === undefined ? undefined : await newestPatch(old.kubernetes, tools);
   if (old.kubernetes !== undefined && !isRelease(old))
     throw new KinaError('usage', `the lock's Kubernetes ${old.kubernetes} is no download of a release`, {
@@ -43,7 +43,7 @@ export async function resolveLike(
   old: Lock,
   recipe: string,
   kubernetes: string | undefined,
-  tools: Toolbox,
+  tools: Session,
 ): Promise<Lock> {
   const platforms = Object.keys(old.platforms).map(parsePlatform);
   const request = { recipe, source: kubernetes, platforms, set: old.variables, lock: undefined, strict: false };
@@ -52,7 +52,7 @@ export async function resolveLike(
 }
 
 /** The greatest of upstream's marker for the minor, the version table's, and the one at hand. */
-async function newestPatch(kubernetes: string, { transport }: Toolbox): Promise<string> {
+async function newestPatch(kubernetes: string, { transport }: Session): Promise<string> {
   const { major, minor } = semver.parse(kubernetes) ?? { major: 0, minor: 0 };
   const { row } = await versionRow(kubernetes);
   const marker = await transport

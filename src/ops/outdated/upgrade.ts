@@ -10,8 +10,8 @@ import { prepare } from '../../build/prepare.ts';
 import { KinaError } from '../../host/errors.ts';
 import { digestOf } from '../../host/json.ts';
 import { didYouMean } from '../../host/suggest.ts';
-import type { Toolbox } from '../../layers/toolbox.ts';
 import { parsePlatform } from '../../oci/platform.ts';
+import type { Session } from '../../session/session.ts';
 import { newestLock, resolveLike } from './newest.ts';
 
 type Steps = Lock['platforms'][string];
@@ -20,7 +20,7 @@ type Steps = Lock['platforms'][string];
  * The lock of the file `path` with the newest `name`. Throws `usage` for a name that it does not have, `lock` when the
  * recipe has changed since, and what resolving throws.
  */
-export async function upgradeOne(path: string, recipe: string, name: string, tools: Toolbox): Promise<Lock> {
+export async function upgradeOne(path: string, recipe: string, name: string, tools: Session): Promise<Lock> {
   const old = await readLock(path);
   if (name === 'kubernetes' && old.kubernetes !== undefined) {
     const here = await resolveLike(old, recipe, old.kubernetes, tools);

@@ -9,12 +9,12 @@ import type { z } from 'zod';
 import { KinaError } from '../../host/errors.ts';
 import type { Transport } from '../../host/http.ts';
 import { canonicalJson } from '../../host/json.ts';
-import type { Toolbox } from '../../layers/toolbox.ts';
 import { type Descriptor, maxConfigBytes, mediaType, parseManifest } from '../../oci/descriptor.ts';
-import { pushImage } from '../../oci/push.ts';
-import { resolveReference } from '../../oci/registry.ts';
-import { formatReference, type ImageReference, repositoryUrl } from '../../oci/registry-reference.ts';
-import { Repository } from '../../oci/registry-upload.ts';
+import { formatReference, type ImageReference, repositoryUrl } from '../../oci/reference.ts';
+import { resolveReference } from '../../oci/registry/client.ts';
+import { pushImage } from '../../oci/registry/push.ts';
+import { Repository } from '../../oci/registry/upload.ts';
+import type { Session } from '../../session/session.ts';
 
 const recordType = 'application/vnd.kina.cache.record.v1+json';
 const keyAnnotation = 'dev.kina.cache.key';
@@ -40,7 +40,7 @@ export function refused({ tag }: Entry, problem: string): KinaError {
 export async function readEntry<T extends { key: string }>(
   entry: Entry,
   schema: z.ZodType<T>,
-  tools: Toolbox,
+  tools: Session,
 ): Promise<{ record: T; blobs: readonly Descriptor[] }> {
   const where = formatReference({ ...entry.repository, tag: entry.tag });
   const top = await resolveReference(where, tools.transport, tools.signal);
@@ -57,7 +57,7 @@ export async function readEntry<T extends { key: string }>(
 export async function fetchBlobs(
   { repository }: Entry,
   blobs: readonly Descriptor[],
-  { fetcher }: Toolbox,
+  { fetcher }: Session,
 ): Promise<void> {
   await fetcher.fetchAll(
     blobs.map(({ digest, size }) => ({
@@ -75,7 +75,7 @@ export async function writeEntry(
   entry: Entry,
   record: { readonly key: string },
   blobs: readonly Descriptor[],
-  { store, reporter, signal }: Toolbox,
+  { store, reporter, signal }: Session,
   writing: Transport,
 ): Promise<void> {
   const config = { mediaType: recordType, ...(await store.writeBytes(canonicalJson(record))) };
@@ -93,7 +93,7 @@ export async function writeEntry(
 }
 
 /** Whether there is something under the entry's tag. */
-export async function hasEntry({ repository, tag }: Entry, { signal }: Toolbox, writing: Transport): Promise<boolean> {
+export async function hasEntry({ repository, tag }: Entry, { signal }: Session, writing: Transport): Promise<boolean> {
   return (await new Repository(repository, writing, signal).manifestDigest(tag, mediaType.manifest)) !== undefined;
 }
 

@@ -9,7 +9,6 @@
 import { z } from 'zod';
 import type { BuiltPlatform } from '../../build/cache.ts';
 import type { Transport } from '../../host/http.ts';
-import type { Toolbox } from '../../layers/toolbox.ts';
 import { compressLayer, contentOf, uncompressedLayer } from '../../oci/compress.ts';
 import {
   asDescriptor,
@@ -22,8 +21,9 @@ import {
   parseConfig,
   parseManifest,
 } from '../../oci/descriptor.ts';
-import type { ImageReference } from '../../oci/registry-reference.ts';
-import type { Store } from '../../oci/store.ts';
+import type { ImageReference } from '../../oci/reference.ts';
+import type { Store } from '../../oci/store/store.ts';
+import type { Session } from '../../session/session.ts';
 import { type Entry, fetchBlobs, readEntry, refused, writeEntry } from './cache-entry.ts';
 
 // Not the types that they have in an image: registries look for those among manifests, not among blobs.
@@ -51,7 +51,7 @@ export async function carriedForm(store: Store, layer: Descriptor): Promise<Desc
 }
 
 /** All of it is in the store afterwards. Throws what `readEntry` throws. */
-export async function readImageEntry(entry: Entry, platform: string, tools: Toolbox): Promise<BuiltPlatform> {
+export async function readImageEntry(entry: Entry, platform: string, tools: Session): Promise<BuiltPlatform> {
   const { store } = tools;
   const { record, blobs } = await readEntry(entry, recordSchema, tools);
   const [manifestBlob, configBlob, ...layers] = blobs;
@@ -92,7 +92,7 @@ export async function readImageEntry(entry: Entry, platform: string, tools: Tool
 export async function writeImageEntry(
   entry: Entry,
   built: BuiltPlatform,
-  tools: Toolbox,
+  tools: Session,
   writing: Transport,
 ): Promise<void> {
   const { store } = tools;

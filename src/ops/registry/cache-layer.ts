@@ -10,10 +10,10 @@
 import { z } from 'zod';
 import type { BuiltLayer, FoundLayer } from '../../build/cache.ts';
 import type { Transport } from '../../host/http.ts';
-import { type Brought, describeBrought, maxBroughtBytes, restoreBrought } from '../../layers/brought.ts';
-import type { Toolbox } from '../../layers/toolbox.ts';
+import { describeBrought, maxBroughtBytes, restoreBrought, type StepOutputs } from '../../layers/step-outputs.ts';
 import { uncompressedLayer } from '../../oci/compress.ts';
-import type { ImageReference } from '../../oci/registry-reference.ts';
+import type { ImageReference } from '../../oci/reference.ts';
+import type { Session } from '../../session/session.ts';
 import { type Entry, fetchBlobs, readEntry, refused, writeEntry } from './cache-entry.ts';
 import { carriedForm, digestSchema } from './cache-image.ts';
 
@@ -37,8 +37,8 @@ export function layerEntry(repository: ImageReference, key: string): Entry {
 /** The layer's tar is in the store afterwards. `open` throws `archive` or `integrity`. Throws what `readEntry` throws. */
 export async function readLayerEntry(
   entry: Entry,
-  tools: Toolbox,
-): Promise<Pick<FoundLayer, 'tar'> & { open(): Promise<Brought> }> {
+  tools: Session,
+): Promise<Pick<FoundLayer, 'tar'> & { open(): Promise<StepOutputs> }> {
   const { store, unpacker } = tools;
   const { record, blobs } = await readEntry(entry, recordSchema, tools);
   const [document, layer] = blobs;
@@ -63,8 +63,8 @@ export async function readLayerEntry(
 export async function writeLayerEntry(
   entry: Entry,
   { name, diffId, size, descriptor }: BuiltLayer,
-  brought: Brought,
-  tools: Toolbox,
+  brought: StepOutputs,
+  tools: Session,
   writing: Transport,
 ): Promise<void> {
   const { store, reporter } = tools;

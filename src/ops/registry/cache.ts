@@ -13,8 +13,8 @@
 import type { FoundLayer, WorkCache } from '../../build/cache.ts';
 import { KinaError } from '../../host/errors.ts';
 import type { Transport } from '../../host/http.ts';
-import type { Toolbox } from '../../layers/toolbox.ts';
-import { formatReference, type ImageReference, parseReference } from '../../oci/registry-reference.ts';
+import { formatReference, type ImageReference, parseReference } from '../../oci/reference.ts';
+import type { Session } from '../../session/session.ts';
 import { hasEntry } from './cache-entry.ts';
 import { imageEntry, readImageEntry, writeImageEntry } from './cache-image.ts';
 import { layerEntry, readLayerEntry, writeLayerEntry } from './cache-layer.ts';
@@ -38,7 +38,7 @@ const down: ReadonlySet<string> = new Set(['network', 'offline']);
 export function registryCache(
   from: readonly ImageReference[],
   to: readonly ImageReference[],
-  tools: Toolbox,
+  tools: Session,
   writing: Transport,
 ): WorkCache {
   const { reporter, signal } = tools;

@@ -4,13 +4,13 @@
  * goes along to registries and layouts; an archive is for engines, which would take it for more images.
  */
 import type { Transport } from '../../host/http.ts';
-import type { Toolbox } from '../../layers/toolbox.ts';
-import { notOnePlatform } from '../../oci/archive.ts';
 import { type Descriptor, isManifestType } from '../../oci/descriptor.ts';
-import { checkDestination, writeOutput } from '../../oci/output.ts';
-import { partsOf } from '../../oci/parts.ts';
-import { type PushResult, pushImage } from '../../oci/push.ts';
-import { parseReference } from '../../oci/registry-reference.ts';
+import { partsOf } from '../../oci/image/parts.ts';
+import { notOnePlatform } from '../../oci/output/archive.ts';
+import { checkDestination, writeOutput } from '../../oci/output/output.ts';
+import { parseReference } from '../../oci/reference.ts';
+import { type PushResult, pushImage } from '../../oci/registry/push.ts';
+import type { Session } from '../../session/session.ts';
 import type { Location } from './location.ts';
 import { pushReferrers, referrersIn } from './referrers.ts';
 import { openSource } from './source.ts';
@@ -30,7 +30,7 @@ export interface CopyResult {
 export async function copyImage(
   from: Location,
   to: Location,
-  tools: Toolbox,
+  tools: Session,
   writing: Transport,
   { mtime, alone }: { readonly mtime: number; readonly alone: boolean },
 ): Promise<CopyResult> {

@@ -1,7 +1,7 @@
 /** Where an image is or shall be, as people write it: `[docker://]REFERENCE`, `oci:DIR`, `oci-archive:FILE`, `docker-archive:FILE`. */
 import { existsSync } from 'node:fs';
 import { KinaError } from '../../host/errors.ts';
-import { parseReference } from '../../oci/registry-reference.ts';
+import { parseReference } from '../../oci/reference.ts';
 
 export type Location =
   | { readonly type: 'registry'; readonly ref: string }

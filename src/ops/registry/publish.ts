@@ -2,13 +2,13 @@
 import { KinaError } from '../../host/errors.ts';
 import { Transport } from '../../host/http.ts';
 import type { Reporter } from '../../host/progress.ts';
-import { readContents } from '../../oci/contents.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
-import { Push, type PushResult } from '../../oci/push.ts';
+import { readContents } from '../../oci/image/contents.ts';
 import { type LayerForm, recompressImage } from '../../oci/recompress.ts';
-import { registryLogins } from '../../oci/registry-credentials.ts';
-import { formatReference, type ImageReference, insecureHosts } from '../../oci/registry-reference.ts';
-import type { Store } from '../../oci/store.ts';
+import { formatReference, type ImageReference, insecureHosts } from '../../oci/reference.ts';
+import { registryLogins } from '../../oci/registry/credentials.ts';
+import { Push, type PushResult } from '../../oci/registry/push.ts';
+import type { Store } from '../../oci/store/store.ts';
 
 export interface Published {
   /** Of what is in the registries now. */

@@ -1,12 +1,13 @@
 /** `kina pull`: an image from a registry into the store, all of it or some platforms, under its name. */
-import type { Toolbox } from '../../layers/toolbox.ts';
-import { readContents } from '../../oci/contents.ts';
+
 import { type Descriptor, isIndexType, maxManifestBytes, parseIndex } from '../../oci/descriptor.ts';
-import { buildIndex } from '../../oci/image.ts';
-import { partsOf } from '../../oci/parts.ts';
+import { buildIndex } from '../../oci/image/build.ts';
+import { readContents } from '../../oci/image/contents.ts';
+import { partsOf } from '../../oci/image/parts.ts';
+import { choosePlatforms } from '../../oci/image/select.ts';
 import type { Platform } from '../../oci/platform.ts';
-import { choosePlatform } from '../../oci/registry.ts';
-import { choosePlatforms } from '../../oci/select.ts';
+import { choosePlatform } from '../../oci/registry/client.ts';
+import type { Session } from '../../session/session.ts';
 import { type KeptSource, openSource } from './source.ts';
 
 /**
@@ -17,7 +18,7 @@ export async function pullImage(
   ref: string,
   name: string,
   platforms: readonly Platform[] | undefined,
-  tools: Toolbox,
+  tools: Session,
 ): Promise<Descriptor> {
   const source = await openSource({ type: 'registry', ref }, tools);
   const root = await narrow(source, ref, platforms, tools);
@@ -33,7 +34,7 @@ async function narrow(
   source: KeptSource,
   ref: string,
   platforms: readonly Platform[] | undefined,
-  { store }: Toolbox,
+  { store }: Session,
 ): Promise<Descriptor> {
   if (!platforms || !isIndexType(source.root.mediaType)) return source.root;
   const index = parseIndex(await source.readBytes(source.root.digest, maxManifestBytes), ref);

@@ -7,11 +7,11 @@ import pLimit from 'p-limit';
 import { KinaError } from '../../host/errors.ts';
 import type { Transport } from '../../host/http.ts';
 import { TransferError } from '../../host/http-errors.ts';
-import type { Toolbox } from '../../layers/toolbox.ts';
 import { type Descriptor, type Digest, maxManifestBytes } from '../../oci/descriptor.ts';
-import { type PushResult, pushImage } from '../../oci/push.ts';
-import { listReferrers, parseReferrer, type ReferrerEntry, subjectOf } from '../../oci/referrers.ts';
-import type { ImageReference } from '../../oci/registry-reference.ts';
+import type { ImageReference } from '../../oci/reference.ts';
+import { type PushResult, pushImage } from '../../oci/registry/push.ts';
+import { listReferrers, parseReferrer, type ReferrerEntry, subjectOf } from '../../oci/registry/referrers.ts';
+import type { Session } from '../../session/session.ts';
 import type { KeptSource } from './source.ts';
 
 export interface Carried {
@@ -30,7 +30,7 @@ const concurrency = 6;
 export async function referrersIn(
   source: KeptSource,
   subjects: readonly Digest[],
-  { reporter }: Pick<Toolbox, 'reporter'>,
+  { reporter }: Pick<Session, 'reporter'>,
 ): Promise<Carried[]> {
   const limit = pLimit(concurrency);
   const carried = new Map<Digest, Carried>();
@@ -61,7 +61,7 @@ export async function pushReferrers(
   carried: readonly Carried[],
   to: ImageReference,
   total: PushResult,
-  tools: Pick<Toolbox, 'store' | 'reporter' | 'signal'> & { readonly transport: Transport },
+  tools: Pick<Session, 'store' | 'reporter' | 'signal'> & { readonly transport: Transport },
 ): Promise<void> {
   const references = [{ ...to, tag: undefined, digest: undefined }];
   for (const { entry } of carried) {
@@ -81,7 +81,7 @@ export async function pushReferrers(
 async function listOf(
   source: KeptSource,
   subject: Digest,
-  reporter: Toolbox['reporter'],
+  reporter: Session['reporter'],
 ): Promise<readonly Descriptor[]> {
   try {
     return await source.referrers(subject);
@@ -97,7 +97,7 @@ async function carriedBy(
   source: KeptSource,
   subject: Digest,
   { digest }: Descriptor,
-  reporter: Toolbox['reporter'],
+  reporter: Session['reporter'],
 ): Promise<Carried | undefined> {
   try {
     const bytes = await source.readBytes(digest, maxManifestBytes);

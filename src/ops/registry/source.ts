@@ -4,18 +4,18 @@
  */
 import { stat } from 'node:fs/promises';
 import { KinaError } from '../../host/errors.ts';
-import type { Toolbox } from '../../layers/toolbox.ts';
-import { blobName } from '../../oci/archive.ts';
 import { type Descriptor, type Digest, isManifestType, maxManifestBytes, parseIndex } from '../../oci/descriptor.ts';
-import { importArchive } from '../../oci/import.ts';
-import { type ArchiveFiles, readArchive, readLayout } from '../../oci/import-source.ts';
-import type { ImageSource } from '../../oci/parts.ts';
-import { referrersOf, subjectOf } from '../../oci/referrers.ts';
-import { readManifest, resolveReference } from '../../oci/registry.ts';
-import { formatReference, type ImageReference, repositoryUrl } from '../../oci/registry-reference.ts';
+import { importArchive } from '../../oci/image/import.ts';
+import { type ArchiveFiles, readArchive, readLayout } from '../../oci/image/import-source.ts';
+import type { ImageSource } from '../../oci/image/parts.ts';
+import { blobName } from '../../oci/output/archive.ts';
+import { formatReference, type ImageReference, repositoryUrl } from '../../oci/reference.ts';
+import { readManifest, resolveReference } from '../../oci/registry/client.ts';
+import { referrersOf, subjectOf } from '../../oci/registry/referrers.ts';
+import type { Session } from '../../session/session.ts';
 import type { Location } from './location.ts';
 
-type Tools = Pick<Toolbox, 'store' | 'transport' | 'fetcher' | 'signal'>;
+type Tools = Pick<Session, 'store' | 'transport' | 'fetcher' | 'signal'>;
 
 export interface KeptSource extends ImageSource {
   /** Of the index or manifest; in the store. */
@@ -102,7 +102,7 @@ async function layoutSource(
     if (subject === undefined) images.push(one);
     else beside.set(subject, [...(beside.get(subject) ?? []), one]);
   }
-  const entry = theOne(path, images, (one) => [nameOf(one) ?? ''], name);
+  const entry = selectOnly(path, images, (one) => [nameOf(one) ?? ''], name);
   const keep = async (digest: Digest): Promise<void> => {
     if (!(await files.digestOf(blobName(digest))))
       throw new KinaError('archive', `${path}: ${digest} is not in it`, {
@@ -131,7 +131,7 @@ async function layoutSource(
 }
 
 async function dockerSource(path: string, name: string | undefined, { store }: Tools): Promise<KeptSource> {
-  const image = theOne(path, await importArchive(store, path), ({ names }) => names, name);
+  const image = selectOnly(path, await importArchive(store, path), ({ names }) => names, name);
   const { mediaType, digest, size } = image.manifest;
   return {
     root: { mediaType, digest, size },
@@ -145,7 +145,7 @@ async function dockerSource(path: string, name: string | undefined, { store }: T
 }
 
 /** The image of that name, or the only one there is. Several names of one image are one image. */
-function theOne<T>(
+function selectOnly<T>(
   path: string,
   all: readonly T[],
   namesOf: (one: T) => readonly string[],

@@ -2,10 +2,10 @@
 import { components } from '../../layers/image/diff.ts';
 import { isPackageText, packagesOf } from '../../layers/image/packages.ts';
 import { readImage } from '../../layers/image/read.ts';
-import { readContents } from '../../oci/contents.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
-import { nameOf } from '../../oci/select.ts';
-import type { Store } from '../../oci/store.ts';
+import { readContents } from '../../oci/image/contents.ts';
+import { nameOf } from '../../oci/image/select.ts';
+import type { Store } from '../../oci/store/store.ts';
 import type { RecordedTask } from './record.ts';
 
 /** A package, a large file, or what is left over; bytes as in the container. */

@@ -2,7 +2,7 @@
 import { isErrno, KinaError } from '../../host/errors.ts';
 import { atomicWrite } from '../../host/files.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
-import type { Store } from '../../oci/store.ts';
+import type { Store } from '../../oci/store/store.ts';
 import { collectReport } from './data.ts';
 import { reportPage } from './page.ts';
 import type { RecordedTask } from './record.ts';

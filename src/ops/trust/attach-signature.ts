@@ -2,8 +2,8 @@
 import { KinaError } from '../../host/errors.ts';
 import type { Transport } from '../../host/http.ts';
 import type { Descriptor, Digest } from '../../oci/descriptor.ts';
-import { attach, readDocument, readReferrer, referrersOf } from '../../oci/referrers.ts';
-import type { ImageReference } from '../../oci/registry-reference.ts';
+import type { ImageReference } from '../../oci/reference.ts';
+import { attach, readDocument, readReferrer, referrersOf } from '../../oci/registry/referrers.ts';
 import { isBundleType, type ReadBundle, readBundle, signatureAttachment } from './bundle.ts';
 import { checkSignature } from './check-signature.ts';
 import type { ImageSigner } from './sign.ts';

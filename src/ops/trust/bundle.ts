@@ -9,7 +9,7 @@
 import { type Bundle, bundleFromJSON, bundleToJSON } from '@sigstore/bundle';
 import { z } from 'zod';
 import { type Descriptor, type Digest, hexOf } from '../../oci/descriptor.ts';
-import type { Attachment } from '../../oci/referrers.ts';
+import type { Attachment } from '../../oci/registry/referrers.ts';
 
 export const bundleType = 'application/vnd.dev.sigstore.bundle.v0.3+json';
 export const statementType = 'application/vnd.in-toto+json';

@@ -5,11 +5,11 @@
  */
 import { isPackageText, packagesOf } from '../../layers/image/packages.ts';
 import { readImage } from '../../layers/image/read.ts';
-import type { PlatformImage } from '../../oci/contents.ts';
 import type { Digest } from '../../oci/descriptor.ts';
-import { labels } from '../../oci/node-image.ts';
-import { nameOf } from '../../oci/select.ts';
-import type { Store } from '../../oci/store.ts';
+import type { PlatformImage } from '../../oci/image/contents.ts';
+import { nameOf } from '../../oci/image/select.ts';
+import { labels } from '../../oci/node-conventions.ts';
+import type { Store } from '../../oci/store/store.ts';
 import type { InventoryItem } from './item.ts';
 import { artifactsOf, type Origin, originOf } from './origin.ts';
 import { publicAddress } from './purl.ts';

@@ -5,9 +5,9 @@
 import { z } from 'zod';
 import type { Lock } from '../../build/lock.ts';
 import type { BuiltNodeImage } from '../../build/node-image.ts';
-import type { ImageContents } from '../../oci/contents.ts';
 import { type Digest, hexOf, maxManifestBytes, parseManifest } from '../../oci/descriptor.ts';
-import type { Store } from '../../oci/store.ts';
+import type { ImageContents } from '../../oci/image/contents.ts';
+import type { Store } from '../../oci/store/store.ts';
 
 const artifact = z.looseObject({
   name: z.string(),

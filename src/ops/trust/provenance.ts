@@ -6,11 +6,11 @@
 import { type Lock, lockDigest } from '../../build/lock.ts';
 import { KinaError } from '../../host/errors.ts';
 import { redact } from '../../host/http-route.ts';
-import type { ImageContents } from '../../oci/contents.ts';
 import { hexOf } from '../../oci/descriptor.ts';
-import { labels } from '../../oci/node-image.ts';
-import { nameOf } from '../../oci/select.ts';
-import type { Store } from '../../oci/store.ts';
+import type { ImageContents } from '../../oci/image/contents.ts';
+import { nameOf } from '../../oci/image/select.ts';
+import { labels } from '../../oci/node-conventions.ts';
+import type { Store } from '../../oci/store/store.ts';
 import { artifactsOf, joinOrigins, originsOf } from './origin.ts';
 
 /** `name` is the image's, without tag and digest. Throws `not-found` for an image that this store did not see built. */

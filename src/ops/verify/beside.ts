@@ -5,13 +5,13 @@
  */
 import { KinaError } from '../../host/errors.ts';
 import type { Damage } from '../../layers/image/verify.ts';
-import type { Toolbox } from '../../layers/toolbox.ts';
-import type { ImageContents } from '../../oci/contents.ts';
 import { type Descriptor, type Digest, hexOf } from '../../oci/descriptor.ts';
-import { readDocument, readReferrer, referrersOf } from '../../oci/referrers.ts';
-import { resolveReference } from '../../oci/registry.ts';
-import { formatReference, type ImageReference } from '../../oci/registry-reference.ts';
-import { nameOf } from '../../oci/select.ts';
+import type { ImageContents } from '../../oci/image/contents.ts';
+import { nameOf } from '../../oci/image/select.ts';
+import { formatReference, type ImageReference } from '../../oci/reference.ts';
+import { resolveReference } from '../../oci/registry/client.ts';
+import { readDocument, readReferrer, referrersOf } from '../../oci/registry/referrers.ts';
+import type { Session } from '../../session/session.ts';
 import { lockType, provenanceType, sbomType } from '../trust/attach.ts';
 import { isBundleType } from '../trust/bundle.ts';
 
@@ -43,7 +43,7 @@ const names: Readonly<Record<string, string>> = {
 export async function readSurroundings(
   origin: ImageReference,
   image: ImageContents,
-  { transport, signal }: Toolbox,
+  { transport, signal }: Session,
 ): Promise<Surroundings> {
   const documents: Beside[] = [];
   const damage: Damage[] = [];
@@ -75,7 +75,7 @@ export async function readSurroundings(
 export async function hasCosignTag(
   origin: ImageReference,
   digest: Digest,
-  { transport, signal }: Toolbox,
+  { transport, signal }: Session,
 ): Promise<boolean> {
   try {
     const tag = `sha256-${hexOf(digest)}.sig`;

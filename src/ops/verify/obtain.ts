@@ -6,7 +6,6 @@ import { rm } from 'node:fs/promises';
 import type { Artifact } from '../../artifacts/artifact.ts';
 import { Fetcher } from '../../artifacts/fetch.ts';
 import { KinaError } from '../../host/errors.ts';
-import type { Toolbox } from '../../layers/toolbox.ts';
 import {
   type Descriptor,
   type Digest,
@@ -15,11 +14,12 @@ import {
   parseIndex,
   parseManifest,
 } from '../../oci/descriptor.ts';
-import { partsOf } from '../../oci/parts.ts';
-import { readManifest } from '../../oci/registry.ts';
-import { type ImageReference, repositoryUrl } from '../../oci/registry-reference.ts';
-import { platformName } from '../../oci/select.ts';
-import { Store } from '../../oci/store.ts';
+import { partsOf } from '../../oci/image/parts.ts';
+import { platformName } from '../../oci/image/select.ts';
+import { type ImageReference, repositoryUrl } from '../../oci/reference.ts';
+import { readManifest } from '../../oci/registry/client.ts';
+import { Store } from '../../oci/store/store.ts';
+import type { Session } from '../../session/session.ts';
 import { openSource } from '../registry/source.ts';
 
 export interface Obtained {
@@ -32,7 +32,7 @@ export interface Obtained {
  * `REF` is a name in the store, else of a registry; `docker://REF` is of a registry whatever the store has. Throws
  * `integrity` for what is not its digest's, naming the part of the image, and what reading a registry throws.
  */
-export async function obtain(ref: string, tools: Toolbox): Promise<Obtained> {
+export async function obtain(ref: string, tools: Session): Promise<Obtained> {
   const named = ref.replace(/^docker:\/\//, '');
   const known = named === ref ? await tools.store.resolve(ref) : undefined;
   if (known) return { descriptor: known, origin: undefined };
@@ -97,7 +97,7 @@ async function naming<T>(what: string, work: () => Promise<T>): Promise<T> {
  * What the store lacks comes into it; what it has is read into a store of its own that is thrown away, or swept by the
  * next process when this one dies. Fetching is checked, resumed and tried again as everywhere.
  */
-async function fetchAgain(wanted: readonly Artifact[], tools: Toolbox): Promise<void> {
+async function fetchAgain(wanted: readonly Artifact[], tools: Session): Promise<void> {
   const { store, transport, reporter, signal, fetcher } = tools;
   const there = await Promise.all(wanted.map(({ digest, size }) => store.has(digest, size)));
   await fetcher.fetchAll(wanted.filter((_, i) => !there[i]));

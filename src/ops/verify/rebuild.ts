@@ -10,12 +10,12 @@ import { type Lock, writeLock } from '../../build/lock.ts';
 import { buildNodeImage } from '../../build/node-image.ts';
 import { prepare } from '../../build/prepare.ts';
 import { diffImages, type ImageDiff } from '../../layers/image/diff.ts';
-import { type Toolbox, withoutUnpacked } from '../../layers/toolbox.ts';
 import type { Compression } from '../../oci/compress.ts';
-import { type ImageContents, readContents } from '../../oci/contents.ts';
 import type { Digest } from '../../oci/descriptor.ts';
-import { labels } from '../../oci/node-image.ts';
+import { type ImageContents, readContents } from '../../oci/image/contents.ts';
+import { labels } from '../../oci/node-conventions.ts';
 import { parsePlatform } from '../../oci/platform.ts';
+import { type Session, withoutUnpacked } from '../../session/session.ts';
 import { labelOf, lockName } from './statement.ts';
 
 export interface Rebuilt {
@@ -28,7 +28,7 @@ export interface Rebuilt {
 }
 
 /** `recipe`: name or file. Throws what building from a lock throws. */
-export async function rebuild(image: ImageContents, lock: Lock, recipe: string, known: Toolbox): Promise<Rebuilt> {
+export async function rebuild(image: ImageContents, lock: Lock, recipe: string, known: Session): Promise<Rebuilt> {
   const folder = known.store.temporaryPath();
   await mkdir(folder);
   const tools = withoutUnpacked(known, join(folder, 'unpacked'));

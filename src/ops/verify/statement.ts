@@ -5,9 +5,9 @@
  */
 import { z } from 'zod';
 import { type Lock, lockDigest, platformLock } from '../../build/lock.ts';
-import type { ImageContents, PlatformImage } from '../../oci/contents.ts';
 import { type Digest, hexOf } from '../../oci/descriptor.ts';
-import { labels } from '../../oci/node-image.ts';
+import type { ImageContents, PlatformImage } from '../../oci/image/contents.ts';
+import { labels } from '../../oci/node-conventions.ts';
 
 const schema = z.looseObject({
   _type: z.literal('https://in-toto.io/Statement/v1'),

@@ -7,10 +7,10 @@
 import { type Lock, lockFrom, parseLock } from '../../build/lock.ts';
 import { KinaError } from '../../host/errors.ts';
 import { type Damage, verifyImage } from '../../layers/image/verify.ts';
-import type { Toolbox } from '../../layers/toolbox.ts';
-import { type ImageContents, readContents } from '../../oci/contents.ts';
 import type { Digest } from '../../oci/descriptor.ts';
-import type { ImageReference } from '../../oci/registry-reference.ts';
+import { type ImageContents, readContents } from '../../oci/image/contents.ts';
+import type { ImageReference } from '../../oci/reference.ts';
+import type { Session } from '../../session/session.ts';
 import { lockType, provenanceType, sbomType } from '../trust/attach.ts';
 import type { Trust } from '../trust/check-signature.ts';
 import { joinOrigins, originsOf } from '../trust/origin.ts';
@@ -63,7 +63,7 @@ interface Documents {
 }
 
 /** Throws `integrity` for a broken chain in a registry, `not-found`, `network`; `lock` when a rebuild has no lock. */
-export async function verify(ref: string, options: VerifyOptions, tools: Toolbox): Promise<Verdict> {
+export async function verify(ref: string, options: VerifyOptions, tools: Session): Promise<Verdict> {
   const { descriptor, origin } = await obtain(ref, tools);
   const task = tools.reporter.task('read', ref);
   const { blobs, bytes, damage } = await verifyImage(tools.store, descriptor, { signal: tools.signal, task });
@@ -115,14 +115,14 @@ export async function verify(ref: string, options: VerifyOptions, tools: Toolbox
   };
 }
 
-async function again(image: ImageContents, lock: Lock | undefined, recipe: string | undefined, tools: Toolbox) {
+async function again(image: ImageContents, lock: Lock | undefined, recipe: string | undefined, tools: Session) {
   if (lock) return rebuild(image, lock, recipe ?? lock.recipe, tools);
   throw new KinaError('lock', 'the lock that the image was built from is neither beside it nor in the store', {
     hint: 'Name it with --lock FILE. Images pushed with --provenance have theirs beside them.',
   });
 }
 
-async function inStore(image: ImageContents, { store }: Toolbox): Promise<Documents> {
+async function inStore(image: ImageContents, { store }: Session): Promise<Documents> {
   const origins = await originsOf(store, image);
   const lock = origins && lockFrom(joinOrigins(origins), 'the lock of the build in the store');
   return {
@@ -138,7 +138,7 @@ async function inRegistry(
   origin: ImageReference,
   image: ImageContents,
   trust: Trust | undefined,
-  tools: Toolbox,
+  tools: Session,
 ): Promise<Documents> {
   const { digest } = image.descriptor;
   const { documents, damage } = await readSurroundings(origin, image, tools);

@@ -7,7 +7,7 @@ import { gzipSync } from 'node:zlib';
 import { pack } from 'tar-stream';
 import { expect, test } from 'vitest';
 import { silent } from '../../../src/host/progress.ts';
-import { writeOutput } from '../../../src/oci/output.ts';
+import { writeOutput } from '../../../src/oci/output/output.ts';
 import type { ImageFile } from '../../support/build.ts';
 import { useBuildSite } from '../../support/build-site.ts';
 import { projectRoot } from '../../support/command.ts';

@@ -7,7 +7,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { importArchive } from '../../../src/oci/import.ts';
+import { importArchive } from '../../../src/oci/image/import.ts';
 import { openWorkshop, type Workshop } from '../../support/build.ts';
 import { smallRecipe } from '../../support/kina.ts';
 import { describeWith, pathOf } from '../../support/requirements.ts';

@@ -10,7 +10,7 @@ import { ImageLibrary, type PullCredentials } from '../../../src/cri/images/libr
 import type { TransportOptions } from '../../../src/host/http.ts';
 import { type Descriptor, mediaType } from '../../../src/oci/descriptor.ts';
 import { hostPlatform } from '../../../src/oci/platform.ts';
-import { Store } from '../../../src/oci/store.ts';
+import { Store } from '../../../src/oci/store/store.ts';
 import { foreignImage, type Piece } from '../../support/foreign-image.ts';
 import { startMirror } from '../../support/mirror.ts';
 import { startRegistry } from '../../support/registry.ts';
@@ -245,7 +245,7 @@ describeUnless(registry.skip, 'images of a registry', () => {
     const root = mkdtempSync(join(folder, 'library-'));
     const program = `
       import { ImageLibrary } from ${JSON.stringify(join(import.meta.dirname, '../../../src/cri/images/library.ts'))};
-      import { Store } from ${JSON.stringify(join(import.meta.dirname, '../../../src/oci/store.ts'))};
+      import { Store } from ${JSON.stringify(join(import.meta.dirname, '../../../src/oci/store/store.ts'))};
       import { hostPlatform } from ${JSON.stringify(join(import.meta.dirname, '../../../src/oci/platform.ts'))};
       const [root, ref] = process.argv.slice(1);
       const store = await Store.open(root + '/store');

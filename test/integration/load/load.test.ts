@@ -12,7 +12,7 @@ import { askNode } from '../../../src/cluster/load/node-images.ts';
 import { archiveSource, findSources } from '../../../src/cluster/load/sources.ts';
 import { run, start } from '../../../src/host/process.ts';
 import { silent } from '../../../src/host/progress.ts';
-import { Store } from '../../../src/oci/store.ts';
+import { Store } from '../../../src/oci/store/store.ts';
 import { EngineProvider } from '../../../src/provider/engine.ts';
 import { podman } from '../../../src/provider/engines.ts';
 import type { Provider } from '../../../src/provider/provider.ts';

@@ -10,7 +10,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ensureImage } from '../../../src/cluster/image.ts';
 import { findSources } from '../../../src/cluster/load/sources.ts';
 import { hostPlatform } from '../../../src/oci/platform.ts';
-import { Store } from '../../../src/oci/store.ts';
+import { Store } from '../../../src/oci/store/store.ts';
 import type { NodeSpec, Provider } from '../../../src/provider/provider.ts';
 import { providerNamed } from '../../../src/provider/select.ts';
 import { parse } from '../../apple/grammar.ts';

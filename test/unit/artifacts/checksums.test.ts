@@ -8,7 +8,7 @@ import { type ArtifactRequest, type ResolveOptions, resolveArtifact } from '../.
 import type { KinaError } from '../../../src/host/errors.ts';
 import { Transport, type TransportOptions } from '../../../src/host/http.ts';
 import { silent } from '../../../src/host/progress.ts';
-import { Store } from '../../../src/oci/store.ts';
+import { Store } from '../../../src/oci/store/store.ts';
 import { breakOff, sendFile, startServer, type TestServer } from '../../support/server.ts';
 
 const body = Buffer.from('the bytes of kubelet');

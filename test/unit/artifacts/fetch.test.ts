@@ -11,7 +11,7 @@ import { Fetcher, type FetcherOptions } from '../../../src/artifacts/fetch.ts';
 import type { KinaError } from '../../../src/host/errors.ts';
 import { Transport, type TransportOptions } from '../../../src/host/http.ts';
 import { type Reporter, silent } from '../../../src/host/progress.ts';
-import { Store } from '../../../src/oci/store.ts';
+import { Store } from '../../../src/oci/store/store.ts';
 import { breakOff, sendFile, startServer, type TestServer } from '../../support/server.ts';
 
 const cleanups: (() => unknown)[] = [];

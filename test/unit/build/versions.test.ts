@@ -1,7 +1,7 @@
 import semver from 'semver';
 import { describe, expect, test } from 'vitest';
 import { versionFacts, versionTable } from '../../../src/build/versions.ts';
-import { cgroupDriver, defaultTag } from '../../../src/oci/node-image.ts';
+import { cgroupDriver, defaultTag } from '../../../src/oci/node-conventions.ts';
 
 describe('the version table', () => {
   test('1.20 is what can be built and booted in a closed network', async () => {

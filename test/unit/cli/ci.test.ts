@@ -133,7 +133,7 @@ describe('the action', () => {
   });
 
   test('its outputs are those that a push writes', () => {
-    const source = readFileSync(join(projectRoot, 'src/cli/published.ts'), 'utf8');
+    const source = readFileSync(join(projectRoot, 'src/cli/commands/published.ts'), 'utf8');
     for (const name of Object.keys(action.outputs))
       expect(source).toMatch(new RegExp(`[\`\\n]${name}[=<]|\\\\n${name}[=<]`));
   });

@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readSettings, type ServeFlags } from '../../../src/cli/cri-settings.ts';
+import { readSettings, type ServeFlags } from '../../../src/cli/commands/cri-settings.ts';
 
 let folder: string;
 beforeEach(async () => {

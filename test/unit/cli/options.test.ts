@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { bytes, table } from '../../../src/cli/format.ts';
-import { compression, output, platforms, settings } from '../../../src/cli/options.ts';
+import { compression, output, platforms, settings } from '../../../src/cli/commands/options.ts';
+import { bytes, table } from '../../../src/cli/terminal/format.ts';
 
 describe('flag values', () => {
   test('platforms in any spelling, each once', () => {

@@ -1,7 +1,7 @@
 /** What progress says: sums, totals, rates and time left, on a clock that the test winds. */
 import { describe, expect, test } from 'vitest';
-import { seconds } from '../../../src/cli/format.ts';
-import { Phase } from '../../../src/cli/phases.ts';
+import { seconds } from '../../../src/cli/terminal/format.ts';
+import { Phase } from '../../../src/cli/terminal/phases.ts';
 
 const MB = 1_000_000;
 

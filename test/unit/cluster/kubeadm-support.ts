@@ -1,7 +1,7 @@
 /** Clusters of the usual shapes, and their documents. */
 import type { Cluster, IpFamily, NodeConfig } from '../../../src/cluster/config/cluster.ts';
 import { type KubeadmOptions, kubeadmDocuments } from '../../../src/cluster/kubeadm/documents.ts';
-import { cgroupDriver } from '../../../src/oci/node-image.ts';
+import { cgroupDriver } from '../../../src/oci/node-conventions.ts';
 import { kind, load } from './config-support.ts';
 
 export const shapes = {

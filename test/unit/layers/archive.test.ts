@@ -7,7 +7,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { silent } from '../../../src/host/progress.ts';
 import { archiveKind } from '../../../src/layers/kinds/archive.ts';
 import type { Pins, ResolveContext, TreeContext } from '../../../src/layers/step.ts';
-import { Store } from '../../../src/oci/store.ts';
+import { Store } from '../../../src/oci/store/store.ts';
 import { readAll } from '../../../src/tree/entry.ts';
 import { Unpacker } from '../../../src/tree/unpack.ts';
 

@@ -15,7 +15,7 @@ import { npmKind } from '../../../src/layers/kinds/npm.ts';
 import { neededPackages, parsePackageLock } from '../../../src/layers/npm/lockfile.ts';
 import type { Pins, ResolveContext, TreeContext } from '../../../src/layers/step.ts';
 import { platformOf } from '../../../src/oci/platform.ts';
-import { Store } from '../../../src/oci/store.ts';
+import { Store } from '../../../src/oci/store/store.ts';
 import { readAll } from '../../../src/tree/entry.ts';
 import { Unpacker } from '../../../src/tree/unpack.ts';
 import { sendFile, startServer, type TestServer } from '../../support/server.ts';

@@ -6,10 +6,10 @@ import { onTestFinished } from 'vitest';
 import { canonicalJson } from '../../../src/host/json.ts';
 import { type Compression, compressLayer } from '../../../src/oci/compress.ts';
 import { type Descriptor, mediaType } from '../../../src/oci/descriptor.ts';
-import { buildImage, buildIndex } from '../../../src/oci/image.ts';
+import { buildImage, buildIndex } from '../../../src/oci/image/build.ts';
+import { tarStream } from '../../../src/oci/output/tar.ts';
 import { type Architecture, platformOf } from '../../../src/oci/platform.ts';
-import { Store } from '../../../src/oci/store.ts';
-import { tarStream } from '../../../src/oci/tar.ts';
+import { Store } from '../../../src/oci/store/store.ts';
 
 export async function scratch(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'kina-oci-'));

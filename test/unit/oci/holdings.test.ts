@@ -1,7 +1,7 @@
 import { chmod, readFile, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { listHoldings, verifyStore } from '../../../src/oci/holdings.ts';
+import { listHoldings, verifyStore } from '../../../src/oci/store/holdings.ts';
 import { newStore, smallImage } from './fixture.ts';
 
 test('each blob is said to be for what it is for: images by name, artifacts by address, the rest by kind', async () => {

@@ -6,9 +6,9 @@ import { extract } from 'tar-stream';
 import { describe, expect, test } from 'vitest';
 import { compressLayer, uncompressedLayer } from '../../../src/oci/compress.ts';
 import { type Descriptor, parseConfig, parseManifest } from '../../../src/oci/descriptor.ts';
-import { buildImage, buildIndex } from '../../../src/oci/image.ts';
+import { buildImage, buildIndex } from '../../../src/oci/image/build.ts';
+import { tarSegments, tarStream } from '../../../src/oci/output/tar.ts';
 import { platformOf } from '../../../src/oci/platform.ts';
-import { tarSegments, tarStream } from '../../../src/oci/tar.ts';
 import { collect, newStore, scratch, smallImage, smallLayer } from './fixture.ts';
 
 describe('config, manifest, index', () => {

@@ -7,9 +7,9 @@ import { pack } from 'tar-stream';
 import { describe, expect, test } from 'vitest';
 import { sha256 } from '../../../src/host/json.ts';
 import { hexOf, mediaType } from '../../../src/oci/descriptor.ts';
-import { importArchive } from '../../../src/oci/import.ts';
-import { writeOutput } from '../../../src/oci/output.ts';
-import { imageArchive } from '../../../src/oci/preload.ts';
+import { importArchive } from '../../../src/oci/image/import.ts';
+import { imageArchive } from '../../../src/oci/image/preload.ts';
+import { writeOutput } from '../../../src/oci/output/output.ts';
 import { collect, json, newStore, scratch, smallImage } from './fixture.ts';
 
 type Parts = Record<string, Buffer | { link: string; type: 'symlink' | 'link' }>;

@@ -2,10 +2,10 @@
 import { mkdir, readdir, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { importArchive } from '../../../src/oci/import.ts';
-import { openImages } from '../../../src/oci/open-images.ts';
-import { openImage } from '../../../src/oci/select.ts';
-import { scanTar } from '../../../src/oci/tar-scan.ts';
+import { importArchive } from '../../../src/oci/image/import.ts';
+import { openImages } from '../../../src/oci/image/open-images.ts';
+import { openImage } from '../../../src/oci/image/select.ts';
+import { scanTar } from '../../../src/oci/output/tar-scan.ts';
 import { check } from '../../support/command.ts';
 import { describeWith } from '../../support/requirements.ts';
 import { newStore, scratch, smallImage } from './fixture.ts';

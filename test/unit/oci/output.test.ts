@@ -3,9 +3,9 @@ import { chmod, mkdir, readdir, readFile, utimes, writeFile } from 'node:fs/prom
 import { basename, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { sha256 } from '../../../src/host/json.ts';
-import { importArchive } from '../../../src/oci/import.ts';
-import { writeOutput } from '../../../src/oci/output.ts';
-import { temporaryBeside } from '../../../src/oci/users.ts';
+import { importArchive } from '../../../src/oci/image/import.ts';
+import { writeOutput } from '../../../src/oci/output/output.ts';
+import { temporaryBeside } from '../../../src/oci/store/leases.ts';
 import { newStore, scratch, smallImage } from './fixture.ts';
 
 describe('destinations', () => {

@@ -4,12 +4,12 @@ import { mkdir, readdir, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Digest } from '../../../src/oci/descriptor.ts';
-import { inspectImage, listImages, removeImage } from '../../../src/oci/inspect.ts';
-import { prune } from '../../../src/oci/prune.ts';
-import type { Store } from '../../../src/oci/store.ts';
+import { inspectImage, listImages, removeImage } from '../../../src/oci/image/inspect.ts';
+import { prune } from '../../../src/oci/store/prune.ts';
+import type { Store } from '../../../src/oci/store/store.ts';
 import { newStore, smallImage } from './fixture.ts';
 
-const storeModule = join(import.meta.dirname, '../../../src/oci/store.ts');
+const storeModule = join(import.meta.dirname, '../../../src/oci/store/store.ts');
 
 /** Dates everything in the store back by `hours`. */
 async function age(store: Store, hours: number): Promise<void> {

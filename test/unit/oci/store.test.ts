@@ -6,12 +6,12 @@ import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { sha256 } from '../../../src/host/json.ts';
 import { mediaType } from '../../../src/oci/descriptor.ts';
-import { Store } from '../../../src/oci/store.ts';
-import { temporaryName } from '../../../src/oci/users.ts';
+import { temporaryName } from '../../../src/oci/store/leases.ts';
+import { Store } from '../../../src/oci/store/store.ts';
 import { collect, newStore, scratch } from './fixture.ts';
 
 const run = promisify(execFile);
-const storeModule = join(import.meta.dirname, '../../../src/oci/store.ts');
+const storeModule = join(import.meta.dirname, '../../../src/oci/store/store.ts');
 const emptyIndex = '{"schemaVersion":2,"manifests":[]}';
 
 /** Runs a script with `store` open in another process of the Node that runs the tests. */

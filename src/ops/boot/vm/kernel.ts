@@ -11,8 +11,8 @@ import { basename, join } from 'node:path';
 import type { Artifact } from '../../../artifacts/artifact.ts';
 import { KinaError } from '../../../host/errors.ts';
 import { type DebianFile, debianFiles, planDebianFiles } from '../../../layers/debian-files.ts';
-import type { Toolbox } from '../../../layers/toolbox.ts';
 import type { Architecture } from '../../../oci/platform.ts';
+import type { Session } from '../../../session/session.ts';
 import { cpio, cpioDirectory, cpioFile, cpioLink } from './cpio.ts';
 import { agentScript, agentUnit, initScript, powerOffScript, startScript } from './guest.ts';
 
@@ -107,7 +107,7 @@ const modules = [
 
 /** Fetches what a machine starts with and writes it into `folder`. */
 export async function prepareKernel(
-  tools: Toolbox,
+  tools: Session,
   architecture: Architecture,
   start: Start,
   folder: string,
@@ -128,7 +128,7 @@ export async function prepareKernel(
 const keptFor = 7;
 
 /** Chosen anew every week; without a network the last choice stands. */
-async function kernelPackages(tools: Toolbox, architecture: Architecture): Promise<readonly Artifact[]> {
+async function kernelPackages(tools: Session, architecture: Architecture): Promise<readonly Artifact[]> {
   interface Choice {
     readonly at: number;
     readonly artifacts: readonly Artifact[];

@@ -8,12 +8,12 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { KinaError } from '../../../host/errors.ts';
 import { writeDisk } from '../../../layers/image/disk.ts';
-import type { Toolbox } from '../../../layers/toolbox.ts';
-import type { PlatformImage } from '../../../oci/contents.ts';
+import type { PlatformImage } from '../../../oci/image/contents.ts';
 import type { Architecture } from '../../../oci/platform.ts';
+import type { Session } from '../../../session/session.ts';
 import type { BootTarget } from '../target.ts';
 import { prepareKernel } from './kernel.ts';
-import { type Session, startSession } from './session.ts';
+import { startSession, type VmSession } from './session.ts';
 
 export interface MachineOptions {
   /** MiB; 4096. */
@@ -86,7 +86,7 @@ export function emulatorHint(architecture: Architecture): string {
  * when the image does not get that far.
  */
 export async function bootMachine(
-  tools: Toolbox,
+  tools: Session,
   image: PlatformImage,
   options: MachineOptions = {},
 ): Promise<Machine> {
@@ -96,7 +96,7 @@ export async function bootMachine(
   if (!emulator) throw new KinaError('provider', `${qemu} is not installed`, { hint: emulatorHint(architecture) });
   const { signal } = options;
   const folder = await mkdtemp(join(tmpdir(), 'kina-vm-'));
-  let session: Session | undefined;
+  let session: VmSession | undefined;
   try {
     const { Entrypoint, Cmd, Env } = image.config.config ?? {};
     const own = [...(Entrypoint ?? []), ...(Cmd ?? [])];
@@ -149,7 +149,7 @@ export async function bootMachine(
     ];
     const seconds = options.timeout ?? 240;
     let network = '10.0.2';
-    const powerOn = (): Promise<Session> => startSession(command(network), { socket, seconds, signal });
+    const powerOn = (): Promise<VmSession> => startSession(command(network), { socket, seconds, signal });
     session = await powerOn();
     let before = '';
     const text = (): string => before + session!.console();

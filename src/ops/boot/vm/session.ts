@@ -7,7 +7,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { KinaError } from '../../../host/errors.ts';
 import { NodeEnded, type ShellResult } from '../target.ts';
 
-export interface Session {
+export interface VmSession {
   /** Milliseconds from power-on until the agent listened. */
   readonly bootMs: number;
   /** Throws `NodeEnded` when the machine is off. */
@@ -20,7 +20,7 @@ export interface Session {
   stop(): Promise<void>;
 }
 
-export interface SessionOptions {
+export interface VmSessionOptions {
   /** Path for the port's socket, which is ours and open before the emulator starts: a port without a peer reads as end of file. */
   readonly socket: string;
   /** Seconds until the agent has to listen. */
@@ -31,8 +31,8 @@ export interface SessionOptions {
 /** Starts the emulator and waits for the agent. Throws `NodeEnded` with the console when it does not come. */
 export async function startSession(
   [program = '', ...args]: readonly string[],
-  { socket, seconds, signal }: SessionOptions,
-): Promise<Session> {
+  { socket, seconds, signal }: VmSessionOptions,
+): Promise<VmSession> {
   signal?.throwIfAborted();
   const started = performance.now();
   const lines = new Lines();

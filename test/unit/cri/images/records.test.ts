@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { type ImageRecord, ImageRecords } from '../../../../src/cri/images/records.ts';
 import type { Digest } from '../../../../src/oci/descriptor.ts';
-import { temporaryName } from '../../../../src/oci/users.ts';
+import { temporaryName } from '../../../../src/oci/store/leases.ts';
 import { scratch } from '../../oci/fixture.ts';
 
 const id = (character: string): Digest => `sha256:${character.repeat(64)}`;

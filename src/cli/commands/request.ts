@@ -1,0 +1,23 @@
+/** From the shared flags to what the pipeline takes. */
+import type { PrepareRequest } from '../../build/prepare.ts';
+import { KinaError } from '../../host/errors.ts';
+import { platforms, settings } from './options.ts';
+import type { SourceFlags } from './shared.ts';
+
+export function prepareRequest(
+  source: string | undefined,
+  flags: SourceFlags,
+  lock: string | undefined,
+): PrepareRequest {
+  if (flags.platform !== undefined && flags.arch !== undefined)
+    throw new KinaError('usage', '--platform and --arch exclude each other');
+  return {
+    recipe: flags.recipe,
+    source,
+    sourceType: flags.type,
+    platforms: platforms(flags.platform ?? flags.arch),
+    set: settings(flags.set),
+    lock,
+    strict: flags.strict,
+  };
+}

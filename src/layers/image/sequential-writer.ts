@@ -1,0 +1,63 @@
+/**
+ * Writes of many small pieces that follow each other, as few large ones: a call for each of a hundred thousand files would
+ * cost more than their bytes. While one piece is on its way to the disk the next one is gathered.
+ */
+import type { FileHandle } from 'node:fs/promises';
+
+const SIZE = 1 << 20;
+/** Less than a block lies between two files; it is filled with the zeros that are there anyway. */
+const maxGap = 4096;
+
+export class SequentialWriter {
+  readonly #handle: FileHandle;
+  #buffer = Buffer.allocUnsafeSlow(SIZE);
+  #spare = Buffer.allocUnsafeSlow(SIZE);
+  #start = 0;
+  #used = 0;
+  #writing: Promise<void> = Promise.resolve();
+
+  /** `handle` is of a new file, and nobody else writes to it. */
+  constructor(handle: FileHandle) {
+    this.#handle = handle;
+  }
+
+  /** Any order is right; from front to back is fast. `bytes` may be used again at once. */
+  async put(offset: number, bytes: Uint8Array): Promise<void> {
+    const gap = offset - this.#start - this.#used;
+    if (gap >= 0 && gap < maxGap && this.#used + gap < SIZE) {
+      this.#buffer.fill(0, this.#used, this.#used + gap);
+      this.#used += gap;
+    } else {
+      await this.#flush();
+      this.#start = offset;
+    }
+    for (let done = 0; done < bytes.length; ) {
+      const piece = bytes.subarray(done, done + SIZE - this.#used);
+      this.#buffer.set(piece, this.#used);
+      this.#used += piece.length;
+      done += piece.length;
+      if (this.#used === SIZE) await this.#flush();
+    }
+  }
+
+  /** Everything has been written when this returns. */
+  async end(): Promise<void> {
+    await this.#flush();
+    await this.#writing;
+  }
+
+  async #flush(): Promise<void> {
+    await this.#writing;
+    const [piece, start] = [this.#buffer.subarray(0, this.#used), this.#start];
+    [this.#buffer, this.#spare] = [this.#spare, this.#buffer];
+    this.#start += this.#used;
+    this.#used = 0;
+    this.#writing = this.#write(piece, start);
+    this.#writing.catch(() => {}); // whoever waits for it next is told
+  }
+
+  async #write(piece: Uint8Array, start: number): Promise<void> {
+    for (let done = 0; done < piece.length; )
+      done += (await this.#handle.write(piece, done, piece.length - done, start + done)).bytesWritten;
+  }
+}

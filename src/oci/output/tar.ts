@@ -1,0 +1,117 @@
+/**
+ * The tar around an image: a handful of regular files with short ASCII names, which is all that image archives need.
+ * (Layers, with owners, links and attributes, are another room's tar.) The bytes depend on nothing but the members:
+ * sorted, owned by 0:0, one time, folders before what is in them, and no `../`, which some readers refuse.
+ *
+ * An archive is described first and produced second: as a stream of verified bytes, or as segments that point into the
+ * store, so that an archive inside an image takes no room of its own.
+ */
+import { KinaError } from '../../host/errors.ts';
+import type { Digest } from '../descriptor.ts';
+import type { Store } from '../store/store.ts';
+
+/** A file of the archive: bytes in memory, or a blob of the store. */
+export type Member =
+  | { readonly name: string; readonly bytes: Uint8Array }
+  | { readonly name: string; readonly digest: Digest; readonly size: number };
+
+/** A run of bytes: in memory, or a slice of an immutable file. The shape that trees use for content. */
+export type Segment =
+  | { readonly bytes: Uint8Array }
+  | { readonly file: string; readonly offset: number; readonly size: number };
+
+const block = 512;
+/** GNU tar and Docker's reader take archives padded to two zero blocks; more would only be habit. */
+const endOfArchive = Buffer.alloc(2 * block);
+/** ustar writes sizes as eleven octal digits; from here on PAX carries them. */
+const ustarLimit = 8 * 1024 ** 3;
+
+/** How many bytes `tarStream` produces. */
+export function tarSize(members: readonly Member[]): number {
+  let size = 0;
+  for (const part of parts(members, 0)) size += part instanceof Uint8Array ? part.length : part.size;
+  return size;
+}
+
+/** The archive as slices: headers in memory, blobs where they lie. */
+export function tarSegments(store: Store, members: readonly Member[], mtime = 0): Segment[] {
+  const segments: Segment[] = [];
+  let pending: Uint8Array[] = [];
+  for (const part of parts(members, mtime)) {
+    if (part instanceof Uint8Array) {
+      pending.push(part);
+      continue;
+    }
+    if (part.size === 0) continue;
+    segments.push({ bytes: Buffer.concat(pending) });
+    pending = [];
+    segments.push({ file: store.blobPath(part.digest), offset: 0, size: part.size });
+  }
+  segments.push({ bytes: Buffer.concat(pending) });
+  return segments;
+}
+
+/** Where blobs are read that are hashed as they pass; a damaged one is an error after its last byte. The store is one. */
+export interface VerifiedBlobs {
+  verified(digest: Digest, size: number): AsyncIterable<Uint8Array>;
+}
+
+/** The archive as a stream; throws what `blobs` throw. */
+export async function* tarStream(
+  blobs: VerifiedBlobs,
+  members: readonly Member[],
+  mtime = 0,
+): AsyncGenerator<Uint8Array> {
+  for (const part of parts(members, mtime)) {
+    if (part instanceof Uint8Array) yield part;
+    else yield* blobs.verified(part.digest, part.size);
+  }
+}
+
+function* parts(members: readonly Member[], mtime: number): Generator<Uint8Array | { digest: Digest; size: number }> {
+  const sorted = [...members].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const folders = new Set<string>();
+  for (const member of sorted) {
+    for (let slash = member.name.indexOf('/'); slash >= 0; slash = member.name.indexOf('/', slash + 1)) {
+      const folder = member.name.slice(0, slash + 1);
+      if (!folders.has(folder)) yield header(folder, '5', 0, mtime);
+      folders.add(folder);
+    }
+    const size = 'bytes' in member ? member.bytes.length : member.size;
+    if (size >= ustarLimit) yield paxSize(size, mtime);
+    yield header(member.name, '0', size < ustarLimit ? size : 0, mtime);
+    yield 'bytes' in member ? member.bytes : member;
+    if (size % block) yield Buffer.alloc(block - (size % block));
+  }
+  yield endOfArchive;
+}
+
+/** A ustar header (POSIX.1-1988). */
+function header(name: string, type: '0' | '5' | 'x', size: number, mtime: number): Buffer {
+  if (name.length > 100) throw new KinaError('internal', `${name} does not fit a tar header`);
+  const buffer = Buffer.alloc(block);
+  const octal = (value: number, digits: number) => `${value.toString(8).padStart(digits, '0')}\0`;
+  buffer.write(name, 0, 'latin1');
+  buffer.write(octal(type === '5' ? 0o755 : 0o644, 7), 100);
+  buffer.write(octal(0, 7), 108);
+  buffer.write(octal(0, 7), 116);
+  buffer.write(octal(size, 11), 124);
+  buffer.write(octal(mtime, 11), 136);
+  buffer.write('        ', 148); // the checksum counts itself as blanks
+  buffer.write(type, 156);
+  buffer.write('ustar\0', 257);
+  buffer.write('00', 263);
+  let sum = 0;
+  for (const byte of buffer) sum += byte;
+  buffer.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
+  return buffer;
+}
+
+/** A PAX extended header with the size of the next member, its own length included as the format asks. */
+function paxSize(size: number, mtime: number): Buffer {
+  const record = ` size=${size}\n`;
+  const length = record.length + String(record.length + 2).length;
+  const body = Buffer.alloc(block);
+  body.write(`${length}${record}`);
+  return Buffer.concat([header('PaxHeader/size', 'x', length, mtime), body]);
+}

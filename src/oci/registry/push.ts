@@ -1,0 +1,194 @@
+/**
+ * An image to registries: everything that its top document leads to, what is missing there and nothing else.
+ *
+ * Blobs go first, side by side, then manifests from the inside out, then the tags, each in one request that changes
+ * everything or nothing. What is there is asked for each time and never remembered: a registry may have lost it. Only
+ * where a blob might be mounted from is remembered, because being wrong about that costs one request.
+ */
+import pLimit from 'p-limit';
+import { KinaError } from '../../host/errors.ts';
+import type { Transport } from '../../host/http.ts';
+import { digestOf } from '../../host/json.ts';
+import type { Reporter } from '../../host/progress.ts';
+import type { Descriptor, Digest } from '../descriptor.ts';
+import { type Document, type ImageSource, type Parts, partsOf } from '../image/parts.ts';
+import type { ImageReference } from '../reference.ts';
+import type { Store } from '../store/store.ts';
+import { type BlobToPush, Repository } from './upload.ts';
+
+export interface PushRequest {
+  readonly source: ImageSource;
+  /** Of an index or a manifest. */
+  readonly root: Descriptor;
+  /** With tags, in any number of registries and repositories; without a tag, by digest only. */
+  readonly references: readonly ImageReference[];
+  readonly transport: Transport;
+  readonly reporter: Reporter;
+  /** Remembers which repository got what, for mounting. */
+  readonly store: Store;
+  /** Where the image comes from, when that is a registry. */
+  readonly origin?: ImageReference | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Numbers of blobs (manifests are not counted) over all repositories. */
+export interface PushResult {
+  uploaded: number;
+  mounted: number;
+  existing: number;
+  /** Bytes of the blobs that were uploaded. */
+  bytes: number;
+  /** Manifests and tags that were written. */
+  manifests: number;
+}
+
+/** Uploads at the same time. More only divides the line; registries that hash on arrival gain from a few. */
+const concurrency = 6;
+
+/** Throws `network`, `not-found`, `integrity`, `interrupted`, `archive` for an image of unknown parts. */
+export async function pushImage({ root, ...request }: PushRequest): Promise<PushResult> {
+  return new Push(request).finish(root);
+}
+
+/**
+ * A push that begins before the image is complete: blobs travel while others are made. `failed` rejects as soon as one
+ * of them cannot be brought there; whoever gives up otherwise calls `abandon`.
+ */
+export class Push {
+  readonly failed: Promise<never>;
+  readonly #request: Omit<PushRequest, 'root'>;
+  readonly #result: PushResult = { uploaded: 0, mounted: 0, existing: 0, bytes: 0, manifests: 0 };
+  /** One after the other: what the first one got is mounted into the others. */
+  readonly #repositories: readonly RepositoryPush[];
+
+  constructor(request: Omit<PushRequest, 'root'>) {
+    this.#request = request;
+    const repositories = new Map<string, ImageReference[]>();
+    for (const reference of request.references) {
+      const key = `${reference.registry}/${reference.repository}`;
+      repositories.set(key, [...(repositories.get(key) ?? []), reference]);
+    }
+    this.#repositories = [...repositories.values()].map((names) => new RepositoryPush(names, request, this.#result));
+    this.failed = this.#repositories[0]?.failed ?? new Promise<never>(() => {});
+  }
+
+  /** A blob of the image, in the source. */
+  early(blob: Descriptor): void {
+    this.#repositories[0]?.start([blob]);
+  }
+
+  /** Everything that is left, and the names. Throws what `pushImage` throws. */
+  async finish(root: Descriptor): Promise<PushResult> {
+    const parts = await partsOf(this.#request.source, root);
+    for (const repository of this.#repositories) await repository.finish(parts);
+    return this.#result;
+  }
+
+  async abandon(): Promise<void> {
+    for (const repository of this.#repositories) await repository.stop();
+  }
+}
+
+class RepositoryPush {
+  readonly failed: Promise<never>;
+  readonly #references: readonly ImageReference[];
+  readonly #request: Omit<PushRequest, 'root'>;
+  readonly #result: PushResult;
+  readonly #repository: Repository;
+  readonly #stop = new AbortController();
+  readonly #signal: AbortSignal;
+  readonly #limit = pLimit(concurrency);
+  readonly #work = new Map<Digest, Promise<void>>();
+  readonly #fail: (error: unknown) => void;
+
+  constructor(references: readonly ImageReference[], request: Omit<PushRequest, 'root'>, result: PushResult) {
+    const { signal } = this.#stop;
+    const { promise, reject } = Promise.withResolvers<never>();
+    promise.catch(() => {}); // told to whoever asks
+    this.failed = promise;
+    this.#fail = reject;
+    this.#references = references;
+    this.#request = request;
+    this.#result = result;
+    this.#signal = request.signal ? AbortSignal.any([request.signal, signal]) : signal;
+    this.#repository = new Repository(this.#first, request.transport, this.#signal);
+  }
+
+  get #first(): ImageReference {
+    return this.#references[0] as ImageReference;
+  }
+
+  /** The big ones first: a big one that starts last is the one that everybody waits for. */
+  start(blobs: readonly Descriptor[]): void {
+    for (const blob of [...blobs].sort((a, b) => b.size - a.size)) {
+      if (this.#work.has(blob.digest)) continue;
+      const work = this.#limit(async () => {
+        if (!this.#signal.aborted) await pushBlob(blob, this.#first, this.#repository, this.#request, this.#result);
+      });
+      work.catch(this.#fail);
+      this.#work.set(blob.digest, work);
+    }
+  }
+
+  async finish({ documents, blobs }: Parts): Promise<void> {
+    this.start(blobs);
+    try {
+      await Promise.all(this.#work.values());
+    } catch (error) {
+      await this.stop();
+      throw this.#request.signal?.aborted ? this.#request.signal.reason : error;
+    }
+    for (const document of documents) await this.#put(document.digest, document);
+    const top = documents.at(-1) as Document;
+    for (const { tag } of this.#references) if (tag !== undefined) await this.#put(tag, top);
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort(new KinaError('interrupted', 'another blob failed'));
+    await Promise.allSettled(this.#work.values());
+  }
+
+  async #put(name: string, { bytes, digest, mediaType }: Document): Promise<void> {
+    if ((await this.#repository.manifestDigest(name, mediaType)) === digest) return;
+    await this.#repository.putManifest(name, bytes, digest, mediaType);
+    this.#result.manifests++;
+  }
+}
+
+async function pushBlob(
+  { digest, size }: Descriptor,
+  to: ImageReference,
+  repository: Repository,
+  { source, store, origin, reporter }: Omit<PushRequest, 'root'>,
+  result: PushResult,
+): Promise<void> {
+  const key = digestOf({ registry: to.registry, digest });
+  if (await repository.hasBlob(digest)) {
+    result.existing++;
+    return store.putRecord('registry-blobs', key, { repository: to.repository });
+  }
+  const remembered = await store.getRecord<{ repository?: unknown }>('registry-blobs', key);
+  const neighbours = [
+    ...(origin?.registry === to.registry ? [origin.repository] : []),
+    ...(typeof remembered?.repository === 'string' ? [remembered.repository] : []),
+  ].filter((name, i, all) => name !== to.repository && all.indexOf(name) === i);
+  const task = reporter.task('push', `${to.repository} ${digest.slice(7, 19)}`);
+  const blob: BlobToPush = {
+    digest,
+    size,
+    open: () => source.verified(digest, size),
+    ...(source.open ? { part: (start: number, end: number) => source.open!(digest, { start, end }) } : {}),
+    neighbours,
+    progress: (done) => task.progress(done, size),
+  };
+  try {
+    const how = await repository.pushBlob(blob);
+    result[how]++;
+    if (how === 'uploaded') result.bytes += size;
+    task.done(undefined, how === 'mounted');
+  } catch (error) {
+    task.fail();
+    throw error;
+  }
+  await store.putRecord('registry-blobs', key, { repository: to.repository });
+}

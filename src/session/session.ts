@@ -1,0 +1,66 @@
+/** What a build works with: one store, one transport, one reporter. Made once per command. */
+import { join } from 'node:path';
+import type { ResolveOptions } from '../artifacts/checksums.ts';
+import { Fetcher } from '../artifacts/fetch.ts';
+import type { ArchiveBases } from '../debian/archive.ts';
+import { KinaError } from '../host/errors.ts';
+import { cacheDirectory } from '../host/files.ts';
+import type { Transport } from '../host/http.ts';
+import type { Reporter } from '../host/progress.ts';
+import { Store } from '../oci/store/store.ts';
+import { Unpacker } from '../tree/unpack.ts';
+import { type ConnectionOptions, openConnection } from './connection.ts';
+
+export interface SessionOptions extends ConnectionOptions {
+  readonly reporter: Reporter;
+}
+
+export interface Session {
+  readonly store: Store;
+  readonly transport: Transport;
+  readonly fetcher: Fetcher;
+  readonly unpacker: Unpacker;
+  readonly reporter: Reporter;
+  readonly signal: AbortSignal | undefined;
+  readonly offline: boolean;
+  readonly debianBases: ArchiveBases;
+  /** False where the mirror is frozen on purpose, so that its indexes expire. */
+  readonly debianCheckValidUntil: boolean;
+  readonly checksums: ResolveOptions;
+  /** kina's own version. */
+  readonly version: string;
+}
+
+export async function openSession(options: SessionOptions): Promise<Session> {
+  const { reporter, signal } = options;
+  const { transport, debianBases, config } = await openConnection(options);
+  const store = await Store.open(cacheDirectory());
+  const fetcher = new Fetcher({ store, transport, reporter, signal });
+  return {
+    store,
+    transport,
+    fetcher,
+    unpacker: new Unpacker(join(store.root, 'unpacked')),
+    reporter,
+    signal,
+    offline: options.offline ?? false,
+    debianBases,
+    debianCheckValidUntil:
+      checkValidUntil(process.env.KINA_DEBIAN_CHECK_VALID_UNTIL) ?? config.debian?.checkValidUntil ?? true,
+    checksums: { transport, store, reporter, signal },
+    version: options.version,
+  };
+}
+
+/** The same tools, with nothing unpacked yet: archives are unpacked into `folder`, which is the caller's to remove. */
+export function withoutUnpacked(tools: Session, folder: string): Session {
+  return { ...tools, unpacker: new Unpacker(folder) };
+}
+
+function checkValidUntil(value: string | undefined): boolean | undefined {
+  if (value === undefined || value === '') return undefined;
+  if (value === 'true' || value === 'false') return value === 'true';
+  throw new KinaError('usage', `KINA_DEBIAN_CHECK_VALID_UNTIL is ${JSON.stringify(value)}`, {
+    hint: 'Set it to false for a mirror that is frozen on purpose, or leave it unset.',
+  });
+}
