@@ -10,7 +10,7 @@ import { cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { stringify } from 'yaml';
 import { debianMirror } from '../support/cache.ts';
-import { startMirror } from '../support/mirror.ts';
+import { releaseFile, startMirror } from '../support/mirror.ts';
 import { missing } from '../support/requirements.ts';
 import { canMeasure, inTurn, median, type Run, type Side, type Step } from './measure.ts';
 
@@ -198,7 +198,7 @@ async function image(): Promise<void> {
         await inTurn([whole, podmanBuild()], rounds),
       );
 
-    const mirrorDirectory = process.env.KINA_TEST_MIRROR_DIR ?? join(tmpdir(), 'kina-mirror');
+    const mirrorDirectory = releaseFile('');
     const unpackAll = [
       `find ${join(scratch, 'debs')} -name '*.deb' -print0 | xargs -0 -n 1 -P ${cpus().length} dpkg-deb --fsys-tarfile`,
       `find ${mirrorDirectory}/github.com \\( -name '*amd64*gz' \\) -print0 | xargs -0 -n 1 -P ${cpus().length} gzip -dc`,
@@ -237,7 +237,7 @@ async function image(): Promise<void> {
 /** The same files as the node image, put together by podman from the same artifacts. */
 function podmanBuild(): Side {
   const context = join(scratch, 'context');
-  const mirrorDirectory = process.env.KINA_TEST_MIRROR_DIR ?? join(tmpdir(), 'kina-mirror');
+  const mirrorDirectory = releaseFile('');
   const kubernetes = join(mirrorDirectory, 'dl.k8s.io/v1.20.2/bin/linux/amd64');
   mkdirSync(join(context, 'bin'), { recursive: true });
   mkdirSync(join(context, 'images'), { recursive: true });

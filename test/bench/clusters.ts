@@ -17,7 +17,7 @@ import { median } from './measure.ts';
 
 const kind = process.env.KIND ?? pathOf('kind');
 const reason =
-  missing(['podman', 'root', 'shared mirror']) ?? (kind ? undefined : 'kind is neither on the PATH nor at KIND');
+  missing(['podman', 'root', 'release files']) ?? (kind ? undefined : 'kind is neither on the PATH nor at KIND');
 if (reason) {
   console.log(`not measured: ${reason}`);
   process.exit(0);

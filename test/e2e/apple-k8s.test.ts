@@ -55,7 +55,7 @@ const preparation: readonly Step[] = [
 
 const ignored = 'Swap,SystemVerification,FileContent--proc-sys-net-bridge-bridge-nf-call-iptables';
 /**
- * kubeadm below 1.31 cannot do its preflight without crictl, which the shared mirror lacks for this release; `kina image
+ * kubeadm below 1.31 cannot do its preflight without crictl, which the mirror of release files lacks for this release; `kina image
  * test` has those checks of it that need none.
  */
 const noCrictl = '--skip-phases preflight';
@@ -91,7 +91,7 @@ function documents(address: string): string {
     .join('\n---\n');
 }
 
-const needs = ['full tier', ...engineRequirements.podman, 'shared mirror'];
+const needs = ['full tier', ...engineRequirements.podman, 'release files'];
 
 describeWith("the amd64 node image under the steps of Apple's own `container k8s`", needs, () => {
   let engine: Engine | undefined;

@@ -14,7 +14,7 @@ import { describeWith, pathOf } from '../support/requirements.ts';
 /** Beside the image's files, so that a chroot finds it. */
 const emulator = '/emulator';
 
-const needs = ['full tier', 'qemu-aarch64-static', 'bsdtar', 'root', 'shared mirror'];
+const needs = ['full tier', 'qemu-aarch64-static', 'bsdtar', 'root', 'release files'];
 
 describeWith('the files of the arm64 image', needs, () => {
   let folder: string;

@@ -12,7 +12,7 @@ import { describeWith } from '../support/requirements.ts';
 
 const both = [kubernetes.version, '--platform', 'linux/arm64,linux/amd64'];
 
-describeWith('both platforms from empty stores', ['full tier', 'bsdtar', 'shared mirror'], () => {
+describeWith('both platforms from empty stores', ['full tier', 'bsdtar', 'release files'], () => {
   let folder: string;
   let first: Built;
 
@@ -46,7 +46,7 @@ describeWith('both platforms from empty stores', ['full tier', 'bsdtar', 'shared
   });
 });
 
-const tools = ['full tier', 'skopeo', 'umoci', 'bsdtar', 'root', 'shared mirror'];
+const tools = ['full tier', 'skopeo', 'umoci', 'bsdtar', 'root', 'release files'];
 
 describeWith("a two-platform archive in other people's tools", tools, () => {
   let folder: string;

@@ -20,14 +20,12 @@ import type { CriService } from '../support/cri/service.ts';
 import { type CriImages, serveCriImages } from '../support/cri-images.ts';
 import { engineRequirements } from '../support/engine.ts';
 import { kubernetes } from '../support/images.ts';
+import { releaseFile } from '../support/mirror.ts';
 import { describeWith } from '../support/requirements.ts';
 
 const busybox = 'registry.k8s.io/e2e-test-images/busybox:1.29-2';
 const architecture = process.arch === 'x64' ? 'amd64' : process.arch;
-const kubeletProgram = join(
-  process.env.KINA_TEST_MIRROR_DIR ?? join(tmpdir(), 'kina-mirror'),
-  `dl.k8s.io/${kubernetes.version}/bin/linux/${architecture}/kubelet`,
-);
+const kubeletProgram = releaseFile(`dl.k8s.io/${kubernetes.version}/bin/linux/${architecture}/kubelet`);
 
 /** An init container, a server that is probed in two ways, and one that reaches it over localhost. */
 const manifest = {
@@ -76,7 +74,7 @@ interface PodStatus {
 
 describeWith(
   'a kubelet whose pods are sandboxes of kina',
-  ['full tier', 'root', ...engineRequirements.podman, 'shared mirror'],
+  ['full tier', 'root', ...engineRequirements.podman, 'release files'],
   () => {
     let folder: string;
     let images: CriImages;

@@ -11,7 +11,7 @@ import { ask, bootState, imageNames, initCluster, kubectl, runPod } from '../sup
 import { describeWith } from '../support/requirements.ts';
 
 for (const name of ['podman', 'docker'] as const)
-  describeWith(`the amd64 node image on ${name}`, ['full tier', ...engineRequirements[name], 'shared mirror'], () => {
+  describeWith(`the amd64 node image on ${name}`, ['full tier', ...engineRequirements[name], 'release files'], () => {
     let engine: Engine | undefined;
     let reference: string;
     let node: ContainerNode;

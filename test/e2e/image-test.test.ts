@@ -46,7 +46,7 @@ const booted = {
   preflight: 'passed',
 };
 
-describeWith('image test in podman', ['full tier', ...engineRequirements.podman, 'shared mirror'], () => {
+describeWith('image test in podman', ['full tier', ...engineRequirements.podman, 'release files'], () => {
   const env = { KINA_PROVIDER: 'podman', ...podmanEnv };
 
   beforeAll(async () => {
@@ -104,7 +104,7 @@ describeWith('image test in podman', ['full tier', ...engineRequirements.podman,
   });
 });
 
-describeWith('image test in docker', ['full tier', ...engineRequirements.docker, 'shared mirror'], () => {
+describeWith('image test in docker', ['full tier', ...engineRequirements.docker, 'release files'], () => {
   let daemon: Awaited<ReturnType<typeof startDockerDaemon>> | undefined;
   beforeAll(async () => {
     await build('--platform', 'linux/amd64', '--tag', node);
@@ -120,7 +120,7 @@ describeWith('image test in docker', ['full tier', ...engineRequirements.docker,
   });
 });
 
-describeWith('image test in a virtual machine', ['full tier', ...vmRequirements('arm64'), 'shared mirror'], () => {
+describeWith('image test in a virtual machine', ['full tier', ...vmRequirements('arm64'), 'release files'], () => {
   beforeAll(async () => {
     await build('--platform', 'linux/arm64', '--tag', `${node}-arm64`);
     await build('--platform', 'linux/arm64', `--recipe=${recipe('no-init')}`);

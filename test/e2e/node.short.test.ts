@@ -10,7 +10,7 @@ import { buildNode, kubernetes } from '../support/images.ts';
 import { ask, bootState, imageNames, incompleteImages } from '../support/node.ts';
 import { describeWith } from '../support/requirements.ts';
 
-describeWith('the amd64 node image under podman', [...engineRequirements.podman, 'shared mirror'], () => {
+describeWith('the amd64 node image under podman', [...engineRequirements.podman, 'release files'], () => {
   let engine: Engine | undefined;
   let node: ContainerNode;
 

@@ -16,7 +16,7 @@ import { type FaultyProxy, startProxy } from '../support/proxy.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { describeWith } from '../support/requirements.ts';
 
-const requirements = ['full tier', ...engineRequirements.podman, 'docker-registry', 'skopeo', 'shared mirror'];
+const requirements = ['full tier', ...engineRequirements.podman, 'docker-registry', 'skopeo', 'release files'];
 
 describeWith('a published node image', requirements, () => {
   let folder: string;

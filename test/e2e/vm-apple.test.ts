@@ -15,7 +15,7 @@ import { ask, bootState } from '../support/node.ts';
 import { describeWith } from '../support/requirements.ts';
 import { bootVm, type Vm, vmRequirements } from '../support/vm.ts';
 
-const needs = ['full tier', ...vmRequirements('arm64'), 'shared mirror'];
+const needs = ['full tier', ...vmRequirements('arm64'), 'release files'];
 const absent = ['nf_tables', 'br_netfilter', 'vxlan', 'ip6table_filter', 'ip6table_nat', 'overlay'];
 const [before, after] = ['10.0.2.15', '10.0.77.15'];
 

@@ -8,7 +8,7 @@ import { ask, bootState, imageNames, incompleteImages } from '../support/node.ts
 import { describeWith } from '../support/requirements.ts';
 import { bootVm, type Vm, vmRequirements } from '../support/vm.ts';
 
-describeWith('the arm64 node image as a virtual machine', [...vmRequirements('arm64'), 'shared mirror'], () => {
+describeWith('the arm64 node image as a virtual machine', [...vmRequirements('arm64'), 'release files'], () => {
   let vm: Vm | undefined;
 
   beforeAll(async () => {

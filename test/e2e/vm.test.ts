@@ -8,7 +8,7 @@ import { ask, bootState, initCluster, kubectl, runPod } from '../support/node.ts
 import { describeWith } from '../support/requirements.ts';
 import { bootVm, type Vm, vmRequirements } from '../support/vm.ts';
 
-const needs = ['full tier', ...vmRequirements('arm64'), 'shared mirror'];
+const needs = ['full tier', ...vmRequirements('arm64'), 'release files'];
 
 describeWith('a cluster in an arm64 virtual machine', needs, () => {
   let vm: Vm | undefined;

@@ -8,15 +8,16 @@ import { dirname, join } from 'node:path';
 import { prefixOf } from '../apple/prefix.ts';
 import { projectRoot } from './command.ts';
 
-const reference = join(projectRoot, '../shared/reference');
+const reference = process.env.KINA_TEST_APPLE_REFERENCE;
 
-/** What kina knows about that runtime, beside the project: absent in a checkout of the project alone. */
+/** A description of that runtime and its recorded answers, in the folder that `KINA_TEST_APPLE_REFERENCE` names. */
 export const appleReference = {
-  text: join(reference, 'apple-container.md'),
-  fixtures: join(reference, 'apple-fixtures'),
-  missing: existsSync(join(reference, 'apple-container.md'))
-    ? undefined
-    : 'no reference of Apple container beside the project',
+  text: join(reference ?? '', 'apple-container.md'),
+  fixtures: join(reference ?? '', 'apple-fixtures'),
+  missing:
+    reference && existsSync(join(reference, 'apple-container.md'))
+      ? undefined
+      : 'KINA_TEST_APPLE_REFERENCE does not name a folder with apple-container.md',
 };
 
 export interface AppleStandIn {

@@ -11,12 +11,13 @@ import { appleStandIn } from './apple.ts';
 import { type CommandResult, check, kina, run, tail } from './command.ts';
 import { type EngineName, engineRequirements, startDockerDaemon } from './engine.ts';
 import { buildImage, kubernetes, sharedStore } from './images.ts';
+import { releaseFile } from './mirror.ts';
 import { hostHelper, isConstrainedHost } from './requirements.ts';
 
 /** The requirements of `describeWith` for clusters on an engine. */
 export const clusterRequirements = (engine: ClusterEngine): string[] => [
   ...engineRequirements[engine === 'apple' ? 'podman' : engine],
-  'shared mirror',
+  'release files',
 ];
 
 /** What clusters run on; Apple's runtime is the stand-in, whose nodes run on podman. */
@@ -50,7 +51,7 @@ export interface ClusterOptions {
 
 /** The release's kubectl, from the mirror that the images are built from. */
 export async function findKubectl(): Promise<string> {
-  const folder = process.env.KINA_TEST_MIRROR_DIR ?? join(tmpdir(), 'kina-mirror');
+  const folder = releaseFile('');
   const architecture = process.arch === 'arm64' ? 'arm64' : 'amd64';
   const files = await readdir(folder, { recursive: true });
   const found = files.find((file) => file.endsWith(`${kubernetes.version}/bin/linux/${architecture}/kubectl`));

@@ -1,5 +1,5 @@
 /**
- * Node images for e2e tests, built by the command line from the shared mirror and Debian's archive. All tests of a machine
+ * Node images for e2e tests, built by the command line from release files and Debian's archive. All tests of a machine
  * share one store in the test cache, as a user's builds do; the test of the build itself starts from empty ones.
  */
 import { mkdir, rm } from 'node:fs/promises';
@@ -7,14 +7,14 @@ import { join } from 'node:path';
 import type { Architecture } from '../../src/oci/platform.ts';
 import { debianMirror, testCache } from './cache.ts';
 import { type CommandOptions, check, type KinaResult, kina, tail } from './command.ts';
-import { startMirror } from './mirror.ts';
+import { mirroredVersion, startMirror } from './mirror.ts';
 
 /** Where the store of e2e builds lies. */
 export const sharedStore = join(testCache, 'store');
 
-/** What the tests of this release need to know about the version that the shared mirror serves. */
+/** What the tests of this release need to know about the version that the mirror serves. */
 export const kubernetes = {
-  version: 'v1.20.2',
+  version: mirroredVersion,
   /** kubeadm's list for this version without CoreDNS, which the mirror lacks, and the pod network's agent. */
   images: [
     'k8s.gcr.io/etcd:3.4.13-0',
@@ -42,7 +42,7 @@ export interface BuildOptions extends CommandOptions {
 
 /**
  * Runs `kina build node-image ARGUMENTS` into an OCI archive `NAME.tar` in the test cache; throws when it fails. The
- * shared mirror is served while it runs.
+ * mirror of release files is served while it runs.
  */
 export async function buildImage(name: string, args: readonly string[], options: BuildOptions = {}): Promise<Built> {
   const folder = join(testCache, 'images');
@@ -76,7 +76,7 @@ export async function buildImage(name: string, args: readonly string[], options:
   }
 }
 
-/** The Kubernetes node image of the shared mirror's version. */
+/** The Kubernetes node image of the mirror's version. */
 export function buildNode(architecture: Architecture): Promise<Built> {
   return buildImage(`node-${architecture}`, [kubernetes.version, '--platform', `linux/${architecture}`]);
 }

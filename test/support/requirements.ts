@@ -4,28 +4,21 @@
  *
  *     describeWith('boots', ['podman', 'root'], () => { … })
  */
-import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { accessSync, constants, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { describe } from 'vitest';
 import { debianMirror } from './cache.ts';
 import { projectRoot } from './command.ts';
+import { noReleaseFiles } from './mirror.ts';
 
 /** Programs by name (`podman`, `qemu-system-aarch64`, …), and what the table below knows. */
 export type Requirement = string;
 
 const special: Readonly<Record<string, () => string | undefined>> = {
   root: () => (process.getuid?.() === 0 ? undefined : 'the tests do not run as root'),
-  'shared mirror': () => {
-    const folder = process.env.KINA_TEST_MIRROR_DIR ?? join(tmpdir(), 'kina-mirror');
-    if (!existsSync(join(shared, 'mirror/mirror.mjs'))) return `no ${join(shared, 'mirror')} beside the project`;
-    return existsSync(join(folder, '.mirror.json')) ? undefined : `no mirror built in ${folder}`;
-  },
+  'release files': noReleaseFiles,
   'full tier': () => (process.env.KINA_E2E === 'full' ? undefined : 'KINA_E2E=full was not asked for'),
 };
-
-/** The folder beside the project that holds helpers for odd hosts. */
-const shared = join(projectRoot, '../shared');
 
 /** Sbin too: users' paths often lack it, and mke2fs and dockerd live there. */
 export function pathOf(program: string): string | undefined {
@@ -73,15 +66,15 @@ export function noDebianMirror(): Promise<string | undefined> {
 
 /**
  * Nested machines often lack CAP_SYS_RESOURCE (bit 24): limits cannot be raised, and container engines that try to fail.
- * Then the engines are started with the helpers of the shared folder.
+ * Then the engines are started with the helpers of test/support/hosts.
  */
 export function isConstrainedHost(): boolean {
   const status = readFileSync('/proc/self/status', 'utf8');
   const bounding = BigInt(`0x${/^CapBnd:\s*([0-9a-f]+)/m.exec(status)?.[1] ?? '0'}`);
-  return (bounding & (1n << 24n)) === 0n && existsSync(join(shared, 'hosts'));
+  return (bounding & (1n << 24n)) === 0n;
 }
 
 /** A helper for constrained hosts: `containers.conf`, `docker-runc`. */
 export function hostHelper(name: string): string {
-  return join(shared, 'hosts', name);
+  return join(projectRoot, 'test/support/hosts', name);
 }

@@ -1,5 +1,5 @@
 /**
- * Real release files from the shared mirror: over a bad line, over Ctrl-C and kill -9, damaged, by two processes at
+ * Real release files from the mirror: over a bad line, over Ctrl-C and kill -9, damaged, by two processes at
  * once, onto a full disk. `test/unit/artifacts/fetch.test.ts` has the same faults one by one.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
@@ -7,7 +7,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { Artifact } from '../../../src/artifacts/artifact.ts';
 import { resolveArtifact } from '../../../src/artifacts/checksums.ts';
 import { Fetcher } from '../../../src/artifacts/fetch.ts';
@@ -15,7 +15,8 @@ import type { KinaError } from '../../../src/host/errors.ts';
 import { Transport } from '../../../src/host/http.ts';
 import { silent } from '../../../src/host/progress.ts';
 import { Store } from '../../../src/oci/store/store.ts';
-import { type Mirror, startMirror } from '../../support/mirror.ts';
+import { type Mirror, type MirrorFaults, startMirror } from '../../support/mirror.ts';
+import { describeUnless } from '../../support/requirements.ts';
 
 const github = 'https://github.com';
 const runc = `${github}/opencontainers/runc/releases/download/v1.1.5`;
@@ -46,8 +47,8 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
-async function mirror(...args: string[]): Promise<Mirror> {
-  const started = await startMirror({ args });
+async function mirror(faults: MirrorFaults = {}): Promise<Mirror> {
+  const started = await startMirror(faults);
   if (started.skip !== undefined) throw new Error(started.skip);
   closing.push(started.stop);
   return started;
@@ -118,11 +119,11 @@ async function until(condition: () => boolean): Promise<void> {
   expect(condition()).toBe(true);
 }
 
-describe.skipIf(good.skip)('the shared mirror', () => {
+describeUnless(good.skip, 'the mirror of release files', () => {
   const url = good.skip === undefined ? good.url : '';
 
   test('a third of all transfers break off: everything arrives, and what was received is not fetched again', async () => {
-    const bad = await mirror('--fail-rate', '0.3', '--seed', '5');
+    const bad = await mirror({ failRate: 0.3, seed: 5 });
     const { store, fetcher } = await setup(bad.url);
     const artifacts = await resolveAll(bad.url, store);
     expect(artifacts).toEqual(pinned);
@@ -144,7 +145,7 @@ describe.skipIf(good.skip)('the shared mirror', () => {
   });
 
   test('Ctrl-C, then again: only the rest is transferred', async () => {
-    const slow = await mirror('--slow', '4000000');
+    const slow = await mirror({ bytesPerSecond: 4_000_000 });
     const stop = new AbortController();
     const first = await setup(slow.url, stop.signal);
     const fetching = failure(first.fetcher.fetch(named('runc')));
@@ -165,7 +166,7 @@ describe.skipIf(good.skip)('the shared mirror', () => {
   });
 
   test('kill -9, then again: what was received is used, and what it is is checked', async () => {
-    const slow = await mirror('--slow', '4000000');
+    const slow = await mirror({ bytesPerSecond: 4_000_000 });
     const root = mkdtempSync(join(folder, 'store-'));
     const child = otherProcess(root, slow.url, named('runc'));
     await until(() => partialBytes(root) > 500_000);
@@ -180,7 +181,7 @@ describe.skipIf(good.skip)('the shared mirror', () => {
   });
 
   test('a damaged file is never used, by nobody, and says what it should have been', async () => {
-    const corrupt = await mirror('--corrupt', 'runc.amd64');
+    const corrupt = await mirror({ corrupt: ['runc.amd64'] });
     const { store, fetcher, root } = await setup(corrupt.url);
     const error = await failure(fetcher.fetchAll(pinned.filter((a) => a.name !== 'containerd')));
     expect(error.code).toBe('integrity');

@@ -1,18 +1,17 @@
 /** The real node recipe with real release files over a bad line: what holds for the small recipe holds for gigabytes. */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Bench, digestIn, openBench } from '../../support/kina.ts';
 import { startMirror } from '../../support/mirror.ts';
-import { noDebianMirror } from '../../support/requirements.ts';
+import { describeUnless, noDebianMirror } from '../../support/requirements.ts';
 
 const good = await startMirror();
-const bad = await startMirror({ args: ['--fail-rate', '0.2', '--seed', '7'] });
-const corrupt = await startMirror({ args: ['--corrupt', 'runc.amd64', '--corrupt', 'kube-scheduler.tar'] });
+const bad = await startMirror({ failRate: 0.2, seed: 7 });
+const corrupt = await startMirror({ corrupt: ['runc.amd64', 'kube-scheduler.tar'] });
 const skip = good.skip ?? bad.skip ?? corrupt.skip ?? (await noDebianMirror());
-if (skip && !good.skip) process.stderr.write(`SKIPPED: the real recipe: ${skip}\n`);
 
-describe.skipIf(skip)('the node recipe, Kubernetes v1.20.2', { timeout: 900_000 }, () => {
+describeUnless(skip, 'the node recipe, Kubernetes v1.20.2', () => {
   let bench: Bench;
   let undisturbed: string;
   const env = { KINA_DEBIAN_CHECK_VALID_UNTIL: process.env.KINA_DEBIAN_CHECK_VALID_UNTIL };

@@ -22,6 +22,7 @@ import { parse } from 'yaml';
 import { clusterKubeconfig } from '../../../src/cluster/kubeconfig/admin.ts';
 import { mergeKubeconfig, removeFromKubeconfig } from '../../../src/cluster/kubeconfig/kubeconfig.ts';
 import { check, run } from '../../support/command.ts';
+import { mirroredVersion, releaseFile } from '../../support/mirror.ts';
 import { describeUnless, describeWith, pathOf } from '../../support/requirements.ts';
 import { adminConf } from './admin-conf.ts';
 
@@ -160,72 +161,78 @@ describe('processes', () => {
   });
 });
 
-const mirror = process.env.KINA_TEST_MIRROR_DIR ?? join(tmpdir(), 'kina-mirror');
 const architecture = process.arch === 'x64' ? 'amd64' : process.arch;
-const released = join(mirror, `dl.k8s.io/v1.20.2/bin/linux/${architecture}/kubectl`);
+const released = releaseFile(`dl.k8s.io/${mirroredVersion}/bin/linux/${architecture}/kubectl`);
 const source = existsSync(released) ? released : pathOf('kubectl');
 
-describeUnless(source ? undefined : `no kubectl in ${mirror} or installed`, 'kubectl', () => {
-  let program: string;
-  beforeAll(async () => {
-    program = join(await mkdtemp(join(tmpdir(), 'kina-kubectl-')), 'kubectl');
-    await copyFile(source!, program);
-    await chmod(program, 0o755);
-  });
-  afterAll(() => rm(join(program, '..'), { recursive: true, force: true }));
-  const kubectl = (files: string, ...args: string[]) => check([program, ...args], { env: { KUBECONFIG: files } });
-
-  test('reads what is written, in YAML and in JSON, and what was there before', async () => {
-    for (const text of ['', '{"kind": "Config", "apiVersion": "v1", "clusters": [], "users": null}']) {
-      await writeFile(at('config'), text);
-      await kubectl(at('config'), 'config', 'set-cluster', 'work', '--server=https://work.example.org');
-      await kubectl(at('config'), 'config', 'set-context', 'work', '--cluster=work', '--namespace=dev');
-      if (text) await writeFile(at('config'), await kubectl(at('config'), 'config', 'view', '--raw', '-o', 'json'));
-      await mergeKubeconfig(ours('kina-a'), { explicit: at('config') });
-      const view = JSON.parse(await kubectl(at('config'), 'config', 'view', '--raw', '-o', 'json'));
-      const added = parse(ours('kina-a'));
-      expect(view).toMatchObject({ 'current-context': 'kina-a', users: added.users });
-      expect(view.clusters).toContainEqual(added.clusters[0]);
-      expect(view.contexts).toContainEqual({ name: 'work', context: { cluster: 'work', user: '', namespace: 'dev' } });
-      expect(await kubectl(at('config'), 'config', 'get-contexts', '-o', 'name')).toBe('kina-a\nwork');
-      await removeFromKubeconfig('kina-a', { explicit: at('config') });
-      expect(await kubectl(at('config'), 'config', 'get-contexts', '-o', 'name')).toBe('work');
-      expect((await run([program, 'config', 'current-context'], { env: { KUBECONFIG: at('config') } })).code).toBe(1);
-    }
-  });
-
-  test('takes the new entry, whole, where a later file of the list has an old one of that name', async () => {
-    await mergeKubeconfig(ours('kina-a'), { explicit: at('late') });
-    await kubectl(at('late'), 'config', 'set-credentials', 'kina-a', '--token=old');
-    await kubectl(at('late'), 'config', 'set-context', 'kina-a', '--namespace=old');
-    await writeFile(at('first'), '');
-    const files = `${at('first')}:${at('late')}`;
-    expect(await mergeKubeconfig(ours('kina-a'), { env: { KUBECONFIG: files } })).toBe(at('first'));
-    const view = JSON.parse(await kubectl(files, 'config', 'view', '--raw', '--minify', '-o', 'json'));
-    expect(view).toMatchObject({ users: parse(ours('kina-a')).users, contexts: parse(ours('kina-a')).contexts });
-    expect(view.users[0].user).not.toHaveProperty('token');
-    expect(view.contexts[0].context).not.toHaveProperty('namespace');
-  });
-
-  test('writes at the same time, and loses nothing through kina', { timeout: 60_000 }, async () => {
-    await writeFile(at('config'), ours('work'));
-    // kubectl does not wait for a lock, so it is asked again. Only its own entries are looked for at the end: it reads
-    // before it locks, and deletes what came in between.
-    const script =
-      'for i in $(seq 15); do until "$1" config set-context "k-$i" --cluster=work >/dev/null 2>&1; do :; done; done';
-    const theirs = check(['sh', '-c', script, 'sh', program], { env: { KUBECONFIG: at('config') }, timeout: 50 });
-    let running = true;
-    void theirs.finally(() => {
-      running = false;
+describeUnless(
+  source ? undefined : 'kubectl is not installed, nor in the folder that KINA_TEST_MIRROR_DIR names',
+  'kubectl',
+  () => {
+    let program: string;
+    beforeAll(async () => {
+      program = join(await mkdtemp(join(tmpdir(), 'kina-kubectl-')), 'kubectl');
+      await copyFile(source!, program);
+      await chmod(program, 0o755);
     });
-    for (let i = 0; running; i++) {
-      await mergeKubeconfig(ours(`kina-${i % 5}`), { explicit: at('config') });
-      await removeFromKubeconfig(`kina-${(i + 1) % 5}`, { explicit: at('config') });
-      await sleep(Math.random() * 60);
-    }
-    await theirs;
-    const names = (await kubectl(at('config'), 'config', 'get-contexts', '-o', 'name')).split('\n');
-    expect(names).toEqual(expect.arrayContaining(['work', ...Array.from({ length: 15 }, (_, i) => `k-${i + 1}`)]));
-    expect(await readdir(folder)).toEqual(['config']);
-  });
-});
+    afterAll(() => rm(join(program, '..'), { recursive: true, force: true }));
+    const kubectl = (files: string, ...args: string[]) => check([program, ...args], { env: { KUBECONFIG: files } });
+
+    test('reads what is written, in YAML and in JSON, and what was there before', async () => {
+      for (const text of ['', '{"kind": "Config", "apiVersion": "v1", "clusters": [], "users": null}']) {
+        await writeFile(at('config'), text);
+        await kubectl(at('config'), 'config', 'set-cluster', 'work', '--server=https://work.example.org');
+        await kubectl(at('config'), 'config', 'set-context', 'work', '--cluster=work', '--namespace=dev');
+        if (text) await writeFile(at('config'), await kubectl(at('config'), 'config', 'view', '--raw', '-o', 'json'));
+        await mergeKubeconfig(ours('kina-a'), { explicit: at('config') });
+        const view = JSON.parse(await kubectl(at('config'), 'config', 'view', '--raw', '-o', 'json'));
+        const added = parse(ours('kina-a'));
+        expect(view).toMatchObject({ 'current-context': 'kina-a', users: added.users });
+        expect(view.clusters).toContainEqual(added.clusters[0]);
+        expect(view.contexts).toContainEqual({
+          name: 'work',
+          context: { cluster: 'work', user: '', namespace: 'dev' },
+        });
+        expect(await kubectl(at('config'), 'config', 'get-contexts', '-o', 'name')).toBe('kina-a\nwork');
+        await removeFromKubeconfig('kina-a', { explicit: at('config') });
+        expect(await kubectl(at('config'), 'config', 'get-contexts', '-o', 'name')).toBe('work');
+        expect((await run([program, 'config', 'current-context'], { env: { KUBECONFIG: at('config') } })).code).toBe(1);
+      }
+    });
+
+    test('takes the new entry, whole, where a later file of the list has an old one of that name', async () => {
+      await mergeKubeconfig(ours('kina-a'), { explicit: at('late') });
+      await kubectl(at('late'), 'config', 'set-credentials', 'kina-a', '--token=old');
+      await kubectl(at('late'), 'config', 'set-context', 'kina-a', '--namespace=old');
+      await writeFile(at('first'), '');
+      const files = `${at('first')}:${at('late')}`;
+      expect(await mergeKubeconfig(ours('kina-a'), { env: { KUBECONFIG: files } })).toBe(at('first'));
+      const view = JSON.parse(await kubectl(files, 'config', 'view', '--raw', '--minify', '-o', 'json'));
+      expect(view).toMatchObject({ users: parse(ours('kina-a')).users, contexts: parse(ours('kina-a')).contexts });
+      expect(view.users[0].user).not.toHaveProperty('token');
+      expect(view.contexts[0].context).not.toHaveProperty('namespace');
+    });
+
+    test('writes at the same time, and loses nothing through kina', { timeout: 60_000 }, async () => {
+      await writeFile(at('config'), ours('work'));
+      // kubectl does not wait for a lock, so it is asked again. Only its own entries are looked for at the end: it reads
+      // before it locks, and deletes what came in between.
+      const script =
+        'for i in $(seq 15); do until "$1" config set-context "k-$i" --cluster=work >/dev/null 2>&1; do :; done; done';
+      const theirs = check(['sh', '-c', script, 'sh', program], { env: { KUBECONFIG: at('config') }, timeout: 50 });
+      let running = true;
+      void theirs.finally(() => {
+        running = false;
+      });
+      for (let i = 0; running; i++) {
+        await mergeKubeconfig(ours(`kina-${i % 5}`), { explicit: at('config') });
+        await removeFromKubeconfig(`kina-${(i + 1) % 5}`, { explicit: at('config') });
+        await sleep(Math.random() * 60);
+      }
+      await theirs;
+      const names = (await kubectl(at('config'), 'config', 'get-contexts', '-o', 'name')).split('\n');
+      expect(names).toEqual(expect.arrayContaining(['work', ...Array.from({ length: 15 }, (_, i) => `k-${i + 1}`)]));
+      expect(await readdir(folder)).toEqual(['config']);
+    });
+  },
+);

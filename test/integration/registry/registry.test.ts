@@ -1,4 +1,4 @@
-/** Pulling from a real registry (with and without tokens), from the shared mirror, and from servers that lie. */
+/** Pulling from a real registry (with and without tokens), from the mirror of release files, and from servers that lie. */
 import { execFile, execFileSync } from 'node:child_process';
 import { createHash, createSign, X509Certificate } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -16,6 +16,7 @@ import { resolveImage } from '../../../src/oci/registry/client.ts';
 import { Store } from '../../../src/oci/store/store.ts';
 import { startMirror } from '../../support/mirror.ts';
 import { startRegistry } from '../../support/registry.ts';
+import { describeUnless } from '../../support/requirements.ts';
 import { startServer } from '../../support/server.ts';
 
 const run = promisify(execFile);
@@ -86,7 +87,7 @@ beforeAll(() => {
 });
 
 const registry = await startRegistry();
-describe.skipIf(registry.skip)('a real registry', () => {
+describeUnless(registry.skip, 'a real registry', () => {
   const host = registry.skip !== undefined ? '' : registry.host;
   afterAll(() => (registry.skip !== undefined ? undefined : registry.stop()));
 
@@ -168,7 +169,7 @@ async function startTokens() {
   return { server, auth: JSON.stringify(auth) };
 }
 
-describe.skipIf(registry.skip)('a registry that wants tokens', () => {
+describeUnless(registry.skip, 'a registry that wants tokens', () => {
   test('one anonymous token serves all parts of an image', async (context) => {
     const tokens = await startTokens();
     if (!tokens) return context.skip();
@@ -185,7 +186,7 @@ describe.skipIf(registry.skip)('a registry that wants tokens', () => {
 });
 
 const mirror = await startMirror();
-describe.skipIf(mirror.skip)('through a mirror', () => {
+describeUnless(mirror.skip, 'through a mirror', () => {
   const mirrors = mirror.skip !== undefined ? [] : [mirror.url];
   afterAll(() => (mirror.skip !== undefined ? undefined : mirror.stop()));
 

@@ -10,19 +10,20 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { IpFamily } from '../../../src/cluster/config/cluster.ts';
+import { mirroredVersion, releaseFile } from '../../support/mirror.ts';
 import { describeUnless, missing } from '../../support/requirements.ts';
 import { cluster, documents, examples, families, type Shape, shapes } from './kubeadm-support.ts';
 
-const version = 'v1.20.2';
-const mirror = process.env.KINA_TEST_MIRROR_DIR ?? join(tmpdir(), 'kina-mirror');
+const version = mirroredVersion;
 const unavailable =
-  missing(['shared mirror']) ?? (process.arch === 'x64' ? undefined : 'the mirror has kubeadm for amd64 to run');
+  missing(['release files']) ??
+  (process.arch === 'x64' && process.platform === 'linux' ? undefined : 'kubeadm for linux/amd64 does not run here');
 
 describeUnless(unavailable, `kubeadm ${version} itself`, () => {
   let folder = '';
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'kina-kubeadm-'));
-    await copyFile(join(mirror, `dl.k8s.io/${version}/bin/linux/amd64/kubeadm`), join(folder, 'kubeadm'));
+    await copyFile(releaseFile(`dl.k8s.io/${version}/bin/linux/amd64/kubeadm`), join(folder, 'kubeadm'));
     await chmod(join(folder, 'kubeadm'), 0o755);
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));
