@@ -17,16 +17,16 @@ import type { Plan, PlannedLayer, PlannedStep, PlatformPlan } from './plan/plan.
 const PIPELINE_VERSION = 1;
 
 /** What beside the plan decides an image's bytes. */
-export interface Form {
+export interface ImageFormat {
   readonly compression: Compression | undefined;
   /** Seconds since the epoch for files and for `created`. */
   readonly epoch: number;
 }
 
 /** 64 hex digits. `version` is kina's: an image's labels have it. */
-export function imageKey(platform: PlatformPlan, lock: Lock, plan: Plan, form: Form, version: string): string {
-  const carried = platform.layers.flatMap((l) => l.steps.flatMap((step) => carriedKeys(step, form.epoch, version)));
-  const { compression, epoch } = form;
+export function imageKey(platform: PlatformPlan, lock: Lock, plan: Plan, format: ImageFormat, version: string): string {
+  const carried = platform.layers.flatMap((l) => l.steps.flatMap((step) => carriedKeys(step, format.epoch, version)));
+  const { compression, epoch } = format;
   const name = formatPlatform(platform.platform);
   return digestOf({
     pipeline: PIPELINE_VERSION,

@@ -101,14 +101,14 @@ function addSteps(layers: readonly PlannedLayer[], prefix: string, steps: Lock['
 }
 
 /** What of a lock pins: everything but remarks, second addresses and what recipes are only compared with. */
-function essence({ images: _compared, ...pinning }: Lock): unknown {
+function canonicalLock({ images: _compared, ...pinning }: Lock): unknown {
   const remarks = ['notes', 'fallbacks'];
   return JSON.parse(JSON.stringify(pinning, (key, value) => (remarks.includes(key) ? undefined : value)));
 }
 
 /** The lock's identity, for labels and cache keys: independent of the file's spelling and of its remarks. */
 export function lockDigest(lock: Lock): string {
-  return digestOf(essence(lock));
+  return digestOf(canonicalLock(lock));
 }
 
 /** YAML with a fixed layout: blocks for steps, one flow-style line per artifact. */

@@ -70,7 +70,7 @@ export async function assemble(
   );
 
   // Steps that bring a whole image, with its accounts, linker cache and package database.
-  const grounds = new Set(all.filter(({ step }) => step.kind === 'from').map(({ step }) => step.id));
+  const baseImages = new Set(all.filter(({ step }) => step.kind === 'from').map(({ step }) => step.id));
 
   const mergeStep = (layer: string, step: AssembledStep, tree: Tree, derived: boolean): void => {
     for (const entry of tree.sorted()) {
@@ -78,7 +78,7 @@ export async function assemble(
       const existing = merged.get(path);
       // What a person's step or a file in the recipe put there is wanted; derived state fills in the rest.
       const wanted = existing && existing.type !== 'directory' && !existing.owner.startsWith('deb:');
-      if (derived && wanted && !(grounds.has(existing.owner) && remade.has(path))) continue;
+      if (derived && wanted && !(baseImages.has(existing.owner) && remade.has(path))) continue;
       const replace = step.replace || derived;
       if (replace && existing?.type === 'file') promoteHardlink(merged, existing.path);
       merged.add(entry, { replace });
@@ -109,7 +109,7 @@ export async function assemble(
       if (result.accounts) accounts.push(result.accounts);
       if (prune.length === 0) prune.push(...(result.prune ?? []));
     }
-    checkAccounts(merged, grounds, accounts);
+    checkAccounts(merged, baseImages, accounts);
     for (const { layer, step, kind } of all) {
       if (!kind.derived) continue;
       const context: DerivedContext = { ...contextOf(step), merged, packages, accounts, prune };
@@ -118,7 +118,7 @@ export async function assemble(
     const before = new Set([...merged.values()].map((e) => e.path));
     merged.addMissingParents('kina');
     const names = layers.map((l) => l.name);
-    const parts = cut(names, merged, layerOf, before);
+    const parts = partitionByLayer(names, merged, layerOf, before);
     task.done();
     return { layers: parts, brought: new Map(plain.map(({ step, result }) => [step.id, result])) };
   } catch (error) {
@@ -128,10 +128,10 @@ export async function assemble(
 }
 
 /** A base image's passwd stays as it is, so accounts that a recipe asks for in addition would silently be missing. */
-function checkAccounts(merged: Tree, grounds: ReadonlySet<string>, accounts: readonly AccountWishes[]): void {
+function checkAccounts(merged: Tree, baseImages: ReadonlySet<string>, accounts: readonly AccountWishes[]): void {
   const names = accounts.flatMap((a) => [...a.users, ...a.groups]).map((a) => a.name);
   const owner = merged.get('etc/passwd')?.owner;
-  if (names.length > 0 && owner !== undefined && grounds.has(owner))
+  if (names.length > 0 && owner !== undefined && baseImages.has(owner))
     throw new KinaError('recipe', `the accounts ${names.join(', ')} cannot be added to the base image of ${owner}`, {
       hint: 'Make them in the base image: its /etc/passwd is kept.',
     });
@@ -150,7 +150,7 @@ function promoteHardlink(tree: Tree, path: string): void {
   for (const link of links.slice(1)) tree.add({ ...link, target: first.path } as Entry, { replace: true });
 }
 
-function cut(
+function partitionByLayer(
   names: readonly string[],
   merged: Tree,
   layerOf: ReadonlyMap<string, string>,

@@ -23,10 +23,10 @@ export interface DebianFilesRequest {
 
 /** The wanted packages as artifacts. Throws as planning an image does. */
 export async function planDebianFiles(
-  tools: Session,
+  session: Session,
   { suite, architecture, packages, wanted }: DebianFilesRequest,
 ): Promise<Artifact[]> {
-  const context = archiveContext(tools);
+  const context = archiveContext(session);
   const archives = await openArchives(
     [
       {
@@ -34,7 +34,7 @@ export async function planDebianFiles(
         suite,
         components: ['main'],
         keyring: debianKeyring,
-        checkValidUntil: tools.debianCheckValidUntil,
+        checkValidUntil: session.debianCheckValidUntil,
       },
     ],
     context,
@@ -54,11 +54,11 @@ export interface DebianFile {
 const maxBytes = 256 << 20;
 
 /** Fetches packages and lists their regular files. */
-export async function debianFiles(tools: Session, artifacts: readonly Artifact[]): Promise<DebianFile[]> {
-  const fetched = await tools.fetcher.fetchAll(artifacts);
+export async function debianFiles(session: Session, artifacts: readonly Artifact[]): Promise<DebianFile[]> {
+  const fetched = await session.fetcher.fetchAll(artifacts);
   const files: DebianFile[] = [];
   for (const one of fetched) {
-    const { entries } = await unpackPackage(one, { unpacker: tools.unpacker, keep: () => true });
+    const { entries } = await unpackPackage(one, { unpacker: session.unpacker, keep: () => true });
     for (const entry of entries)
       if (entry.type === 'file') files.push({ path: entry.path, read: () => contentOf(entry) });
   }

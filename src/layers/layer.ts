@@ -27,7 +27,7 @@ export interface Layer {
   readonly elapsed: number;
 }
 
-function layerKey(entries: readonly Entry[], mtime: number): string {
+function entriesKey(entries: readonly Entry[], mtime: number): string {
   const lines = entries.map((e) => [
     e.path,
     e.type,
@@ -57,7 +57,7 @@ export async function buildLayer(
 ): Promise<Layer> {
   const started = performance.now();
   const { store, mtime } = options;
-  const key = layerKey(entries, mtime);
+  const key = entriesKey(entries, mtime);
   const known = options.noCache ? undefined : await store.getRecord<{ diffId: Digest; size: number }>('layer', key);
   if (known && (await store.has(known.diffId, known.size))) {
     return { name, ...known, cached: true, elapsed: performance.now() - started };

@@ -1,7 +1,7 @@
 /** An image for a cluster: built into the store when it is not there, as `kina build node-image` would. */
-import { buildNodeImage, imageEpoch } from '../build/node-image.ts';
+import { buildNodeImage, imageEpoch } from '../build/image.ts';
 import { expandTag } from '../build/plan/plan.ts';
-import { prepare } from '../build/prepare.ts';
+import { resolveRecipe } from '../build/resolve.ts';
 import { versionTable } from '../build/versions.ts';
 import { defaultTag } from '../oci/node-conventions.ts';
 import type { Platform } from '../oci/platform.ts';
@@ -22,12 +22,12 @@ export interface ImageToBuild {
 
 /** Builds, or finds built, and names it; the name. */
 export async function buildAndTag({ recipe, source, platform }: ImageToBuild, tools: Session): Promise<string> {
-  const prepared = await prepare(
+  const resolved = await resolveRecipe(
     { recipe, source, sourceType: undefined, platforms: [platform], set: {}, lock: undefined, strict: false },
     tools,
   );
-  const { plan } = prepared;
-  const built = await buildNodeImage(prepared, { compression: undefined, noCache: false, epoch: imageEpoch() }, tools);
+  const { plan } = resolved;
+  const built = await buildNodeImage(resolved, { compression: undefined, noCache: false, epoch: imageEpoch() }, tools);
   const template = plan.image.tag;
   const reference = template ? expandTag(plan, template) : defaultTag(plan.recipe, plan.kubernetes ?? 'latest');
   await tools.store.tag(reference, built.index);

@@ -4,8 +4,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { extract } from 'tar-stream';
-import { type BuiltNodeImage, buildNodeImage, imageEpoch } from '../../src/build/node-image.ts';
-import { type Prepared, type PrepareRequest, prepare } from '../../src/build/prepare.ts';
+import { type BuiltNodeImage, buildNodeImage, imageEpoch } from '../../src/build/image.ts';
+import { type Resolved, type ResolveRequest, resolveRecipe } from '../../src/build/resolve.ts';
 import { silent } from '../../src/host/progress.ts';
 import { parsePlatform } from '../../src/oci/platform.ts';
 import { openSession, type Session, type SessionOptions } from '../../src/session/session.ts';
@@ -15,8 +15,8 @@ export interface Workshop {
   readonly tools: Session;
   readonly warnings: string[];
   build(
-    request: Partial<Omit<PrepareRequest, 'platforms'>> & { platforms?: string[] },
-  ): Promise<BuiltNodeImage & { prepared: Prepared }>;
+    request: Partial<Omit<ResolveRequest, 'platforms'>> & { platforms?: string[] },
+  ): Promise<BuiltNodeImage & { resolved: Resolved }>;
   /** The image's files for one platform: path to type, mode, content or link target; `without` skips a layer. */
   files(built: BuiltNodeImage, platform: string, without?: string): Promise<Map<string, ImageFile>>;
   config(
@@ -63,7 +63,7 @@ export async function openWorkshop({
     tools,
     warnings,
     async build({ platforms, ...request }) {
-      const prepared = await prepare(
+      const resolved = await resolveRecipe(
         {
           recipe: 'node',
           source: undefined,
@@ -77,8 +77,8 @@ export async function openWorkshop({
         tools,
       );
       return {
-        ...(await buildNodeImage(prepared, { compression: undefined, noCache: false, epoch: imageEpoch({}) }, tools)),
-        prepared,
+        ...(await buildNodeImage(resolved, { compression: undefined, noCache: false, epoch: imageEpoch({}) }, tools)),
+        resolved,
       };
     },
     async files(built, platform, without) {

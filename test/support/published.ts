@@ -33,7 +33,7 @@ export async function publishSigned(ref: string): Promise<Published> {
   const { store, reporter } = maker.tools;
   const platforms = ['linux/amd64', 'linux/arm64'];
   const built = await maker.build({ recipe: smallRecipe, source: version, platforms });
-  await rememberOrigin(store, built.prepared.lock, built);
+  await rememberOrigin(store, built.resolved.lock, built);
   const to = [parseReference(ref)];
   const { root } = await publishImage(built.index, to, { kind: 'zstd' }, { store, reporter, transport });
   const documents = { sbom: true, provenance: true, signer: keySigner(privateKey) };

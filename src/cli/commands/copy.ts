@@ -35,7 +35,7 @@ Examples:
       const from = parseLocation(src);
       const to = parseLocation(dest);
       if (to.type === 'registry') destination(to.ref);
-      const { imageEpoch } = await import('../../build/node-image.ts');
+      const { imageEpoch } = await import('../../build/image.ts');
       const { copyImage } = await import('../../ops/registry/copy.ts');
       const { writingTransport } = await import('../../ops/registry/publish.ts');
       const how = { mtime: imageEpoch(), alone: !flags.referrers };

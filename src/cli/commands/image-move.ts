@@ -22,7 +22,7 @@ export function saveCommand(): Command {
           hint: 'It looks like --output type=oci-archive,dest=node.tar.',
         });
       const wanted = flags.platform === undefined ? undefined : platforms(flags.platform);
-      const { imageEpoch } = await import('../../build/node-image.ts');
+      const { imageEpoch } = await import('../../build/image.ts');
       const { writeOutput } = await import('../../oci/output/output.ts');
       const mtime = imageEpoch();
       const index = await withProgress(flags, async (reporter) => {

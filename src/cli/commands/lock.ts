@@ -42,12 +42,12 @@ export function lockCommand(): Command {
 async function run(source: string | undefined, flags: LockFlags): Promise<void> {
   // Loaded when wanted, as `build.ts` explains.
   const { formatLock, lockDigest, writeLock } = await import('../../build/lock.ts');
-  const { prepare } = await import('../../build/prepare.ts');
-  const { prepareRequest } = await import('./request.ts');
-  const request = prepareRequest(source, flags, undefined);
+  const { resolveRecipe } = await import('../../build/resolve.ts');
+  const { resolveRequest } = await import('./request.ts');
+  const request = resolveRequest(source, flags, undefined);
   if (flags.output !== '-') await checkFileDestination(flags.output, 'lock');
   const { lock } = await withProgress(flags, async (reporter, signal) =>
-    prepare(request, await sessionFor(flags, reporter, signal)),
+    resolveRecipe(request, await sessionFor(flags, reporter, signal)),
   );
   if (flags.output === '-') return answer(formatLock(lock));
   await writeLock(flags.output, lock);

@@ -1,8 +1,9 @@
 /** What `kina build node-image` does: flags to a request, the pipeline, outputs, the answer. */
+
+import { type BuiltNodeImage, buildNodeImage, imageEpoch } from '../../build/image.ts';
 import { lockDigest } from '../../build/lock.ts';
-import { type BuiltNodeImage, buildNodeImage, imageEpoch } from '../../build/node-image.ts';
 import { expandTag } from '../../build/plan/plan.ts';
-import { prepare } from '../../build/prepare.ts';
+import { resolveRecipe } from '../../build/resolve.ts';
 import { KinaError } from '../../host/errors.ts';
 import { checkFileDestination } from '../../host/files.ts';
 import { compressorOf } from '../../oci/compress.ts';
@@ -14,7 +15,7 @@ import { bytes, seconds, table } from '../terminal/format.ts';
 import { checkOutputs, compression, imageName, output } from './options.ts';
 import { planJson, planText, storedArtifacts } from './plan.ts';
 import { checkMetadata, destination, pushSummary, reportPublished } from './published.ts';
-import { prepareRequest } from './request.ts';
+import { resolveRequest } from './request.ts';
 import type { BuildFlags } from './shared.ts';
 import { signerFor } from './signing.ts';
 import { sessionFor } from './toolbox.ts';
@@ -44,7 +45,7 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
   const chosen = compression(flags.compression ?? (flags.push ? 'zstd' : undefined));
   const epoch = imageEpoch();
   const lockFile = flags.lock ?? (flags.locked ? 'kina.lock' : undefined);
-  const request = prepareRequest(source, flags, lockFile);
+  const request = resolveRequest(source, flags, lockFile);
   if (request.platforms.length > 1 && outputs.some((o) => o.type === 'docker-archive'))
     throw new KinaError('usage', 'a docker-archive holds one platform', {
       hint: 'Use type=oci-archive, or build one platform at a time.',
@@ -60,23 +61,23 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
       flags.report === undefined ? undefined : (await import('../../ops/report/record.ts')).record(shown);
     const reporter = recording?.reporter ?? shown;
     const tools = await sessionFor(flags, reporter, signal);
-    const prepared = await prepare(request, tools);
-    const { plan } = prepared;
+    const resolved = await resolveRecipe(request, tools);
+    const { plan } = resolved;
     const template = plan.image.tag;
     const refs = [...names];
     if (refs.length === 0)
       refs.push(imageName(template ? expandTag(plan, template) : defaultTag(plan.recipe, plan.kubernetes ?? 'latest')));
-    if (flags.dryRun) return { prepared, tools, stored: await storedArtifacts(prepared, tools.store) };
+    if (flags.dryRun) return { resolved, tools, stored: await storedArtifacts(resolved, tools.store) };
     for (const absent of new Set(plan.platforms.flatMap((p) => p.absent)))
       reporter.warn(`${absent} is not available upstream and stays out (--strict makes this an error)`);
-    for (const a of unverified(prepared))
+    for (const a of unverified(resolved))
       reporter.warn(`${a} is not verified by any checksum or signature of its publisher`);
     const { rememberOrigin } = await import('../../ops/trust/origin.ts');
     const { publishImage, writingTransport } = await import('../../ops/registry/publish.ts');
     const transport = writingTransport({ insecureRegistries: flags.insecureRegistry, version, signal });
     const cache = registryCache(cacheFrom, cacheTo, tools, transport);
-    const built = await buildNodeImage(prepared, { compression: chosen, noCache: !flags.cache, epoch, cache }, tools);
-    await rememberOrigin(tools.store, prepared.lock, built);
+    const built = await buildNodeImage(resolved, { compression: chosen, noCache: !flags.cache, epoch, cache }, tools);
+    await rememberOrigin(tools.store, resolved.lock, built);
     for (const ref of refs) await tools.store.tag(ref, built.index);
     for (const { type, dest } of outputs)
       await writeOutput({ store: tools.store, index: built.index, refs, dest, type, reporter, mtime: epoch, signal });
@@ -84,7 +85,7 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
       const { writeReport } = await import('../../ops/report/write.ts');
       await writeReport(flags.report, tools.store, built.index, refs[0]!, recording.tasks());
     }
-    if (!flags.push) return { prepared, tools, built, refs };
+    if (!flags.push) return { resolved, tools, built, refs };
     // In the form in which it was built.
     const form = chosen ? 'keep' : 'none';
     const published = await publishImage(built.index, pushTo, form, {
@@ -97,18 +98,18 @@ export async function run(source: string | undefined, flags: BuildFlags): Promis
     const documents = { ...flags, signer };
     await attachDocuments(published.root, pushTo, documents, { store: tools.store, transport, version, signal });
     await reportPublished(published, flags.metadataFile);
-    return { prepared, tools, built, refs, published };
+    return { resolved, tools, built, refs, published };
   });
 
-  const { prepared, built, refs, stored, published } = result;
-  if (stored) return flags.json ? answerJson(planJson(prepared, stored)) : answer(planText(prepared, stored));
+  const { resolved, built, refs, stored, published } = result;
+  if (stored) return flags.json ? answerJson(planJson(resolved, stored)) : answer(planText(resolved, stored));
   if (flags.json)
     return answerJson({
       ...(published ? { pushed: { references: published.references, ...published.pushed } } : {}),
       ...resultJson(
-        prepared.plan.recipe,
-        prepared.plan.kubernetes,
-        lockDigest(prepared.lock),
+        resolved.plan.recipe,
+        resolved.plan.kubernetes,
+        lockDigest(resolved.lock),
         refs,
         built,
         outputs,
@@ -131,7 +132,7 @@ function pushDestinations(names: readonly string[], flags: BuildFlags): ImageRef
   return names.map(destination);
 }
 
-function unverified({ plan }: Awaited<ReturnType<typeof prepare>>): string[] {
+function unverified({ plan }: Awaited<ReturnType<typeof resolveRecipe>>): string[] {
   return [
     ...new Set(
       plan.platforms.flatMap((p) =>

@@ -1,20 +1,20 @@
 /** A plan as text and as JSON: what `--dry-run` answers. Both say what the store has already and what is left to fetch. */
 import type { Artifact } from '../../artifacts/artifact.ts';
 import type { PlannedStep } from '../../build/plan/plan.ts';
-import type { Prepared } from '../../build/prepare.ts';
+import type { Resolved } from '../../build/resolve.ts';
 import { formatPlatform } from '../../oci/platform.ts';
 import type { Store } from '../../oci/store/store.ts';
 import { bytes, table } from '../terminal/format.ts';
 
 /** Digests of the plan's artifacts that the store holds. */
-export async function storedArtifacts({ plan }: Prepared, store: Store): Promise<ReadonlySet<string>> {
+export async function storedArtifacts({ plan }: Resolved, store: Store): Promise<ReadonlySet<string>> {
   const all = plan.platforms.flatMap((p) => p.layers.flatMap((l) => l.steps.flatMap((s) => s.pins.artifacts)));
   const unique = distinct(all);
   const there = await Promise.all(unique.map((a) => store.has(a.digest, a.size)));
   return new Set(unique.filter((_, i) => there[i]).map((a) => a.digest));
 }
 
-export function planText({ plan }: Prepared, stored: ReadonlySet<string>): string {
+export function planText({ plan }: Resolved, stored: ReadonlySet<string>): string {
   const lines = [
     `recipe ${plan.recipe}${plan.kubernetes ? `, Kubernetes ${plan.kubernetes}` : ''}: ${plan.description}`,
   ];
@@ -37,7 +37,7 @@ export function planText({ plan }: Prepared, stored: ReadonlySet<string>): strin
   return lines.join('\n');
 }
 
-export function planJson({ plan, lock }: Prepared, stored: ReadonlySet<string>): unknown {
+export function planJson({ plan, lock }: Resolved, stored: ReadonlySet<string>): unknown {
   const mark = (artifacts: readonly Artifact[]) => artifacts.map((a) => ({ ...a, stored: stored.has(a.digest) }));
   return {
     recipe: plan.recipe,

@@ -1,14 +1,14 @@
 /** From the shared flags to what the pipeline takes. */
-import type { PrepareRequest } from '../../build/prepare.ts';
+import type { ResolveRequest } from '../../build/resolve.ts';
 import { KinaError } from '../../host/errors.ts';
 import { platforms, settings } from './options.ts';
 import type { SourceFlags } from './shared.ts';
 
-export function prepareRequest(
+export function resolveRequest(
   source: string | undefined,
   flags: SourceFlags,
   lock: string | undefined,
-): PrepareRequest {
+): ResolveRequest {
   if (flags.platform !== undefined && flags.arch !== undefined)
     throw new KinaError('usage', '--platform and --arch exclude each other');
   return {

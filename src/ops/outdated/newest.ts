@@ -5,7 +5,7 @@
  */
 import semver from 'semver';
 import type { Lock } from '../../build/lock.ts';
-import { prepare } from '../../build/prepare.ts';
+import { resolveRecipe } from '../../build/resolve.ts';
 import { versionRow } from '../../build/versions.ts';
 import { KinaError } from '../../host/errors.ts';
 import { parsePlatform } from '../../oci/platform.ts';
@@ -21,20 +21,20 @@ export interface Newest {
  * `recipe`: name or file. Where the newest patch cannot be had (a mirror that lacks it), a warning says so and the rest is
  * resolved for the lock's own. Throws `usage` for a lock whose Kubernetes is no release, and what resolving throws.
  */
-export async function newestLock(old: Lock, recipe: string, tools: Session): Promise<Newest> {
-  const newest = old.kubernetes === undefined ? undefined : await newestPatch(old.kubernetes, tools);
+export async function newestLock(old: Lock, recipe: string, session: Session): Promise<Newest> {
+  const newest = old.kubernetes === undefined ? undefined : await newestPatch(old.kubernetes, session);
   if (old.kubernetes !== undefined && !isRelease(old))
     throw new KinaError('usage', `the lock's Kubernetes ${old.kubernetes} is no download of a release`, {
       hint: 'Nobody announces newer ones of it. Lock it again from where it came: `kina lock SOURCE`.',
     });
   try {
-    return { lock: await resolveLike(old, recipe, newest, tools), kubernetes: newest };
+    return { lock: await resolveLike(old, recipe, newest, session), kubernetes: newest };
   } catch (error) {
     if (newest === old.kubernetes || !(error instanceof KinaError) || error.code !== 'not-found') throw error;
-    tools.reporter.warn(
+    session.reporter.warn(
       `Kubernetes ${newest} cannot be had from here (${error.message}); the rest is for ${old.kubernetes}`,
     );
-    return { lock: await resolveLike(old, recipe, old.kubernetes, tools), kubernetes: newest };
+    return { lock: await resolveLike(old, recipe, old.kubernetes, session), kubernetes: newest };
   }
 }
 
@@ -43,12 +43,12 @@ export async function resolveLike(
   old: Lock,
   recipe: string,
   kubernetes: string | undefined,
-  tools: Session,
+  session: Session,
 ): Promise<Lock> {
   const platforms = Object.keys(old.platforms).map(parsePlatform);
   const request = { recipe, source: kubernetes, platforms, set: old.variables, lock: undefined, strict: false };
   const sourceType = kubernetes === undefined ? undefined : 'release';
-  return (await prepare({ ...request, sourceType }, tools)).lock;
+  return (await resolveRecipe({ ...request, sourceType }, session)).lock;
 }
 
 /** The greatest of upstream's marker for the minor, the version table's, and the one at hand. */

@@ -6,7 +6,7 @@
  * - a step, by its component or its place (`runc`, `images/etcd`), or a layer: pinned again.
  */
 import { type Lock, readLock } from '../../build/lock.ts';
-import { prepare } from '../../build/prepare.ts';
+import { resolveRecipe } from '../../build/resolve.ts';
 import { KinaError } from '../../host/errors.ts';
 import { digestOf } from '../../host/json.ts';
 import { didYouMean } from '../../host/suggest.ts';
@@ -20,18 +20,18 @@ type Steps = Lock['platforms'][string];
  * The lock of the file `path` with the newest `name`. Throws `usage` for a name that it does not have, `lock` when the
  * recipe has changed since, and what resolving throws.
  */
-export async function upgradeOne(path: string, recipe: string, name: string, tools: Session): Promise<Lock> {
+export async function upgradeOne(path: string, recipe: string, name: string, session: Session): Promise<Lock> {
   const old = await readLock(path);
   if (name === 'kubernetes' && old.kubernetes !== undefined) {
-    const here = await resolveLike(old, recipe, old.kubernetes, tools);
-    const { lock: there } = await newestLock(old, recipe, tools);
+    const here = await resolveLike(old, recipe, old.kubernetes, session);
+    const { lock: there } = await newestLock(old, recipe, session);
     checkRecipe(old, here, path);
     return mixed(old, there, (id, platform) => !same(here.platforms[platform]?.[id], there.platforms[platform]?.[id]));
   }
   if (packagesOf(old).has(name)) {
     const platforms = Object.keys(old.platforms).map(parsePlatform);
     const request = { recipe, source: undefined, sourceType: undefined, platforms, set: {}, strict: false };
-    return (await prepare({ ...request, lock: path, upgrade: name }, tools)).lock;
+    return (await resolveRecipe({ ...request, lock: path, upgrade: name }, session)).lock;
   }
   const steps = new Set(Object.values(old.platforms).flatMap((all) => Object.keys(all)));
   const concerned = [...steps].filter((id) => isCalled(id, name));
@@ -41,7 +41,7 @@ export async function upgradeOne(path: string, recipe: string, name: string, too
       hint: `Name kubernetes, a Debian package, or one of ${[...steps].filter((id) => id.split('/').length === 2).join(', ')}.`,
     });
   }
-  const now = await resolveLike(old, recipe, old.kubernetes, tools);
+  const now = await resolveLike(old, recipe, old.kubernetes, session);
   checkRecipe(old, now, path);
   const inside = (id: string): boolean => concerned.some((step) => id === step || id.startsWith(`${step}/`));
   return mixed(old, now, inside);

@@ -39,9 +39,9 @@ export async function attachDocuments(
   root: Descriptor,
   references: readonly ImageReference[],
   wanted: Documents,
-  tools: { store: Store; transport: Transport; version: string; signal?: AbortSignal | undefined },
+  session: { store: Store; transport: Transport; version: string; signal?: AbortSignal | undefined },
 ): Promise<Attached[]> {
-  const { store, transport, version, signal } = tools;
+  const { store, transport, version, signal } = session;
   if (!wanted.sbom && !wanted.provenance && !wanted.signer) return [];
   const contents = await readContents(store, root);
   const repositories = new Map(references.map((to) => [formatReference({ ...to, tag: undefined }), to]));

@@ -3,8 +3,8 @@
  * same when layers are compressed otherwise. An image from elsewhere has none.
  */
 import { z } from 'zod';
+import type { BuiltNodeImage } from '../../build/image.ts';
 import type { Lock } from '../../build/lock.ts';
-import type { BuiltNodeImage } from '../../build/node-image.ts';
 import { type Digest, hexOf, maxManifestBytes, parseManifest } from '../../oci/descriptor.ts';
 import type { ImageContents } from '../../oci/image/contents.ts';
 import type { Store } from '../../oci/store/store.ts';

@@ -6,9 +6,9 @@
  */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { buildNodeImage } from '../../build/image.ts';
 import { type Lock, writeLock } from '../../build/lock.ts';
-import { buildNodeImage } from '../../build/node-image.ts';
-import { prepare } from '../../build/prepare.ts';
+import { resolveRecipe } from '../../build/resolve.ts';
 import { diffImages, type ImageDiff } from '../../layers/image/diff.ts';
 import type { Compression } from '../../oci/compress.ts';
 import type { Digest } from '../../oci/descriptor.ts';
@@ -37,9 +37,9 @@ export async function rebuild(image: ImageContents, lock: Lock, recipe: string, 
     await writeLock(path, lock);
     const platforms = image.platforms.map((platform) => parsePlatform(lockName(platform)));
     const request = { recipe, source: undefined, sourceType: undefined, platforms, set: {}, lock: path, strict: false };
-    const prepared = await prepare(request, tools);
+    const resolved = await resolveRecipe(request, tools);
     const options = { compression: compressionOf(image), noCache: true, epoch: epochOf(image) };
-    const built = await buildNodeImage(prepared, options, tools);
+    const built = await buildNodeImage(resolved, options, tools);
     // A name can stand for one platform's manifest without an index around it.
     const [only] = built.platforms;
     const digest = image.index || !only ? built.index.digest : only.manifest.digest;

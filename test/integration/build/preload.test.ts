@@ -53,9 +53,9 @@ test('the image id stays, layers are zstd of exactly what they were', async () =
 
 test('a lock made with another zstd is refused, not built into another digest', async () => {
   const path = await recipe('zstd');
-  const { prepared } = await site.workshop.build({ recipe: path, source: 'v1.34.2' });
+  const { resolved } = await site.workshop.build({ recipe: path, source: 'v1.34.2' });
   const lock = join(site.folder, 'kina.lock');
-  const text = formatLock(prepared.lock);
+  const text = formatLock(resolved.lock);
   expect(text).toContain(`compressor: "zstd ${process.versions.zstd}"`);
   await writeFile(lock, text.replace(/compressor: .*/, 'compressor: "zstd 1.4.0"'));
   await expect(site.workshop.build({ recipe: path, lock })).rejects.toThrow('locked with zstd 1.4.0');

@@ -109,8 +109,8 @@ describe('the lock', () => {
   test('pins what is inside, and a build from it asks nobody which bytes', async () => {
     await agent();
     const recipe = await outer(carry());
-    const { prepared, index } = await site.workshop.build({ recipe });
-    const text = formatLock(prepared.lock);
+    const { resolved, index } = await site.workshop.build({ recipe });
+    const text = formatLock(resolved.lock);
     for (const id of ['images/images', 'images/images/program/file', 'images/images/program/file-3'])
       expect(text).toContain(`    ${id}:\n`);
     expect(text.match(/runc\.amd64/g)).toHaveLength(2);
@@ -123,7 +123,7 @@ describe('the lock', () => {
   test('is not fulfilled when the inner recipe, or a file of it, is another one now', async () => {
     const path = await agent();
     const recipe = await outer(carry());
-    const lock = await write('kina.lock', formatLock((await site.workshop.build({ recipe })).prepared.lock));
+    const lock = await write('kina.lock', formatLock((await site.workshop.build({ recipe })).resolved.lock));
     await write('motd', 'changed\n');
     await expect(site.workshop.build({ recipe, lock })).rejects.toMatchObject({ code: 'lock' });
     await agent();

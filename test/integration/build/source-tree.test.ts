@@ -127,7 +127,7 @@ describeWith('a source tree', ['make', 'bash', 'git'], () => {
   test('takes its version from git, from --set, and not from a repository around it', async () => {
     const between = tagged(tree(), 'v1.35.0-alpha.0.391+575c4925be8c39');
     const built = await build(between);
-    expect(built.prepared.plan.kubernetes).toBe('v1.35.0-alpha.0.391+575c4925be8c39');
+    expect(built.resolved.plan.kubernetes).toBe('v1.35.0-alpha.0.391+575c4925be8c39');
     expect(read(between, 'stamp')).toContain("KUBE_GIT_MINOR='35+'");
     const exported = tree();
     tagged(dirname(exported), 'v9.9.9');
@@ -136,8 +136,8 @@ describeWith('a source tree', ['make', 'bash', 'git'], () => {
       message: expect.stringContaining('does not say its Kubernetes version'),
       hint: expect.stringContaining('--set kubernetes='),
     });
-    const { prepared } = await build(exported, { set: { kubernetes: version } });
-    expect(prepared.plan.kubernetes).toBe(version);
+    const { resolved } = await build(exported, { set: { kubernetes: version } });
+    expect(resolved.plan.kubernetes).toBe(version);
     expect(read(exported, 'stamp')).toContain(`KUBE_GIT_VERSION='${version}'`);
   });
 

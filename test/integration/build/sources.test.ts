@@ -1,7 +1,7 @@
 /** The names that people give Kubernetes: markers of releases and of CI builds, and what is said when they lead nowhere. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { expandTag } from '../../../src/build/plan/plan.ts';
-import { type Prepared, prepare } from '../../../src/build/prepare.ts';
+import { type Resolved, resolveRecipe } from '../../../src/build/resolve.ts';
 import { versionTable } from '../../../src/build/versions.ts';
 import { parsePlatform } from '../../../src/oci/platform.ts';
 import { openWorkshop, type Workshop } from '../../support/build.ts';
@@ -26,8 +26,8 @@ afterAll(async () => {
   await upstream?.stop();
 });
 
-const plan = (source: string, sourceType?: string): Promise<Prepared> =>
-  prepare(
+const plan = (source: string, sourceType?: string): Promise<Resolved> =>
+  resolveRecipe(
     {
       recipe: smallRecipe,
       source,
@@ -65,7 +65,7 @@ test('a CI build: images by the tag that kubeadm asks for, and a name that engin
   expect(files.get('kind/images/kubernetes.tar')!.data.toString('latin1')).toContain(
     `registry.k8s.io/kube-apiserver:${tag}`,
   );
-  expect(expandTag(built.prepared.plan, built.prepared.plan.image.tag!)).toBe(`localhost/kina/small:${tag}`);
+  expect(expandTag(built.resolved.plan, built.resolved.plan.image.tag!)).toBe(`localhost/kina/small:${tag}`);
 });
 
 test('a pre-release one minor ahead of the version table is built with the newest row, and that is said', async () => {

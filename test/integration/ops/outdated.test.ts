@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Lock, readLock, writeLock } from '../../../src/build/lock.ts';
-import { prepare } from '../../../src/build/prepare.ts';
+import { resolveRecipe } from '../../../src/build/resolve.ts';
 import { versionTable } from '../../../src/build/versions.ts';
 import { parsePlatform } from '../../../src/oci/platform.ts';
 import { compareLocks } from '../../../src/ops/outdated/compare.ts';
@@ -31,7 +31,7 @@ afterAll(async () => {
 });
 
 const small = async (source: string): Promise<Lock> =>
-  (await workshop.build({ recipe: smallRecipe, source })).prepared.lock;
+  (await workshop.build({ recipe: smallRecipe, source })).resolved.lock;
 
 test("a lock of an old patch: the newest that upstream's marker names, and nothing newer than that", async () => {
   const lock = await small('v1.34.1');
@@ -83,7 +83,7 @@ test("an archive's newer package, from an index with a key of its own", async ()
       '          packages: [tiny]',
     ].join('\n'),
   );
-  const { lock } = (await workshop.build({ recipe })).prepared;
+  const { lock } = (await workshop.build({ recipe })).resolved;
   const older = structuredClone(lock);
   const [tiny] = older.platforms['linux/amd64']!['base/debian']!.artifacts!;
   Object.assign(tiny!, { version: '0.9-1', url: tiny!.url.replace('1.0-1', '0.9-1') });
@@ -129,7 +129,7 @@ test('--upgrade kubernetes: its binaries and images, while runc stays the one th
   expect(differing(old, now)).toEqual(['kubernetes/kubernetes', 'images/images']);
   // What came out is a lock that the recipe agrees with.
   await writeLock(path, now);
-  const rebuilt = await prepare(
+  const rebuilt = await resolveRecipe(
     {
       recipe: smallRecipe,
       source: undefined,
@@ -159,7 +159,7 @@ test.each([
 
 test('--upgrade of a Debian package takes it, and leaves the rest to the lock', async () => {
   const recipe = join(workshop.tools.store.root, 'debs.yaml');
-  const { lock } = (await workshop.build({ recipe })).prepared;
+  const { lock } = (await workshop.build({ recipe })).resolved;
   const path = await fileOf(lock, (old) => {
     const [tiny] = old.platforms['linux/amd64']!['base/debian']!.artifacts!;
     Object.assign(tiny!, { version: '0.9-1', url: tiny!.url.replace('1.0-1', '0.9-1') });

@@ -48,7 +48,7 @@ describeUnless(registry.skip, 'signatures', () => {
     elsewhere = await openWorkshop();
     const platforms = ['linux/amd64', 'linux/arm64'];
     const made = await workshop.build({ recipe: smallRecipe, source: version, platforms });
-    await rememberOrigin(workshop.tools.store, made.prepared.lock, made);
+    await rememberOrigin(workshop.tools.store, made.resolved.lock, made);
     built = made.index;
   });
   afterAll(async () => {

@@ -40,7 +40,7 @@ describeUnless(registry.skip, 'kina verify', () => {
     other = await openWorkshop({ mirrors: [upstream.url] });
     const platforms = ['linux/amd64', 'linux/arm64'];
     const built = await maker.build({ recipe: smallRecipe, source: version, platforms, set: { motd: 'a: b' } });
-    lock = built.prepared.lock;
+    lock = built.resolved.lock;
     const { store, reporter } = maker.tools;
     await rememberOrigin(store, lock, built);
     await store.tag('localhost/kina/small:v1', built.index);

@@ -32,17 +32,17 @@ import {
   owesLayers,
   type WorkCache,
 } from './cache.ts';
-import { type Form, imageKey } from './keys.ts';
+import { type ImageFormat, imageKey } from './keys.ts';
 import { type Lock, lockDigest, lockOf, platformLock } from './lock.ts';
 import type { Plan, PlannedStep, PlatformPlan } from './plan/plan.ts';
-import type { Prepared } from './prepare.ts';
+import type { Resolved } from './resolve.ts';
 
 /** Every time stamp in an image, unless SOURCE_DATE_EPOCH says otherwise: 2020-01-01T00:00:00Z. */
 const DEFAULT_EPOCH = 1577836800;
 /** In the year 2242: a tar header's time stamp has eleven octal digits. */
 const maxTarTime = 0o77777777777;
 
-export interface ImageOptions extends Form {
+export interface ImageOptions extends ImageFormat {
   readonly noCache: boolean;
   /** Asked for what the store lacks, and given what was built. */
   readonly cache?: WorkCache | undefined;
@@ -67,21 +67,21 @@ export function imageEpoch(env: NodeJS.ProcessEnv = process.env): number {
 
 /** Builds all platforms of a plan into the store and returns the index; nothing is tagged yet. */
 export async function buildNodeImage(
-  { plan, lock }: Prepared,
+  { plan, lock }: Resolved,
   options: ImageOptions,
-  tools: Session,
+  session: Session,
 ): Promise<BuiltNodeImage> {
   const { cache, noCache } = options;
   const work = await Promise.all(
     plan.platforms.map(async (platform) => {
-      const key = imageKey(platform, lock, plan, options, tools.version);
+      const key = imageKey(platform, lock, plan, options, session.version);
       if (noCache) return { platform, key, found: nothingFound };
-      const known = await knownImage(key, tools);
-      if (!cache || (known && !(await owesLayers(platform, options.epoch, cache, tools))))
+      const known = await knownImage(key, session);
+      if (!cache || (known && !(await owesLayers(platform, options.epoch, cache, session))))
         return { platform, key, known, found: nothingFound };
       const image = known ? undefined : await cache.findImage(key, formatPlatform(platform.platform));
-      if (!image) return { platform, key, found: await findParts(platform, options.epoch, cache, tools) };
-      await tools.store.putRecord('image', key, image);
+      if (!image) return { platform, key, found: await findParts(platform, options.epoch, cache, session) };
+      await session.store.putRecord('image', key, image);
       return { platform, key, known: image, found: nothingFound };
     }),
   );
@@ -89,9 +89,9 @@ export async function buildNodeImage(
   if (missing.length > 0) releaseMuchMemory();
   // Everything is asked for at once; steps then wait for what they need. A failure reaches the step that needs it.
   const needed = neededArtifacts(missing);
-  await announce(needed, tools);
-  const prefetch = Promise.allSettled(needed.length === 0 ? [] : [tools.fetcher.fetchAll(needed)]);
-  if (tools.offline) {
+  await announce(needed, session);
+  const prefetch = Promise.allSettled(needed.length === 0 ? [] : [session.fetcher.fetchAll(needed)]);
+  if (session.offline) {
     const [outcome] = await prefetch;
     if (outcome?.status === 'rejected') throw outcome.reason;
   }
@@ -101,17 +101,17 @@ export async function buildNodeImage(
   for (const { platform, key, known, found } of work) {
     let built = known;
     if (!built) {
-      const made = await buildPlatform({ platform, found, lock, plan }, options, tools);
+      const made = await buildPlatform({ platform, found, lock, plan }, options, session);
       built = made.built;
-      await tools.store.putRecord('image', key, built);
-      if (cache && made.brought) await keepLayers(platform, built, made.brought, options.epoch, cache, tools.version);
+      await session.store.putRecord('image', key, built);
+      if (cache && made.brought) await keepLayers(platform, built, made.brought, options.epoch, cache, session.version);
     }
     await cache?.keepImage(key, built);
     platforms.push(built);
   }
   await prefetch;
   const index = await buildIndex(
-    tools.store,
+    session.store,
     platforms.map((p) => p.manifest),
     imageAnnotations(plan),
   );
@@ -155,8 +155,8 @@ function innerOptions(options: ImageOptions): ImageOptions {
   return { ...options, compression: undefined };
 }
 
-async function knownImage(key: string, tools: Session): Promise<BuiltPlatform | undefined> {
-  const { store } = tools;
+async function knownImage(key: string, session: Session): Promise<BuiltPlatform | undefined> {
+  const { store } = session;
   const record = await store.getRecord<BuiltPlatform>('image', key);
   if (!record || !(await store.has(record.manifest.digest, record.manifest.size))) return undefined;
   const manifest = parseManifest(await store.readBytes(record.manifest.digest, maxManifestBytes), 'a finished image');
@@ -167,21 +167,21 @@ async function knownImage(key: string, tools: Session): Promise<BuiltPlatform | 
 }
 
 /** Remembered, or built: the image of the recipe that one step of an image carries. */
-async function buildInner(inner: Plan, options: ImageOptions, tools: Session): Promise<InnerImage> {
+async function buildInner(inner: Plan, options: ImageOptions, session: Session): Promise<InnerImage> {
   const [platform] = inner.platforms;
   if (!platform) throw new KinaError('internal', `the recipe ${inner.recipe} was planned for no platform`);
   const lock = lockOf(inner, {});
-  const key = imageKey(platform, lock, inner, options, tools.version);
-  let built = options.noCache ? undefined : await knownImage(key, tools);
+  const key = imageKey(platform, lock, inner, options, session.version);
+  let built = options.noCache ? undefined : await knownImage(key, session);
   if (!built) {
     const work = { platform, found: nothingFound, lock, plan: inner, prefix: `${inner.recipe}: ` };
-    ({ built } = await buildPlatform(work, options, tools));
-    await tools.store.putRecord('image', key, built);
+    ({ built } = await buildPlatform(work, options, session));
+    await session.store.putRecord('image', key, built);
   }
   await options.cache?.keepImage(key, built);
   const { manifest } = built;
   const { config, layers } = parseManifest(
-    await tools.store.readBytes(manifest.digest, maxManifestBytes),
+    await session.store.readBytes(manifest.digest, maxManifestBytes),
     inner.recipe,
   );
   return { manifest, config, layers };
@@ -200,9 +200,9 @@ interface PlatformWork {
 async function assemblePlatform(
   { platform: { platform, layers }, found }: PlatformWork,
   options: ImageOptions,
-  tools: Session,
+  session: Session,
 ): Promise<{ layers: readonly AssembledLayer[]; brought: StepOutputs | undefined }> {
-  const { store, unpacker, fetcher, reporter, signal } = tools;
+  const { store, unpacker, fetcher, reporter, signal } = session;
   const innerPlans = new Map(layers.flatMap((l) => l.steps.map((s) => [s.id, s.inner])));
   const opened = await Promise.all([...found.layers.values()].map((layer) => layer.open()));
   const assembled = await assemble(layers, {
@@ -217,7 +217,7 @@ async function assemblePlatform(
     innerImage: async (step) => {
       const inner = innerPlans.get(step);
       if (!inner) throw new KinaError('internal', `the step ${step} carries no image`);
-      return buildInner(inner, innerOptions(options), tools);
+      return buildInner(inner, innerOptions(options), session);
     },
   });
   return { layers: assembled.layers, brought: options.cache ? assembled.brought : undefined };
@@ -226,13 +226,13 @@ async function assemblePlatform(
 async function buildPlatform(
   work: PlatformWork,
   options: ImageOptions,
-  tools: Session,
+  session: Session,
 ): Promise<{ built: BuiltPlatform; brought: StepOutputs | undefined }> {
   const { platform: platformPlan, found, lock, plan, prefix = '' } = work;
   const { platform } = platformPlan;
-  const { store, reporter, signal } = tools;
+  const { store, reporter, signal } = session;
   const name = formatPlatform(platform);
-  const { layers: parts, brought } = await assemblePlatform(work, options, tools);
+  const { layers: parts, brought } = await assemblePlatform(work, options, session);
   releaseMuchMemory();
   const limit = pLimit(Math.max(2, availableParallelism()));
   const layers = await Promise.all(
@@ -274,7 +274,7 @@ async function buildPlatform(
       ...(plan.image.stopSignal ? { StopSignal: plan.image.stopSignal } : {}),
       ...(plan.image.user ? { User: plan.image.user } : {}),
       ...(plan.image.workingDir ? { WorkingDir: plan.image.workingDir } : {}),
-      Labels: imageLabels(platformPlan, lock, plan, tools.version),
+      Labels: imageLabels(platformPlan, lock, plan, session.version),
     },
     layers: layers.map((layer) => ({
       diffId: layer.diffId,

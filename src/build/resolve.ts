@@ -11,7 +11,7 @@ import { loadRecipe } from './recipe/load.ts';
 import type { Recipe } from './recipe/schema.ts';
 import { versionFacts, versionRow } from './versions.ts';
 
-export interface PrepareRequest {
+export interface ResolveRequest {
   /** Name of a shipped recipe or path of a file; when undefined that of the lock, else `node`. */
   readonly recipe: string | undefined;
   /** Version, URL, file or folder; undefined for recipes without Kubernetes. */
@@ -26,21 +26,23 @@ export interface PrepareRequest {
   readonly strict: boolean;
 }
 
-export interface Prepared {
+export interface Resolved {
   readonly plan: Plan;
   readonly lock: Lock;
 }
 
 /** Reads the recipe, asks upstream (or the lock) for every pin, and checks that all of it fits together. */
-export async function prepare(request: PrepareRequest, tools: Session): Promise<Prepared> {
+export async function resolveRecipe(request: ResolveRequest, session: Session): Promise<Resolved> {
   const lock = request.lock === undefined ? undefined : await readLock(request.lock);
   const recipe = await loadRecipe(request.recipe ?? lock?.recipe ?? 'node');
-  const task = tools.reporter.task('read', recipe.name);
+  const task = session.reporter.task('read', recipe.name);
   try {
-    const prepared = await (lock ? resolveLocked(request, recipe, lock, tools) : resolveNow(request, recipe, tools));
+    const resolved = await (lock
+      ? resolveLocked(request, recipe, lock, session)
+      : resolveNow(request, recipe, session));
     const platforms = request.platforms.map(formatPlatform).join(', ');
-    task.done(`${recipe.name} for ${platforms}: ${countArtifacts(prepared.plan)} artifacts`);
-    return prepared;
+    task.done(`${recipe.name} for ${platforms}: ${countArtifacts(resolved.plan)} artifacts`);
+    return resolved;
   } catch (error) {
     task.fail();
     throw error;
@@ -59,7 +61,7 @@ function needsKubernetes(recipe: Recipe): boolean {
   return recipe.layers.some((l) => l.steps.some((s) => s.kind === 'kubernetes'));
 }
 
-async function resolveNow(request: PrepareRequest, recipe: Recipe, tools: Session): Promise<Prepared> {
+async function resolveNow(request: ResolveRequest, recipe: Recipe, session: Session): Promise<Resolved> {
   // What was resolved last for the same request stands in when the network is forbidden.
   const key = digestOf({
     recipe: JSON.stringify(recipe),
@@ -68,32 +70,38 @@ async function resolveNow(request: PrepareRequest, recipe: Recipe, tools: Sessio
     platforms: request.platforms.map(formatPlatform),
     set: request.set,
   }).slice(7);
-  if (tools.offline) {
-    const last = await tools.store.getRecord<Lock>('last-lock', key);
-    if (last) return plan(request, recipe, tools, last.kubernetes, { locked: fromLast(last), repin: true });
+  if (session.offline) {
+    const last = await session.store.getRecord<Lock>('last-lock', key);
+    if (last) return plan(request, recipe, session, last.kubernetes, { locked: fromLast(last), repin: true });
   }
-  const source = await openSource(request, recipe, tools);
+  const source = await openSource(request, recipe, session);
   const known = source && (await versionRow(source.version));
   if (source && known?.row && known.ahead)
-    tools.reporter.warn(
+    session.reporter.warn(
       `Kubernetes ${source.version} is newer than this kina: built with what ${known.row.kubernetes} uses`,
     );
-  const prepared = await plan(request, recipe, tools, source?.version, {}, source);
-  await tools.store.putRecord('last-lock', key, prepared.lock);
-  return prepared;
+  const resolved = await plan(request, recipe, session, source?.version, {}, source);
+  await session.store.putRecord('last-lock', key, resolved.lock);
+  return resolved;
 }
 
-async function resolveLocked(request: PrepareRequest, recipe: Recipe, lock: Lock, tools: Session): Promise<Prepared> {
+async function resolveLocked(request: ResolveRequest, recipe: Recipe, lock: Lock, session: Session): Promise<Resolved> {
   const path = request.lock ?? '';
   const asked = request.source ?? lock.kubernetes;
   const version =
     asked === undefined ? undefined : /^v?\d+\.\d+\.\d+/.test(asked) ? `v${asked.replace(/^v/, '')}` : lock.kubernetes;
   const platforms = request.platforms.map(formatPlatform);
   checkLock(lock, path, { recipe: recipe.name, kubernetes: version, platforms });
-  return plan({ ...request, set: { ...lock.variables, ...request.set } }, recipe, tools, version, fromLock(lock, path));
+  return plan(
+    { ...request, set: { ...lock.variables, ...request.set } },
+    recipe,
+    session,
+    version,
+    fromLock(lock, path),
+  );
 }
 
-async function openSource(request: PrepareRequest, recipe: Recipe, tools: Session) {
+async function openSource(request: ResolveRequest, recipe: Recipe, session: Session) {
   if (!needsKubernetes(recipe)) {
     if (request.source !== undefined)
       throw new KinaError(
@@ -106,14 +114,14 @@ async function openSource(request: PrepareRequest, recipe: Recipe, tools: Sessio
     return undefined;
   }
   return openKubernetesSource(request.source ?? 'stable', request.sourceType, {
-    checksums: tools.checksums,
-    store: tools.store,
-    unpacker: tools.unpacker,
-    transport: tools.transport,
-    fetcher: tools.fetcher,
-    reporter: tools.reporter,
-    signal: tools.signal,
-    text: (url) => tools.transport.text(url, { limit: 4096 }),
+    checksums: session.checksums,
+    store: session.store,
+    unpacker: session.unpacker,
+    transport: session.transport,
+    fetcher: session.fetcher,
+    reporter: session.reporter,
+    signal: session.signal,
+    text: (url) => session.transport.text(url, { limit: 4096 }),
     imageRepository: async (version) => (await versionFacts(version)).imageRepository,
     declaredVersion: request.set.kubernetes,
     architectures: request.platforms.map((p) => p.architecture),
@@ -121,13 +129,13 @@ async function openSource(request: PrepareRequest, recipe: Recipe, tools: Sessio
 }
 
 async function plan(
-  request: PrepareRequest,
+  request: ResolveRequest,
   recipe: Recipe,
-  tools: Session,
+  session: Session,
   kubernetes: string | undefined,
   known: Pick<PlanRequest, 'locked' | 'repin'> & Partial<ReturnType<typeof fromLock>>,
   source?: Awaited<ReturnType<typeof openSource>>,
-): Promise<Prepared> {
+): Promise<Resolved> {
   const { locked, repin = false, finish } = known;
   const made = await makePlan({
     recipe,
@@ -138,13 +146,13 @@ async function plan(
     strict: request.strict,
     context: (platform) => ({
       platform,
-      transport: tools.transport,
-      store: tools.store,
-      reporter: tools.reporter,
-      signal: tools.signal,
-      checksums: tools.checksums,
-      debianBases: tools.debianBases,
-      debianCheckValidUntil: tools.debianCheckValidUntil,
+      transport: session.transport,
+      store: session.store,
+      reporter: session.reporter,
+      signal: session.signal,
+      checksums: session.checksums,
+      debianBases: session.debianBases,
+      debianCheckValidUntil: session.debianCheckValidUntil,
       kubernetes: source,
     }),
   });
