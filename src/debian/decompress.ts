@@ -1,7 +1,7 @@
 /** The text of a compressed index in one buffer of exactly the size that the signed index promises. */
 import { createHash } from 'node:crypto';
+import { decompressFile } from '../host/compression/decompress.ts';
 import { KinaError } from '../host/errors.ts';
-import { decompressFile } from '../tree/decompress.ts';
 
 /** Decompresses `file` and checks size and SHA-256 (hexadecimal) of what comes out. Throws `integrity`. */
 export async function decompressIndex(

@@ -6,9 +6,9 @@ import type { Artifact } from '../artifacts/artifact.ts';
 import { unpackPackage } from '../debian/deb.ts';
 import { openArchives, planPackages } from '../debian/index.ts';
 import { debianKeyring } from '../debian/keyring.ts';
+import { decompressFile } from '../host/compression/decompress.ts';
 import type { Architecture } from '../oci/platform.ts';
 import type { Session } from '../session/session.ts';
-import { decompressFile } from '../tree/decompress.ts';
 import { type FileEntry, readAll } from '../tree/entry.ts';
 import { archiveContext } from './kinds/debian.ts';
 

@@ -13,12 +13,12 @@
  */
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
+import { decompressFile } from '../../host/compression/decompress.ts';
 import { KinaError } from '../../host/errors.ts';
 import { explainDiskFull } from '../../host/files.ts';
 import type { PlatformImage } from '../../oci/image/contents.ts';
 import { type ImageLayer, imageLayers } from '../../oci/image/history.ts';
 import type { Store } from '../../oci/store/store.ts';
-import { decompressFile } from '../../tree/decompress.ts';
 import type { Entry } from '../../tree/entry.ts';
 import { layoutExt4 } from '../../tree/ext4.ts';
 import { type DiskEntry, isKnownXattr } from '../../tree/ext4-format.ts';

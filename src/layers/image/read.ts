@@ -6,12 +6,12 @@
  * So memory grows with the number of files, not with their size.
  */
 import { createHash } from 'node:crypto';
+import { decompressFile } from '../../host/compression/decompress.ts';
 import { KinaError } from '../../host/errors.ts';
 import type { Digest } from '../../oci/descriptor.ts';
 import type { PlatformImage } from '../../oci/image/contents.ts';
 import { type ImageLayer, imageLayers } from '../../oci/image/history.ts';
 import type { Store } from '../../oci/store/store.ts';
-import { decompressFile } from '../../tree/decompress.ts';
 import type { Entry } from '../../tree/entry.ts';
 import { type Member, readTar } from '../../tree/tar-read.ts';
 import { Tree } from '../../tree/tree.ts';

@@ -7,6 +7,7 @@
  * differently from how it dates them, so the next build hashes it, finds the damage and fetches or makes it anew.
  */
 import { utimes } from 'node:fs/promises';
+import { decompressFile } from '../../host/compression/decompress.ts';
 import { isErrno, KinaError } from '../../host/errors.ts';
 import type { Task } from '../../host/progress.ts';
 import {
@@ -24,7 +25,6 @@ import { hashStream } from '../../oci/hash.ts';
 import { imageLayers } from '../../oci/image/history.ts';
 import { platformName } from '../../oci/image/select.ts';
 import type { Store } from '../../oci/store/store.ts';
-import { decompressFile } from '../../tree/decompress.ts';
 
 export interface Damage {
   /** `index`, `manifest linux/arm64`, `layer base of linux/arm64` and so on. */

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { constants, crc32, gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
-import { decompressFile, sniff } from '../../../src/tree/decompress.ts';
+import { decompressFile, sniff } from '../../../src/host/compression/decompress.ts';
 import { collect, have, randomBytes, randomness, run, scratch } from './support.ts';
 
 const folder = scratch();

@@ -13,7 +13,7 @@ import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
 import { xz } from '@napi-rs/lzma';
-import { KinaError } from '../host/errors.ts';
+import { KinaError } from '../errors.ts';
 import { WeightedSemaphore } from './weighted-semaphore.ts';
 
 const HEADER_MAGIC = Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]);

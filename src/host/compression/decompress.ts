@@ -7,7 +7,7 @@
 import { createReadStream } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
-import { isErrno, KinaError } from '../host/errors.ts';
+import { isErrno, KinaError } from '../errors.ts';
 import { decodeXz } from './xz.ts';
 
 export type Compression = 'none' | 'gzip' | 'xz' | 'zstd';
