@@ -14,7 +14,7 @@ const folder = process.argv[2] ?? '.';
 let passed = 0;
 let failed = 0;
 let skipped = 0;
-for (const name of ['tests.json', 'e2e.json']) {
+for (const name of ['tests.json', 'heavy.json', 'e2e.json']) {
   const file = join(folder, name);
   if (!existsSync(file)) {
     // A run that ended before it could report must not count as "no failures".

@@ -15,6 +15,8 @@ export function usersShell(): Record<string, string | undefined> {
   return {
     ...Object.fromEntries(npm.map((name) => [name, undefined])),
     NODE: undefined,
+    // A run of the tests in a clone would overwrite the report of this run.
+    KINA_TEST_REPORT: undefined,
     PATH: (process.env.PATH ?? '')
       .split(':')
       .filter((folder) => !folder.includes('node_modules'))

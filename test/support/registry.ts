@@ -26,7 +26,6 @@ export async function startRegistry(
     execFileSync('skopeo', ['--version'], { stdio: 'ignore' });
   } catch {
     const skip = 'docker-registry or skopeo is not installed (apt install docker-registry skopeo)';
-    process.stderr.write(`SKIPPED: ${skip}\n`);
     return { skip };
   }
   const folder = mkdtempSync(join(tmpdir(), 'kina-registry-'));

@@ -1,13 +1,12 @@
 /**
- * What a test needs of the machine it runs on. A test that cannot run says why, in its title and on stderr: a suite that
- * is green because nothing ran is worse than a red one. Nothing is ever installed.
+ * What a test needs of the machine that it runs on. A test that cannot run says why in its title, and skip-reporter.ts lists
+ * the reasons at the end: a suite that is green because nothing ran is worse than a red one. Nothing is ever installed.
  *
  *     describeWith('boots', ['podman', 'root'], () => { … })
  */
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { describe } from 'vitest';
-import { debianMirror } from './cache.ts';
+import { describe, test } from 'vitest';
 import { projectRoot } from './command.ts';
 import { noReleaseFiles } from './mirror.ts';
 
@@ -42,26 +41,36 @@ export function missing(requirements: readonly Requirement[]): string | undefine
   return undefined;
 }
 
-/** `describe`, or a loudly skipped one. */
+/** `describe`, or one that is skipped for the first of the requirements that is missing. */
 export function describeWith(title: string, requirements: readonly Requirement[], body: () => void): void {
   describeUnless(missing(requirements), title, body);
 }
 
 /** The same for a reason that is known already. */
 export function describeUnless(reason: string | undefined, title: string, body: () => void): void {
-  if (reason === undefined) return void describe(title, body);
-  process.stderr.write(`SKIPPED: ${title}: ${reason}\n`);
-  describe.skip(`${title} (skipped: ${reason})`, body);
+  if (reason === undefined) describe(title, body);
+  else describe.skip(`${title} (skipped: ${reason})`, body);
+}
+
+/** `test`, or one that is skipped for this reason. */
+export function testUnless(reason: string | undefined, title: string, body: () => void | Promise<void>): void {
+  if (reason === undefined) test(title, body);
+  else test.skip(`${title} (skipped: ${reason})`, body);
 }
 
 let reachable: Promise<string | undefined> | undefined;
 
 /** Why Debian packages cannot be had here; for tests that build on them. Asks the mirror once. */
 export function noDebianMirror(): Promise<string | undefined> {
-  reachable ??= fetch(`${debianMirror}/dists/trixie/InRelease`, { method: 'HEAD', signal: AbortSignal.timeout(10_000) })
+  reachable ??= askDebianMirror();
+  return reachable;
+}
+
+async function askDebianMirror(): Promise<string | undefined> {
+  const { debianMirror } = await import('./cache.ts');
+  return fetch(`${debianMirror}/dists/trixie/InRelease`, { method: 'HEAD', signal: AbortSignal.timeout(10_000) })
     .then((response) => (response.ok ? undefined : `${debianMirror} answers with ${response.status}`))
     .catch((error) => `${debianMirror} cannot be reached (${error.cause?.code ?? error.name})`);
-  return reachable;
 }
 
 /**

@@ -14,7 +14,7 @@ import { Store } from '../../../src/oci/store/store.ts';
 import { foreignImage, type Piece } from '../../support/foreign-image.ts';
 import { startMirror } from '../../support/mirror.ts';
 import { startRegistry } from '../../support/registry.ts';
-import { describeUnless, missing } from '../../support/requirements.ts';
+import { describeUnless, missing, testUnless } from '../../support/requirements.ts';
 import { differences, withMounted } from '../../support/trees.ts';
 
 const run = promisify(execFile);
@@ -353,7 +353,7 @@ describeUnless(
       await compare(workshop, 'odd', disk);
     });
 
-    test.skipIf(mirror.skip)('also for an image of Kubernetes', async () => {
+    testUnless(mirror.skip, 'also for an image of Kubernetes', async () => {
       const { images, store } = await newLibrary({ mirrors: [mirror.skip === undefined ? mirror.url : ''] });
       const { image, disk } = await images.open(await images.pull('k8s.gcr.io/kube-proxy:v1.20.2'));
       const parts = blobsIn(store).map((hex) => readFileSync(store.blobPath(`sha256:${hex}`)));

@@ -3,7 +3,7 @@ import { createWriteStream, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
 import { openArchives, planPackages } from '../../../src/debian/index.ts';
 import { defaultPruneRules, pruner } from '../../../src/debian/prune.ts';
 import { unknownScripts } from '../../../src/debian/scripts.ts';
@@ -11,6 +11,7 @@ import { deriveSystem } from '../../../src/debian/system.ts';
 import { type PackageTree, unpackPackages } from '../../../src/debian/unpack-all.ts';
 import { writeTar } from '../../../src/tree/tar-write.ts';
 import { Unpacker } from '../../../src/tree/unpack.ts';
+import { describeUnless } from '../../support/requirements.ts';
 import { archive, context, mirrorProblem, nodePackages, scratch } from './support.ts';
 
 const mtime = 1767225600;
@@ -18,10 +19,9 @@ const problem =
   (await mirrorProblem()) ??
   (process.getuid?.() === 0 ? undefined : 'chroot needs root') ??
   (spawnSync('dpkg', ['--version']).status === 0 ? undefined : 'no dpkg');
-if (problem) console.warn(`SKIPPED: the unpacked system is not checked with dpkg: ${problem}`);
 
 /** A closure unpacked and derived by kina, extracted by tar, judged by the programs in it and by the host's dpkg. */
-describe.skipIf(problem)('a node of Debian 13 without a single script run', () => {
+describeUnless(problem, 'a node of Debian 13 without a single script run', () => {
   const root = join(scratch, 'root');
   let unpacked: PackageTree;
   const chroot = (...command: string[]) => {

@@ -84,9 +84,8 @@ describeWith('umoci', ['umoci', 'root'], () => {
     expect(await readFile(join(bundle, 'rootfs/etc/hello'), 'utf8')).toBe('hello\n');
   });
 
-  test.each(both)('unpacks %s out of a layout of two platforms', async (architecture) => {
-    if (!pathOf('skopeo'))
-      return void process.stderr.write('SKIPPED: umoci per platform: no skopeo to pick one with\n');
+  test.for(both)('unpacks %s out of a layout of two platforms', async (architecture, context) => {
+    if (!pathOf('skopeo')) return context.skip('skopeo is not installed: nothing picks one platform');
     const { dest } = await output('oci', both);
     const one = join(await scratch(), 'one');
     const pick = ['--insecure-policy', '--override-arch', architecture, 'copy'];
@@ -104,10 +103,8 @@ for (const name of ['podman', 'docker'] as const satisfies readonly EngineName[]
       const old = name === 'docker' && (await dockerMajor()) < 23;
       for (const compression of forms)
         for (const type of ['docker-archive', 'oci-archive'] as const) {
-          if (old && type === 'oci-archive' && compression?.kind === 'zstd') {
-            process.stderr.write('SKIPPED: docker load of zstd layers: Docker reads them from version 23 on\n');
-            continue;
-          }
+          // Docker reads zstd layers from version 23 on.
+          if (old && type === 'oci-archive' && compression?.kind === 'zstd') continue;
           const form = `${ref}-${type}-${compression?.kind ?? 'tar'}`;
           // Content of its own: a layer that the engine has already is not unpacked again and would prove nothing.
           const { dest } = await output(type, [host], compression, form, form);

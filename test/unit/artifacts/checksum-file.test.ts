@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { findChecksum, parseIntegrity } from '../../../src/artifacts/checksum-file.ts';
+import { missing } from '../../support/requirements.ts';
 
 const a = 'a'.repeat(64);
 const b = 'b'.repeat(64);
@@ -97,13 +98,10 @@ describe('as other tools write them', () => {
     ['openssl', ['dgst', '-sha256', 'other', 'runc.amd64']],
     ['openssl', ['dgst', '-r', '-sha256', 'other', 'runc.amd64']],
   ];
-  test.each(tools)('%s %j', (tool, args) => {
-    let text: string;
-    try {
-      text = execFileSync(tool, args, { cwd: folder, encoding: 'utf8' });
-    } catch {
-      return void process.stderr.write(`SKIPPED: ${tool} is not installed\n`);
-    }
+  test.for(tools)('%s %j', ([tool, args], context) => {
+    const reason = missing([tool]);
+    if (reason) return context.skip(reason);
+    const text = execFileSync(tool, args, { cwd: folder, encoding: 'utf8' });
     expect(find(text).hex).toBe('ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73');
   });
 });

@@ -1,8 +1,8 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import type { Fetched } from '../../../src/artifacts/artifact.ts';
 import { dpkgDatabase } from '../../../src/debian/database.ts';
 import { defaultPruneRules, pruner } from '../../../src/debian/prune.ts';
@@ -11,9 +11,8 @@ import { unpackPackages } from '../../../src/debian/unpack-all.ts';
 import { sha256 } from '../../../src/host/json.ts';
 import { readAll } from '../../../src/tree/entry.ts';
 import { Unpacker } from '../../../src/tree/unpack.ts';
+import { describeUnless, missing } from '../../support/requirements.ts';
 
-const problem = spawnSync('dpkg-deb', ['--version']).status === 0 ? undefined : 'dpkg-deb is not installed';
-if (problem) console.warn(`SKIPPED: packages are not built and unpacked: ${problem}`);
 const scratch = mkdtempSync(join(tmpdir(), 'kina-deb-'));
 const unpacker = new Unpacker(join(scratch, 'unpacked'));
 
@@ -48,7 +47,7 @@ function deb(name: string, files: Record<string, string>, fields = '', control: 
 }
 const unpack = (...packages: Fetched[]) => unpackPackages(packages, { unpacker, keep: pruner(defaultPruneRules) });
 
-describe.skipIf(problem)('unpacking', () => {
+describeUnless(missing(['dpkg-deb']), 'unpacking', () => {
   test('paths are usr-merged, dpkg’s list keeps the package’s spelling', async () => {
     const { tree, packages } = await unpack(deb('a', { 'bin/tool': 'x', 'lib/a.so': '-> ../etc/a' }));
     expect(tree.get('usr/bin/tool')?.type).toBe('file');

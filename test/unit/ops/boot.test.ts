@@ -9,20 +9,13 @@ import { kubeadmConfig } from '../../../src/ops/boot/kubeadm.ts';
 import type { TestReport } from '../../../src/ops/boot/test-image.ts';
 import { cpio, cpioDirectory, cpioFile, cpioLink } from '../../../src/ops/boot/vm/cpio.ts';
 import { agentScript, initScript, powerOffScript, startScript } from '../../../src/ops/boot/vm/guest.ts';
-import { missing } from '../../support/requirements.ts';
+import { missing, testUnless } from '../../support/requirements.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'kina-boot-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** Reason to skip, said aloud. */
-function lacks(...programs: string[]): boolean {
-  const reason = missing(programs);
-  if (reason) process.stderr.write(`SKIPPED: part of the boot test's own tests: ${reason}\n`);
-  return reason !== undefined;
-}
-
 describe('what goes into the machine', () => {
-  test.skipIf(lacks('bsdtar'))('the first root is an archive that others read', () => {
+  testUnless(missing(['bsdtar']), 'the first root is an archive that others read', () => {
     const path = join(folder, 'root.cpio');
     writeFileSync(
       path,
@@ -35,7 +28,7 @@ describe('what goes into the machine', () => {
     expect(execFileSync('bsdtar', ['-xOf', path, 'odd'], { encoding: 'utf8' })).toBe('x');
   });
 
-  test.skipIf(lacks('shellcheck'))('its scripts are sound', () => {
+  testUnless(missing(['shellcheck']), 'its scripts are sound', () => {
     for (const [name, script] of Object.entries({ initScript, agentScript, powerOffScript })) {
       const path = join(folder, name);
       // an interpreter that shellcheck does not know; busybox's sh is a dash to it
@@ -97,7 +90,7 @@ describe('the JUnit report', () => {
     expect(xml).toContain('name="kina image test a&amp;b linux/arm64"');
   });
 
-  test.skipIf(lacks('python3'))('is XML to a parser of somebody else', () => {
+  testUnless(missing(['python3']), 'is XML to a parser of somebody else', () => {
     const parse =
       'import sys, xml.etree.ElementTree as e; print([c.tag for c in e.fromstring(sys.stdin.read()).iter()])';
     const tags = execFileSync('python3', ['-c', parse], { input: junitReport('a&b', report), encoding: 'utf8' });

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readAr } from '../../../src/tree/ar.ts';
 import { readZip, readZipMember } from '../../../src/tree/zip.ts';
-import { collect, have, run, scratch } from './support.ts';
+import { collect, run, scratch } from './support.ts';
 
 const folder = scratch();
 let files = 0;
@@ -59,7 +59,7 @@ describe('ar', () => {
     expect(await read(bsd)).toEqual([['long name of twenty!', 'data']]);
   });
 
-  test.skipIf(!have('ar'))('members as GNU ar writes them', async () => {
+  testUnless(missing(['ar']), 'members as GNU ar writes them', async () => {
     const names = ['short', 'a-name-that-is-longer-than-fifteen', 'sixteen-letters!'];
     for (const name of names) writeFileSync(join(folder, name), `data of ${name}`);
     run('ar', ['rc', 'gnu.a', ...names], { cwd: folder });
@@ -98,6 +98,8 @@ with zipfile.ZipFile(sys.argv[1], 'w') as z:
     z.comment = b'a comment with PK\\x05\\x06 in it, to mislead a search for the end'
 `;
 
+import { missing, testUnless } from '../../support/requirements.ts';
+
 describe('zip', () => {
   const content = async (path: string) =>
     Promise.all(
@@ -109,7 +111,7 @@ describe('zip', () => {
       ]),
     );
 
-  test.skipIf(!have('python3'))('what python writes: modes, links, zip64, UTF-8, a misleading comment', async () => {
+  testUnless(missing(['python3']), 'what python writes: modes, links, zip64, UTF-8, a misleading comment', async () => {
     const path = join(folder, 'python.zip');
     run('python3', ['-c', PYTHON_ZIP, path]);
     expect(await content(path)).toEqual([
@@ -124,7 +126,7 @@ describe('zip', () => {
     ]);
   });
 
-  test.skipIf(!have('zip'))('what Info-ZIP writes, streamed (sizes behind the data) and encrypted', async () => {
+  testUnless(missing(['zip']), 'what Info-ZIP writes, streamed (sizes behind the data) and encrypted', async () => {
     const source = join(folder, 'source');
     mkdirSync(source);
     writeFileSync(join(source, 'file'), 'text '.repeat(100), { mode: 0o640 });
@@ -138,7 +140,7 @@ describe('zip', () => {
     await expect(readZip(join(folder, 'secret.zip'))).rejects.toThrowError(/encrypted/);
   });
 
-  test.skipIf(!have('python3'))('refuses damage: truncation, flipped bytes, two names for one member', async () => {
+  testUnless(missing(['python3']), 'refuses damage: truncation, flipped bytes, two names for one member', async () => {
     const path = join(folder, 'sound.zip');
     run('python3', ['-c', PYTHON_ZIP, path]);
     const sound = readFileSync(path);

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { constants, crc32, gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { decompressFile, sniff } from '../../../src/host/compression/decompress.ts';
-import { collect, have, randomBytes, randomness, run, scratch } from './support.ts';
+import { describeUnless, missing } from '../../support/requirements.ts';
+import { collect, randomBytes, randomness, run, scratch } from './support.ts';
 
 const folder = scratch();
 let files = 0;
@@ -14,7 +15,7 @@ function put(bytes: Uint8Array): string {
   return path;
 }
 const decode = (bytes: Uint8Array, options = {}) => collect(decompressFile(put(bytes), options));
-const hasXz = have('xz');
+const noXz = missing(['xz']);
 const xz = (data: Uint8Array, ...args: string[]) => run('xz', ['-c', ...args], { input: data });
 
 /** Text that compresses, with noise that does not. */
@@ -114,7 +115,7 @@ describe('gzip and zstd', () => {
   });
 });
 
-describe.skipIf(!hasXz)('xz', () => {
+describeUnless(noXz, 'xz', () => {
   test.each([
     ['default (CRC64, one block)', []],
     ['CRC32', ['--check=crc32']],

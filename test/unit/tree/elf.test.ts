@@ -1,9 +1,10 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { readElf } from '../../../src/tree/elf.ts';
 import { bytesContent, sliceContent } from '../../../src/tree/entry.ts';
-import { have, run } from './support.ts';
+import { describeUnless, missing } from '../../support/requirements.ts';
+import { run } from './support.ts';
 
 const read = (path: string) => readElf(sliceContent(path, 0, statSync(path).size, path));
 
@@ -15,7 +16,7 @@ function samples(): string[] {
   return files.filter((_, i) => i % Math.ceil(files.length / 40) === 0);
 }
 
-describe.skipIf(!have('readelf'))('readElf says what readelf says', () => {
+describeUnless(missing(['readelf']), 'readElf says what readelf says', () => {
   test('about programs and libraries of this host', async () => {
     let elves = 0;
     for (const path of samples()) {

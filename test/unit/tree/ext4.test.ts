@@ -6,13 +6,12 @@ import { bytesContent, type Entry, readAll, sliceContent } from '../../../src/tr
 import { layoutExt4 } from '../../../src/tree/ext4.ts';
 import type { DiskEntry } from '../../../src/tree/ext4-format.ts';
 import { directory, file, symlink } from '../../../src/tree/tree.ts';
-import { pathOf } from '../../support/requirements.ts';
+import { describeUnless, missing, pathOf } from '../../support/requirements.ts';
 import { randomBytes, randomness, run, scratch } from './support.ts';
 
 const folder = scratch();
 const e2fsck = pathOf('e2fsck');
 const debugfs = pathOf('debugfs');
-if (!e2fsck || !debugfs) process.stderr.write('SKIPPED: ext4 against e2fsck and debugfs, which are not installed\n');
 
 const options = { time: 1_600_000_000, uuid: Buffer.alloc(16, 7), label: 'test' };
 
@@ -34,7 +33,7 @@ async function disk(name: string, entries: readonly DiskEntry[], wanted?: number
 
 const promised = (path: string, size: number): Entry => file(path, sliceContent('nowhere', 0, size, 'zeros'), 'test');
 
-describe.skipIf(!e2fsck || !debugfs)('ext4', () => {
+describeUnless(missing(['e2fsck', 'debugfs']), 'ext4', () => {
   const clean = (path: string) => expect(run(e2fsck!, ['-fn', path]).toString()).toMatch(/test: \d+\/\d+ files/);
   const ask = (path: string, command: string) => run(debugfs!, ['-R', command, path]).toString();
 

@@ -1,5 +1,5 @@
 /** What the tests of this room share: scratch folders, other people's tools, bytes that repeat from run to run. */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,13 +10,6 @@ export function scratch(): string {
   const folder = mkdtempSync(join(tmpdir(), 'kina-tree-'));
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
-}
-
-/** True when the program is here; says on stderr which comparison is skipped when it is not. */
-export function have(program: string): boolean {
-  const found = spawnSync('sh', ['-c', `command -v ${program}`]).status === 0;
-  if (!found) process.stderr.write(`SKIPPED: comparison with ${program}, which is not installed\n`);
-  return found;
 }
 
 export function run(program: string, args: string[], options: { input?: Uint8Array; cwd?: string } = {}): Buffer {

@@ -6,7 +6,7 @@ import { bytesContent, type Entry, readAll, sliceContent } from '../../../src/tr
 import { tarHeader } from '../../../src/tree/tar-header.ts';
 import { settleHardlinks, tarSize, writeTar } from '../../../src/tree/tar-write.ts';
 import { comparePaths, directory, file, symlink } from '../../../src/tree/tree.ts';
-import { collect, have, randomBytes, randomness, run, scratch } from './support.ts';
+import { collect, randomBytes, randomness, run, scratch } from './support.ts';
 
 const MTIME = 1_700_000_000;
 const folder = scratch();
@@ -72,6 +72,8 @@ for m in (t := tarfile.open(sys.argv[1], 'r:', errorlevel=2)):
     out.append(e)
 json.dump(out, sys.stdout)
 `;
+
+import { missing, testUnless } from '../../support/requirements.ts';
 
 function python(bytes: Buffer): Line[] {
   const path = join(folder, `${createHash('sha256').update(bytes).digest('hex')}.tar`);
@@ -166,11 +168,11 @@ const shuffled = <T>(list: T[], seed: number): T[] => {
 };
 
 describe('writeTar', () => {
-  test.skipIf(!have('python3'))('every trap reads back the same with python tarfile', async () => {
+  testUnless(missing(['python3']), 'every trap reads back the same with python tarfile', async () => {
     expect(python(await tar(traps()))).toEqual(await expected(traps()));
   });
 
-  test.skipIf(!have('python3'))('random trees read back the same with python tarfile', async () => {
+  testUnless(missing(['python3']), 'random trees read back the same with python tarfile', async () => {
     for (const seed of [1, 2]) expect(python(await tar(randomTree(seed)))).toEqual(await expected(randomTree(seed)));
   });
 
@@ -178,7 +180,7 @@ describe('writeTar', () => {
     ['tar', ['--numeric-owner', '--quoting-style=literal', '-tvf']],
     ['bsdtar', ['--numeric-owner', '-tvf']],
   ] as const)
-    test.skipIf(!have(program))(`${program} lists type, mode, ids, size and name of every trap`, async () => {
+    testUnless(missing([program]), `${program} lists type, mode, ids, size and name of every trap`, async () => {
       const path = join(folder, `${program}.tar`);
       const entries = traps().filter((e) => !e.path.includes('\n'));
       writeFileSync(path, await tar(entries));
@@ -202,7 +204,7 @@ describe('writeTar', () => {
       }
     });
 
-  test.skipIf(!have('bsdtar'))('libarchive sees the raw bytes of binary attributes', async () => {
+  testUnless(missing(['bsdtar']), 'libarchive sees the raw bytes of binary attributes', async () => {
     const path = join(folder, 'attributes.tar');
     writeFileSync(path, await tar(traps()));
     const mtree = run('bsdtar', ['-cf', '-', '--format=pax', `@${path}`]);
@@ -244,7 +246,7 @@ describe('writeTar', () => {
     }
   });
 
-  test.skipIf(!have('python3'))('sizes that need more than eleven octal digits', async () => {
+  testUnless(missing(['python3']), 'sizes that need more than eleven octal digits', async () => {
     const sized = (size: number): Entry => file('big', { size, segments: [], key: 'k' }, owner);
     for (const [size, pax] of [
       [2 ** 33 - 1, false],

@@ -15,7 +15,8 @@ import { describe, expect, test } from 'vitest';
 import { type Entry, readAll } from '../../../src/tree/entry.ts';
 import { writeTar } from '../../../src/tree/tar-write.ts';
 import { Unpacker, type UnpackOptions } from '../../../src/tree/unpack.ts';
-import { collect, have, randomBytes, randomness, run, scratch } from './support.ts';
+import { describeUnless, missing, testUnless } from '../../support/requirements.ts';
+import { collect, randomBytes, randomness, run, scratch } from './support.ts';
 
 const folder = scratch();
 let count = 0;
@@ -63,7 +64,7 @@ async function tarOf(...parts: Part[]): Promise<Buffer> {
 }
 const archive = { code: 'archive' };
 
-describe.skipIf(!have('tar'))('what GNU tar writes', () => {
+describeUnless(missing(['tar']), 'what GNU tar writes', () => {
   const source = join(folder, 'source');
   const deep = Array.from({ length: 12 }, (_, i) => `a-long-folder-name-${i}`).join('/');
   mkdirSync(join(source, deep), { recursive: true });
@@ -96,7 +97,7 @@ describe.skipIf(!have('tar'))('what GNU tar writes', () => {
       bytes,
       gzipSync(bytes),
       zstdCompressSync(bytes),
-      ...(have('xz') ? [run('xz', ['-c'], { input: bytes })] : []),
+      ...(missing(['xz']) === undefined ? [run('xz', ['-c'], { input: bytes })] : []),
     ]) {
       const entries = await unpack(packed);
       expect(await lines(entries)).toEqual(expect.arrayContaining(wanted));
@@ -143,7 +144,7 @@ describe('what other programs write', () => {
     }
   });
 
-  test.skipIf(!have('bsdtar'))('bsdtar: pax with its own attribute spelling beside', async () => {
+  testUnless(missing(['bsdtar']), 'bsdtar: pax with its own attribute spelling beside', async () => {
     const source = join(folder, 'bsd');
     mkdirSync(source);
     writeFileSync(join(source, 'żółw'), 'x');
@@ -151,7 +152,7 @@ describe('what other programs write', () => {
     expect(await lines(await unpack(bytes))).toEqual(['file żółw 644 5:9999999 x']);
   });
 
-  test.skipIf(!have('python3'))('a zip', async () => {
+  testUnless(missing(['python3']), 'a zip', async () => {
     const path = join(folder, 'a.zip');
     const script = `
 import zipfile, sys

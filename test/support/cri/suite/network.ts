@@ -5,7 +5,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { check, run } from '../../command.ts';
-import { missing } from '../../requirements.ts';
+import { missing, testUnless } from '../../requirements.ts';
 import type { CriHouse } from '../house.ts';
 import { type TestPod, until } from '../pods.ts';
 
@@ -23,7 +23,6 @@ function unfilteredBridges(): string | undefined {
 export function services(house: () => CriHouse): void {
   describe('a Service’s address', () => {
     const reason = missing(['iptables', 'root']) ?? unfilteredBridges();
-    if (reason) process.stderr.write(`SKIPPED: a Service’s address: ${reason}\n`);
     const rules: string[][] = [];
     let [server, client]: TestPod[] = [];
     let inClient: string;
@@ -53,24 +52,21 @@ export function services(house: () => CriHouse): void {
       );
     });
 
-    test.skipIf(reason)(
-      `is translated by rules as kube-proxy writes them${reason ? ` (skipped: ${reason})` : ''}`,
-      async () => {
-        const { pods } = house();
-        const { ip } = (await pods.sandboxStatus(server!.id)).network!;
-        const fetched = () => pods.exec(inClient, `wget -q -T 5 -O - http://${service.address}/name`);
-        expect((await fetched()).exitCode).not.toBe(0);
-        const comment = ['-m', 'comment', '--comment', 'kina test: default/web'];
-        const match = ['-d', `${service.address}/32`, '-p', 'tcp', '--dport', String(service.port)];
-        const rule = ['PREROUTING', ...match, ...comment, '-j', 'DNAT', '--to-destination', `${ip}:8080`];
-        await check(['iptables', '-w', '-t', 'nat', '-I', ...rule]);
-        rules.push(rule);
-        const answer = await until('the service answers', 10, async () => {
-          const { exitCode, stdout } = await fetched();
-          return exitCode === 0 ? stdout : undefined;
-        });
-        expect(answer).toBe('backend\n');
-      },
-    );
+    testUnless(reason, 'is translated by rules as kube-proxy writes them', async () => {
+      const { pods } = house();
+      const { ip } = (await pods.sandboxStatus(server!.id)).network!;
+      const fetched = () => pods.exec(inClient, `wget -q -T 5 -O - http://${service.address}/name`);
+      expect((await fetched()).exitCode).not.toBe(0);
+      const comment = ['-m', 'comment', '--comment', 'kina test: default/web'];
+      const match = ['-d', `${service.address}/32`, '-p', 'tcp', '--dport', String(service.port)];
+      const rule = ['PREROUTING', ...match, ...comment, '-j', 'DNAT', '--to-destination', `${ip}:8080`];
+      await check(['iptables', '-w', '-t', 'nat', '-I', ...rule]);
+      rules.push(rule);
+      const answer = await until('the service answers', 10, async () => {
+        const { exitCode, stdout } = await fetched();
+        return exitCode === 0 ? stdout : undefined;
+      });
+      expect(answer).toBe('backend\n');
+    });
   });
 }

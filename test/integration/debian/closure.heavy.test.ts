@@ -2,12 +2,12 @@ import { spawnSync } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openArchives, readIndexes } from '../../../src/debian/index.ts';
 import { resolveClosure, type SuiteIndex } from '../../../src/debian/resolve.ts';
+import { describeUnless } from '../../support/requirements.ts';
 import { openApt, type PrivateApt } from './apt.ts';
 import { archive, context, mirrorProblem, nodePackages } from './support.ts';
 
 const problem =
   (await mirrorProblem()) ?? (spawnSync('apt-get', ['--version']).status === 0 ? undefined : 'no apt-get');
-if (problem) console.warn(`SKIPPED: closures are not compared with apt: ${problem}`);
 
 /** What nodes and their neighbours are made of, and what is hard: virtual packages, alternatives, MTAs, Perl, Python, big closures. */
 const sets: readonly string[][] = [
@@ -50,7 +50,7 @@ const platforms = [
   ['trixie', 'arm64'],
 ] as const;
 
-describe.skipIf(problem)('closures are those of apt without recommends on an empty system', () => {
+describeUnless(problem, 'closures are those of apt without recommends on an empty system', () => {
   for (const [suite, architecture] of platforms) {
     describe(`${suite} ${architecture}`, () => {
       let index: SuiteIndex | undefined;
