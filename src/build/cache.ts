@@ -10,7 +10,7 @@ import { formatPlatform } from '../oci/platform.ts';
 import type { Written } from '../oci/store/store.ts';
 import type { Session } from '../session/session.ts';
 import { carriedKeys, layerKey } from './keys.ts';
-import type { PlannedStep, PlatformPlan } from './plan/plan.ts';
+import type { PlannedStep, PlatformPlan } from './plan/model.ts';
 
 export interface BuiltLayer extends Layer {
   /** What the image refers to: the tar itself or its compressed copy. */

@@ -34,7 +34,7 @@ import {
 } from './cache.ts';
 import { type ImageFormat, imageKey } from './keys.ts';
 import { type Lock, lockDigest, lockOf, platformLock } from './lock.ts';
-import type { Plan, PlannedStep, PlatformPlan } from './plan/plan.ts';
+import type { Plan, PlannedStep, PlatformPlan } from './plan/model.ts';
 import type { Resolved } from './resolve.ts';
 
 /** Every time stamp in an image, unless SOURCE_DATE_EPOCH says otherwise: 2020-01-01T00:00:00Z. */
@@ -202,18 +202,13 @@ async function assemblePlatform(
   options: ImageOptions,
   session: Session,
 ): Promise<{ layers: readonly AssembledLayer[]; brought: StepOutputs | undefined }> {
-  const { store, unpacker, fetcher, reporter, signal } = session;
   const innerPlans = new Map(layers.flatMap((l) => l.steps.map((s) => [s.id, s.inner])));
   const opened = await Promise.all([...found.layers.values()].map((layer) => layer.open()));
   const assembled = await assemble(layers, {
+    ...session,
     platform,
-    store,
-    unpacker,
-    reporter,
-    signal,
     epoch: options.epoch,
     known: new Map(opened.flatMap((brought) => [...(brought ?? [])])),
-    fetch: (artifact) => fetcher.fetch(artifact),
     innerImage: async (step) => {
       const inner = innerPlans.get(step);
       if (!inner) throw new KinaError('internal', `the step ${step} carries no image`);

@@ -7,11 +7,10 @@
  * depends on the other layers as well, is made of this and checked against the entry when all of them are there.
  */
 import { digestOf } from '../host/json.ts';
-import { stepKinds } from '../layers/kinds.ts';
 import type { Compression } from '../oci/compress.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
 import { frameDigest, type Lock, lockDigest, lockOf, platformLock } from './lock.ts';
-import type { Plan, PlannedLayer, PlannedStep, PlatformPlan } from './plan/plan.ts';
+import type { Plan, PlannedLayer, PlannedStep, PlatformPlan } from './plan/model.ts';
 
 /** Raised when the same pins would give another image than before. */
 const PIPELINE_VERSION = 1;
@@ -34,7 +33,7 @@ export function imageKey(platform: PlatformPlan, lock: Lock, plan: Plan, format:
     platform: name,
     // Its own part of the lock, so that building two platforms changes neither.
     lock: lockDigest(platformLock(lock, name)),
-    kinds: platform.layers.flatMap((l) => l.steps.map(({ kind }) => [kind, kindVersion(kind)])),
+    kinds: platform.layers.flatMap((l) => l.steps.map(({ step: { kind } }) => [kind.name, kind.version])),
     frame: frameDigest(plan, platform),
     ...(carried.length > 0 ? { carried } : {}),
     epoch,
@@ -49,27 +48,27 @@ export function layerKey(
   epoch: number,
   version: string,
 ): string | undefined {
-  const plain = steps.filter(({ kind }) => !stepKinds.get(kind)?.derived);
+  const plain = steps.filter(({ step }) => !step.derived);
   if (plain.every(({ pins }) => pins.artifacts.length === 0)) return undefined;
   return digestOf({
     pipeline: PIPELINE_VERSION,
     kina: version,
     platform: formatPlatform(platform),
     epoch,
-    steps: plain.map((step) => ({
-      id: step.id,
-      version: kindVersion(step.kind),
-      says: step.digest,
-      inputs: step.pins.inputs,
-      absent: step.pins.absent,
-      artifacts: step.pins.artifacts.map(({ name, version: v, url, size, digest }) => [
+    steps: plain.map((planned) => ({
+      id: planned.id,
+      version: planned.step.kind.version,
+      says: planned.digest,
+      inputs: planned.pins.inputs,
+      absent: planned.pins.absent,
+      artifacts: planned.pins.artifacts.map(({ name, version: v, url, size, digest }) => [
         name,
         v ?? null,
         url,
         size,
         digest,
       ]),
-      carried: carriedKeys(step, epoch, version),
+      carried: carriedKeys(planned, epoch, version),
     })),
   }).slice(7);
 }
@@ -79,8 +78,4 @@ export function carriedKeys({ inner }: PlannedStep, epoch: number, version: stri
   if (!inner) return [];
   const lock = lockOf(inner, {});
   return inner.platforms.map((p) => imageKey(p, lock, inner, { compression: undefined, epoch }, version));
-}
-
-function kindVersion(kind: string): number {
-  return stepKinds.get(kind)?.version ?? 0;
 }

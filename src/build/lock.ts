@@ -11,7 +11,7 @@ import { digestOf } from '../host/json.ts';
 import { noPins, type Pins } from '../layers/step.ts';
 import type { Digest } from '../oci/descriptor.ts';
 import { formatPlatform } from '../oci/platform.ts';
-import type { Locked, Plan, PlannedLayer, PlatformPlan } from './plan/plan.ts';
+import type { Locked, Plan, PlannedLayer, PlatformPlan } from './plan/model.ts';
 import { recipeName } from './recipe/schema.ts';
 
 const digest = z
@@ -89,7 +89,7 @@ function addSteps(layers: readonly PlannedLayer[], prefix: string, steps: Lock['
     const { components, inputs, notes, absent } = step.pins;
     const artifacts = step.inner ? [] : step.pins.artifacts;
     steps[`${prefix}${step.id}`] = {
-      step: step.digest as `sha256:${string}`,
+      step: step.digest,
       ...(Object.keys(components).length ? { components: { ...components } } : {}),
       ...(Object.keys(inputs).length ? { inputs: { ...inputs } } : {}),
       ...(Object.keys(notes).length ? { notes: { ...notes } } : {}),

@@ -1,12 +1,14 @@
 /** From what the person asked for to a plan and its lock. */
 import { KinaError } from '../host/errors.ts';
 import { digestOf } from '../host/json.ts';
+import { stepKinds } from '../layers/kinds.ts';
 import { openKubernetesSource } from '../layers/kubernetes/source.ts';
 import type { Pins } from '../layers/step.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
 import type { Session } from '../session/session.ts';
 import { checkLock, fromLast, fromLock, type Lock, lockOf, readLock } from './lock.ts';
-import { type Locked, makePlan, type Plan, type PlanRequest } from './plan/plan.ts';
+import type { Locked, Plan, PlanRequest } from './plan/model.ts';
+import { makePlan } from './plan/plan.ts';
 import { loadRecipe } from './recipe/load.ts';
 import type { Recipe } from './recipe/schema.ts';
 import { versionFacts, versionRow } from './versions.ts';
@@ -58,13 +60,13 @@ function countArtifacts(plan: Plan): number {
 }
 
 function needsKubernetes(recipe: Recipe): boolean {
-  return recipe.layers.some((l) => l.steps.some((s) => s.kind === 'kubernetes'));
+  return recipe.layers.some((l) => l.steps.some((s) => stepKinds.get(s.kind)?.needs?.includes('kubernetes')));
 }
 
 async function resolveNow(request: ResolveRequest, recipe: Recipe, session: Session): Promise<Resolved> {
   // What was resolved last for the same request stands in when the network is forbidden.
   const key = digestOf({
-    recipe: JSON.stringify(recipe),
+    recipe: JSON.stringify(recipe, (key, value) => (key === 'parsed' ? undefined : value)),
     source: request.source ?? null,
     type: request.sourceType ?? null,
     platforms: request.platforms.map(formatPlatform),
@@ -114,14 +116,7 @@ async function openSource(request: ResolveRequest, recipe: Recipe, session: Sess
     return undefined;
   }
   return openKubernetesSource(request.source ?? 'stable', request.sourceType, {
-    checksums: session.checksums,
-    store: session.store,
-    unpacker: session.unpacker,
-    transport: session.transport,
-    fetcher: session.fetcher,
-    reporter: session.reporter,
-    signal: session.signal,
-    text: (url) => session.transport.text(url, { limit: 4096 }),
+    ...session,
     imageRepository: async (version) => (await versionFacts(version)).imageRepository,
     declaredVersion: request.set.kubernetes,
     architectures: request.platforms.map((p) => p.architecture),
@@ -144,17 +139,7 @@ async function plan(
     kubernetes,
     ...(locked && request.upgrade !== undefined ? partly(locked, request.upgrade) : { locked, repin }),
     strict: request.strict,
-    context: (platform) => ({
-      platform,
-      transport: session.transport,
-      store: session.store,
-      reporter: session.reporter,
-      signal: session.signal,
-      checksums: session.checksums,
-      debianBases: session.debianBases,
-      debianCheckValidUntil: session.debianCheckValidUntil,
-      kubernetes: source,
-    }),
+    context: (platform) => ({ ...session, platform, kubernetes: source }),
   });
   finish?.(made);
   return { plan: made, lock: lockOf(made, request.set) };

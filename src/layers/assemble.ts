@@ -1,140 +1,137 @@
 /**
- * One tree, then layers. The trees of all steps are merged in the recipe's order, so that conflicts, links and folder
- * attributes are decided against everything; derived steps then see the whole; at last every entry goes to the layer
- * of the step that put it there, with the parents it needs.
+ * Merges the trees of all steps, then splits the result into layers. Merging follows the recipe's order, so that conflicts,
+ * links and attributes of folders are decided with everything in view. Derived steps then see the merged tree. Finally
+ * every entry goes to the layer of the step that it came from, with the parents that it needs.
  *
- * A plain step sees nothing but its pins, so what it brings may as well come from somewhere else (`brought.ts`).
+ * A plain step sees only its pins, so its result may also come from another machine (`step-outputs.ts`).
  */
 import { posix } from 'node:path';
-import type { InstalledPackage } from '../debian/deb.ts';
-import type { PruneRule } from '../debian/prune.ts';
 import type { AccountWishes } from '../debian/sysusers.ts';
 import { KinaError } from '../host/errors.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
+import type { Session } from '../session/session.ts';
 import { readElf } from '../tree/elf.ts';
 import type { Entry } from '../tree/entry.ts';
 import { settleHardlinks } from '../tree/tar-write.ts';
 import { comparePaths, Tree } from '../tree/tree.ts';
 import { elfMachines } from './architecture.ts';
-import { type AnyKind, stepKinds } from './kinds.ts';
-import type { DerivedContext, InnerImage, Pins, StepResult, TreeContext } from './step.ts';
+import type { PinnedStep, StepKind } from './kind.ts';
+import type { DerivedContext, InnerImage, TreeContext } from './step.ts';
 import type { StepOutputs } from './step-outputs.ts';
 
-export interface AssembledStep {
-  readonly id: string;
-  readonly kind: string;
-  readonly body: unknown;
-  readonly replace: boolean;
-  readonly folder: string;
-  readonly pins: Pins;
-}
 export interface AssembledLayer {
   readonly name: string;
   readonly entries: readonly Entry[];
 }
 export interface Assembled {
-  /** In the recipe's order, each sorted and complete; without those that came out empty. */
+  /** In the recipe's order, each sorted and complete. Empty layers are left out. */
   readonly layers: readonly AssembledLayer[];
-  /** What the steps brought that are not derived from the whole. */
+  /** Results of the plain steps, by id. */
   readonly brought: StepOutputs;
 }
 
-/** Derived state that a base image has already and that is made again, because a recipe may add to what it is made from. */
+/** Derived state that a base image already has. It is made again, because a recipe may add to what it is made from. */
 const remade: ReadonlySet<string> = new Set(['etc/ssl/certs/ca-certificates.crt']);
 
-/** What is the same for all steps; `innerImage` gets the id of the step that carries the image. */
-interface SharedContext extends Omit<TreeContext, 'owner' | 'recipeFolder' | 'innerImage'> {
-  /** What some steps bring is known already. */
+export interface AssembleOptions extends Session {
+  readonly platform: Platform;
+  /** Seconds since 1970. */
+  readonly epoch: number;
+  /** Results of steps that need not be made here. */
   readonly known?: StepOutputs;
+  /** Builds the image that the step with this id carries. */
   innerImage(step: string): Promise<InnerImage>;
 }
 
 /** Throws `conflict`, `platform` and what step kinds throw. */
 export async function assemble(
-  layers: readonly { name: string; steps: readonly AssembledStep[] }[],
-  shared: SharedContext,
+  layers: readonly { name: string; steps: readonly PinnedStep[] }[],
+  options: AssembleOptions,
 ): Promise<Assembled> {
-  const merged = new Tree();
-  const layerOf = new Map<string, string>();
-  const packages: InstalledPackage[] = [];
-  const accounts: AccountWishes[] = [];
-  const prune: PruneRule[] = [];
-  const contextOf = (step: AssembledStep): TreeContext => ({
-    ...shared,
-    owner: step.id,
-    recipeFolder: step.folder,
-    innerImage: () => shared.innerImage(step.id),
-  });
-  const all = layers.flatMap((layer) =>
-    layer.steps.map((step) => ({ layer: layer.name, step, kind: stepKinds.get(step.kind) as AnyKind })),
-  );
-
-  // Steps that bring a whole image, with its accounts, linker cache and package database.
-  const baseImages = new Set(all.filter(({ step }) => step.kind === 'from').map(({ step }) => step.id));
-
-  const mergeStep = (layer: string, step: AssembledStep, tree: Tree, derived: boolean): void => {
-    for (const entry of tree.sorted()) {
-      const path = merged.realPath(entry.path);
-      const existing = merged.get(path);
-      // What a person's step or a file in the recipe put there is wanted; derived state fills in the rest.
-      const wanted = existing && existing.type !== 'directory' && !existing.owner.startsWith('deb:');
-      if (derived && wanted && !(baseImages.has(existing.owner) && remade.has(path))) continue;
-      const replace = step.replace || derived;
-      if (replace && existing?.type === 'file') promoteHardlink(merged, existing.path);
-      merged.add(entry, { replace });
-      const placed = merged.get(path);
-      // What was there already, and a folder whatever its attributes, stays where it was first put.
-      const kept = placed === existing || (placed?.type === 'directory' && existing?.type === 'directory');
-      if (!kept) layerOf.set(path, layer);
-    }
-  };
-
+  const { platform, reporter } = options;
+  const all = layers.flatMap((layer) => layer.steps.map((pinned) => ({ layer: layer.name, pinned })));
   // Trees of independent steps are made at the same time; merging keeps the recipe's order.
-  const plain = await Promise.all(
-    all
-      .filter(({ kind }) => !kind.derived)
-      .map(async ({ layer, step, kind }) => {
-        if (kind.derived) throw new KinaError('internal', `${step.kind} is derived`);
-        const known = shared.known?.get(step.id);
-        const result: StepResult = known ?? (await kind.tree(step.body, step.pins, contextOf(step)));
-        if (step.kind !== 'debian') await checkArchitecture(result.tree, shared.platform);
-        return { layer, step, result };
-      }),
+  const made = await Promise.all(
+    all.map(async ({ layer, pinned }) => {
+      if (pinned.step.derived) return [];
+      const result =
+        options.known?.get(pinned.id) ?? (await pinned.step.tree(pinned.pins, treeContext(pinned, options)));
+      if (!pinned.step.kind.installsPackages) await checkArchitecture(result.tree, platform);
+      return [{ layer, pinned, result }];
+    }),
   );
-  const task = shared.reporter.task('assemble', formatPlatform(shared.platform));
+  const plain = made.flat();
+  const task = reporter.task('assemble', formatPlatform(platform));
   try {
-    for (const { layer, step, result } of plain) {
-      mergeStep(layer, step, result.tree, false);
-      packages.push(...(result.packages ?? []));
-      if (result.accounts) accounts.push(result.accounts);
-      if (prune.length === 0) prune.push(...(result.prune ?? []));
+    const merge = new Merge();
+    for (const { layer, pinned, result } of plain) merge.add(layer, pinned, result.tree);
+    const declared = {
+      packages: plain.flatMap(({ result }) => result.packages ?? []),
+      accounts: plain.flatMap(({ result }) => result.accounts ?? []),
+      prune: plain.find(({ result }) => result.prune?.length)?.result.prune ?? [],
+    };
+    merge.checkAccounts(declared.accounts);
+    for (const { layer, pinned } of all) {
+      if (!pinned.step.derived) continue;
+      const context: DerivedContext = { ...treeContext(pinned, options), merged: merge.tree, ...declared };
+      merge.add(layer, pinned, (await pinned.step.tree(pinned.pins, context)).tree);
     }
-    checkAccounts(merged, baseImages, accounts);
-    for (const { layer, step, kind } of all) {
-      if (!kind.derived) continue;
-      const context: DerivedContext = { ...contextOf(step), merged, packages, accounts, prune };
-      mergeStep(layer, step, (await kind.tree(step.body, step.pins, context)).tree, true);
-    }
-    const before = new Set([...merged.values()].map((e) => e.path));
-    merged.addMissingParents('kina');
-    const names = layers.map((l) => l.name);
-    const parts = partitionByLayer(names, merged, layerOf, before);
+    const parts = merge.partition(layers.map((l) => l.name));
     task.done();
-    return { layers: parts, brought: new Map(plain.map(({ step, result }) => [step.id, result])) };
+    return { layers: parts, brought: new Map(plain.map(({ pinned, result }) => [pinned.id, result])) };
   } catch (error) {
     task.fail();
     throw error;
   }
 }
 
-/** A base image's passwd stays as it is, so accounts that a recipe asks for in addition would silently be missing. */
-function checkAccounts(merged: Tree, baseImages: ReadonlySet<string>, accounts: readonly AccountWishes[]): void {
-  const names = accounts.flatMap((a) => [...a.users, ...a.groups]).map((a) => a.name);
-  const owner = merged.get('etc/passwd')?.owner;
-  if (names.length > 0 && owner !== undefined && baseImages.has(owner))
-    throw new KinaError('recipe', `the accounts ${names.join(', ')} cannot be added to the base image of ${owner}`, {
-      hint: 'Make them in the base image: its /etc/passwd is kept.',
+function treeContext({ id, folder, variables }: PinnedStep, { known: _, ...options }: AssembleOptions): TreeContext {
+  return { ...options, owner: id, recipeFolder: folder, variables, innerImage: () => options.innerImage(id) };
+}
+
+/** The merged tree, and which layer and step each entry came from. */
+class Merge {
+  readonly tree = new Tree();
+  readonly #origins = new Map<string, { readonly layer: string; readonly kind: StepKind }>();
+
+  add(layer: string, { step, replace }: PinnedStep, tree: Tree): void {
+    for (const entry of tree.sorted()) {
+      const path = this.tree.realPath(entry.path);
+      const existing = this.tree.get(path);
+      if (step.derived && existing && existing.type !== 'directory' && !this.#givesWay(path)) continue;
+      const mayReplace = replace || step.derived;
+      if (mayReplace && existing?.type === 'file') promoteHardlink(this.tree, existing.path);
+      this.tree.add(entry, { replace: mayReplace });
+      const placed = this.tree.get(path);
+      // An equal entry, and a folder whatever its attributes, stays in the layer that had it first.
+      const kept = placed === existing || (placed?.type === 'directory' && existing?.type === 'directory');
+      if (!kept) this.#origins.set(path, { layer, kind: step.kind });
+    }
+  }
+
+  /** Derived state replaces files of packages. Files that a recipe puts there itself stay. */
+  #givesWay(path: string): boolean {
+    const kind = this.#origins.get(path)?.kind;
+    return kind?.installsPackages === true || (kind?.isBase === true && remade.has(path));
+  }
+
+  /** A base image's passwd is kept, so accounts that the recipe adds would be missing without a message. */
+  checkAccounts(accounts: readonly AccountWishes[]): void {
+    const names = accounts.flatMap((a) => [...a.users, ...a.groups]).map((a) => a.name);
+    const passwd = this.tree.get('etc/passwd');
+    if (names.length === 0 || !passwd || !this.#origins.get(passwd.path)?.kind.isBase) return;
+    throw new KinaError('recipe', `cannot add the accounts ${names.join(', ')} to the base image of ${passwd.owner}`, {
+      hint: 'Create them in the base image: its /etc/passwd is kept.',
     });
+  }
+
+  /** The entries of each layer, sorted, with the parents that they need. Layers without entries are left out. */
+  partition(names: readonly string[]): AssembledLayer[] {
+    const explicit = new Set([...this.tree.values()].map((e) => e.path));
+    this.tree.addMissingParents('kina');
+    const layerOf = new Map([...this.#origins].map(([path, { layer }]) => [path, layer]));
+    return partitionByLayer(names, this.tree, layerOf, explicit);
+  }
 }
 
 /** The first remaining link of a file that is about to be replaced takes over its bytes. */
@@ -158,7 +155,7 @@ function partitionByLayer(
 ): AssembledLayer[] {
   const parts = new Map<string, Map<string, Entry>>(names.map((n) => [n, new Map()]));
   for (const entry of merged.sorted()) {
-    if (!explicit.has(entry.path)) continue; // parents that no one named come with the files that need them
+    if (!explicit.has(entry.path)) continue; // implied parents come with the files that need them
     const layer = layerOf.get(entry.path) ?? names[0]!;
     const part = parts.get(layer)!;
     for (let parent = posix.dirname(entry.path); parent !== '.' && !part.has(parent); parent = posix.dirname(parent))

@@ -1,7 +1,7 @@
 /** Pins one download of a recipe: size and digest known, or the definite absence of an optional component. */
 import { resolveArtifact } from '../artifacts/checksums.ts';
 import { KinaError } from '../host/errors.ts';
-import { noPins, type Pins, type ResolveContext, type StepCommon } from './step.ts';
+import { noPins, type Resolution, type ResolveContext } from './step.ts';
 
 export interface Download {
   readonly name: string;
@@ -13,7 +13,8 @@ export interface Download {
  * Only a definite 404 makes an optional download absent: a server that is slow, broken or unreachable must not
  * silently produce an image without the component.
  */
-export async function pinDownload(download: Download, context: ResolveContext, common: StepCommon): Promise<Pins> {
+export async function pinDownload(download: Download, context: ResolveContext): Promise<Resolution> {
+  const { common } = context;
   const name = common.component ?? download.name;
   if (download.checksum === undefined && !common.unverified)
     throw new KinaError('recipe', `${download.url} has no checksum`, {
@@ -24,10 +25,10 @@ export async function pinDownload(download: Download, context: ResolveContext, c
       { name, url: download.url, checksum: download.checksum, unverified: common.unverified ?? false },
       context.checksums,
     );
-    return { ...noPins, artifacts: [artifact] };
+    return { pins: { ...noPins, artifacts: [artifact] } };
   } catch (error) {
     if (common.optional && error instanceof KinaError && error.code === 'not-found')
-      return { ...noPins, absent: [name] };
+      return { pins: { ...noPins, absent: [name] } };
     throw error;
   }
 }

@@ -1,4 +1,5 @@
-/** The table of step kinds: a new kind is one file and one line here. */
+/** The table of step kinds. A new kind is one file and one line here. */
+import type { StepKind } from './kind.ts';
 import { archiveKind } from './kinds/archive.ts';
 import { debianKind } from './kinds/debian.ts';
 import { fileKind } from './kinds/file.ts';
@@ -10,27 +11,22 @@ import { npmKind } from './kinds/npm.ts';
 import { directoriesKind, symlinksKind, usersKind } from './kinds/simple.ts';
 import { systemKind } from './kinds/system.ts';
 import { systemdKind } from './kinds/systemd.ts';
-import type { StepKind } from './step.ts';
 
-// biome-ignore lint/suspicious/noExplicitAny: each kind has its own step type, checked by its own schema
-export type AnyKind = StepKind<any>;
+const kinds: readonly StepKind[] = [
+  debianKind,
+  archiveKind,
+  fileKind,
+  filesKind,
+  directoriesKind,
+  symlinksKind,
+  usersKind,
+  kubernetesKind,
+  imagesKind,
+  fromKind,
+  npmKind,
+  systemdKind,
+  systemKind,
+];
 
-export const stepKinds: ReadonlyMap<string, AnyKind> = new Map(
-  (
-    [
-      debianKind,
-      archiveKind,
-      fileKind,
-      filesKind,
-      directoriesKind,
-      symlinksKind,
-      usersKind,
-      kubernetesKind,
-      imagesKind,
-      fromKind,
-      npmKind,
-      systemdKind,
-      systemKind,
-    ] as AnyKind[]
-  ).map((kind) => [kind.name, kind]),
-);
+/** By the name that recipes use. */
+export const stepKinds: ReadonlyMap<string, StepKind> = new Map(kinds.map((kind) => [kind.name, kind]));

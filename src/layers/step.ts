@@ -1,28 +1,23 @@
 /**
- * A step is the smallest thing a recipe asks for; a step kind knows how to get it. Two moments, kept apart:
+ * The contract of step kinds. A step is the smallest thing that a recipe asks for; its kind knows how to get it, in two
+ * separate moments:
  *
- * - `resolve` (lock time) answers "which bytes exactly": it reads markers, indexes and checksum files and returns pins.
- *   Pins are data: they are what a lock holds, and a build from a lock never calls `resolve`.
- * - `tree` (build time) turns the step and its pins into files-to-be, reading only pinned artifacts.
+ * - `resolve` (when locking) decides which bytes exactly. It reads version markers, indexes and checksum files and returns
+ *   pins. Pins are data: a lock holds them, and a build from a lock does not call `resolve`.
+ * - `tree` (when building) turns the step and its pins into files. It reads pinned artifacts only.
  *
- * A kind is one file and one line in `kinds.ts`; the pipeline in `build/` never knows which kinds exist. Kinds marked
- * `derived` run after all others and see the merged tree (what belongs to the whole: accounts, linker cache, unit links).
+ * A kind is one file in `kinds/` and one line in `kinds.ts` (docs/step-kinds.md). The pipeline in `build/` does not know
+ * which kinds exist: what it must treat differently is a field here (`needs`, `ordered`, `isBase`, …).
  */
 import type { z } from 'zod';
-import type { Artifact, Fetched } from '../artifacts/artifact.ts';
-import type { ResolveOptions } from '../artifacts/checksums.ts';
-import type { ArchiveBases } from '../debian/archive.ts';
+import type { Artifact } from '../artifacts/artifact.ts';
 import type { InstalledPackage } from '../debian/deb.ts';
-import type { OpenArchive } from '../debian/index.ts';
 import type { PruneRule } from '../debian/prune.ts';
 import type { AccountWishes } from '../debian/sysusers.ts';
-import type { Transport } from '../host/http.ts';
-import type { Reporter } from '../host/progress.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Platform } from '../oci/platform.ts';
-import type { Store } from '../oci/store/store.ts';
+import type { Session } from '../session/session.ts';
 import type { Tree } from '../tree/tree.ts';
-import type { Unpacker } from '../tree/unpack.ts';
 import type { KubernetesSource } from './kubernetes/model.ts';
 
 /** What a step was resolved to; everything in it goes into the lock, the cache keys and the labels. */
@@ -40,30 +35,29 @@ export interface Pins {
 
 export const noPins: Pins = { artifacts: [], components: {}, inputs: {}, notes: {}, absent: [] };
 
-/** Shared by the `debian` steps of one platform, which resolve one after the other. */
-export interface DebianState {
-  archives: readonly OpenArchive[];
-  /** `name=version` of every package chosen. */
-  chosen: readonly string[];
-  exclude: readonly string[];
+/** The answer of `resolve`. */
+export interface Resolution<State = never> {
+  readonly pins: Pins;
+  /** Given to the next step of the same kind in the same image. Only for `ordered` kinds. */
+  readonly state?: State;
 }
 
-/** Everything `resolve` may use. */
-export interface ResolveContext {
+/** What all steps of one platform share while they are resolved. */
+export interface PlatformContext extends Session {
   readonly platform: Platform;
-  readonly transport: Transport;
-  readonly store: Store;
-  readonly reporter: Reporter;
-  readonly signal: AbortSignal | undefined;
-  readonly checksums: ResolveOptions;
-  readonly debianBases: ArchiveBases;
-  readonly debianCheckValidUntil: boolean;
+  /** Undefined unless a step's kind `needs` it. */
   readonly kubernetes: KubernetesSource | undefined;
-  /** What the `debian` steps of this platform have chosen so far; each step builds on it. */
-  readonly debian: DebianState;
-  /** Reads a file or folder that the recipe names, relative to the recipe that named it. */
+}
+
+/** Everything that `resolve` may use. */
+export interface ResolveContext<State = unknown> extends PlatformContext {
+  /** The folder of the recipe that has the step: paths in the step are relative to it. */
   readonly recipeFolder: string;
-  /** Set when only one package is to be brought up to date. */
+  /** The keys beside the kind's own. */
+  readonly common: StepCommon;
+  /** The state that the previous step of this kind returned; undefined for the first. */
+  readonly previous: State | undefined;
+  /** Set when only one Debian package is to be upgraded. */
   readonly upgrade?: PackageUpgrade | undefined;
 }
 
@@ -89,22 +83,18 @@ export interface InnerImage {
   readonly layers: readonly Descriptor[];
 }
 
-/** Everything `tree` may use. */
-export interface TreeContext {
+/** Everything that `tree` may use. */
+export interface TreeContext extends Session {
   readonly platform: Platform;
-  readonly store: Store;
-  readonly unpacker: Unpacker;
-  readonly reporter: Reporter;
-  readonly signal: AbortSignal | undefined;
   readonly recipeFolder: string;
-  /** Seconds since the epoch: the time stamp of everything in the image. */
+  /** Values of the recipe's variables; empty unless the kind's `usesVariables` says that the step needs them. */
+  readonly variables: Readonly<Record<string, string>>;
+  /** Seconds since 1970: the time stamp of all files in the image. */
   readonly epoch: number;
-  /** The pinned artifact's bytes, fetched on first use. */
-  fetch(artifact: Artifact): Promise<Fetched>;
+  /** `layer/step`: the owner of files that do not come from a package. */
+  readonly owner: string;
   /** Builds the image of the recipe that the kind's `inner` names, once. */
   innerImage(): Promise<InnerImage>;
-  /** `layer/step`, the owner of files that no package owns. */
-  readonly owner: string;
 }
 
 /** What derived kinds see in addition: the merged tree of all other steps, and what those steps declared. */
@@ -123,33 +113,56 @@ export interface StepResult {
   readonly prune?: readonly PruneRule[];
 }
 
-interface KindBase<S> {
-  readonly name: string;
-  /** Raised when the same pins would give other files than before: part of every cache key. */
-  readonly version: number;
-  readonly schema: z.ZodType<S>;
-  /** One line for `kina recipe schema` and the reference. */
-  readonly summary: string;
-  resolve?(step: S, context: ResolveContext, common: StepCommon): Promise<Pins>;
-  /** The recipe whose image the step carries, for steps that carry one; those pin no artifacts of their own. */
-  inner?(step: S): InnerRecipe | undefined;
-  /** Throws `lock` when a file of this machine is not the one that the pins of a lock are about. */
-  checkLocal?(step: S, pins: Pins, recipeFolder: string): Promise<void>;
-}
-export interface PlainKind<S> extends KindBase<S> {
-  readonly derived?: false;
-  tree(step: S, pins: Pins, context: TreeContext): Promise<StepResult>;
-}
-export interface DerivedKind<S> extends KindBase<S> {
-  readonly derived: true;
-  tree(step: S, pins: Pins, context: DerivedContext): Promise<StepResult>;
-}
-export type StepKind<S> = PlainKind<S> | DerivedKind<S>;
-
-/** The keys that every step may carry beside its kind. */
+/** The keys that every step may have beside its kind. */
 export interface StepCommon {
   readonly component?: string | undefined;
   readonly optional?: boolean | undefined;
   readonly unverified?: boolean | undefined;
   readonly replace?: boolean | undefined;
+}
+
+/** What a recipe must be given before steps of a kind can be resolved. */
+export type Need = 'kubernetes';
+
+/** How a kind differs from others, for the pipeline. */
+export interface KindTraits {
+  readonly name: string;
+  /** Raised when the same pins would give other files than before: part of every cache key. */
+  readonly version: number;
+  /** One line for the reference. */
+  readonly summary: string;
+  readonly needs?: readonly Need[];
+  /**
+   * Steps of this kind are resolved one after the other: each gets the state of the one before, and conditions of later
+   * steps may ask for the versions that it found.
+   */
+  readonly ordered?: boolean;
+  /** The step brings the root file system of another image, with accounts, linker cache and package database. */
+  readonly isBase?: boolean;
+  /**
+   * The step installs packages. Their files give way to derived state, and their metadata names the architecture, so
+   * executables are not checked again.
+   */
+  readonly installsPackages?: boolean;
+}
+
+interface KindBase<S, State> extends KindTraits {
+  readonly schema: z.ZodType<S>;
+  /** Left out by kinds that pin nothing. */
+  resolve?(step: S, context: ResolveContext<State>): Promise<Resolution<State>>;
+  /** Whether the files depend on variables beyond those written in the step, as templates do. */
+  usesVariables?(step: S): boolean;
+  /** The recipe whose image the step carries, for steps that carry one; those pin no artifacts themselves. */
+  inner?(step: S): InnerRecipe | undefined;
+  /** Throws `lock` when a local file differs from the one that the lock pins. */
+  checkLocal?(step: S, pins: Pins, recipeFolder: string): Promise<void>;
+}
+export interface PlainKind<S, State = never> extends KindBase<S, State> {
+  readonly derived?: false;
+  tree(step: S, pins: Pins, context: TreeContext): Promise<StepResult>;
+}
+/** Runs after all plain steps and sees the merged tree: accounts, linker cache, links of units. */
+export interface DerivedKind<S, State = never> extends KindBase<S, State> {
+  readonly derived: true;
+  tree(step: S, pins: Pins, context: DerivedContext): Promise<StepResult>;
 }

@@ -47,18 +47,7 @@ export function recipeJsonSchema(): JsonSchema {
 /** `input`: recipes are checked as people write them, before defaults and trimmed slashes. */
 function plain(schema: z.ZodType): JsonSchema {
   const { $schema: _, ...rest } = z.toJSONSchema(schema, { target: 'draft-7', io: 'input' }) as JsonSchema;
-  return withoutInternal(rest) as JsonSchema;
-}
-
-/** Takes away the properties that only the pipeline fills in (`meta({ internal: true })`). */
-function withoutInternal(node: unknown): unknown {
-  if (Array.isArray(node)) return node.map(withoutInternal);
-  if (node === null || typeof node !== 'object') return node;
-  return Object.fromEntries(
-    Object.entries(node)
-      .filter(([, value]) => !(value as { internal?: unknown } | null)?.internal)
-      .map(([key, value]) => [key, withoutInternal(value)]),
-  );
+  return rest;
 }
 
 /** Patterns and lists of values also accept a text with a variable in it. */

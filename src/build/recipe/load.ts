@@ -167,11 +167,11 @@ function checkStep(
     });
   const kind = kinds[0];
   if (kind === undefined || kinds.length > 1 || !common.success) return undefined;
-  const schema = stepKinds.get(kind)!.schema;
-  const body = schema.safeParse(step[kind]);
-  if (!body.success) {
+  const { schema, parse } = stepKinds.get(kind)!;
+  const parsed = parse(step[kind]);
+  if (!parsed.success) {
     const place = [...path, kind];
-    const found = problemsOf(body.error, schema, place);
+    const found = problemsOf(parsed.error, schema, place);
     problems.push(
       ...found.filter((p) => p.key !== undefined || !mentionsVariable(step[kind], p.path.slice(place.length))),
     );
@@ -180,6 +180,7 @@ function checkStep(
   return {
     kind,
     body: step[kind],
+    parsed: hasVariables(step[kind]) ? undefined : parsed.data,
     when: when ?? {},
     component,
     optional,
@@ -188,6 +189,13 @@ function checkStep(
     folder: dirname(source.file),
     where: source.locate(path),
   };
+}
+
+/** Also true for `$${`, the literal `${`. */
+function hasVariables(value: unknown): boolean {
+  if (typeof value === 'string') return value.includes('${');
+  if (value === null || typeof value !== 'object') return false;
+  return Object.entries(value).some(([key, inner]) => hasVariables(key) || hasVariables(inner));
 }
 
 /** Whether the value at `path` still has a `${variable}`, so that it cannot be judged yet. */

@@ -1,11 +1,12 @@
 /**
- * The recipe language: what a recipe file may say. Strict: an unknown key is an error.
+ * The recipe language: what a recipe file may say. An unknown key is an error.
  *
- * Values stay as written here; variables are expanded and conditions decided in `plan/`, when the platform and the
- * versions are known. Step bodies are checked against their kind's schema twice: loosely at load (unknown keys, by
- * `load.ts`) and fully after expansion, when `"${mode}"` has become `"0644"`.
+ * Variables are filled in and conditions decided in `plan/`, when the platform and the versions are known. A step without
+ * variables is parsed when the recipe is loaded. Of any other step, `load.ts` reports the mistakes that do not depend on
+ * variables, and it is parsed when `"${mode}"` has become `"0644"`.
  */
 import { z } from 'zod';
+import type { Step } from '../../layers/kind.ts';
 
 const variableName = z.string().regex(/^[A-Za-z][A-Za-z0-9_]*$/, 'expected a variable name: letters, digits and "_"');
 /** A recipe's name is part of tags, and a lock's may come from others: it names a shipped recipe and never a file. */
@@ -74,8 +75,10 @@ export type RecipeVariable = z.infer<typeof variableSchema>;
 /** A step as written, with where it came from. */
 export interface RecipeStep {
   readonly kind: string;
-  /** The kind's own part, unexpanded. */
+  /** The kind's settings as written. */
   readonly body: unknown;
+  /** Undefined when the settings contain variables. */
+  readonly parsed: Step | undefined;
   readonly when: Readonly<Record<string, string>>;
   readonly component: string | undefined;
   readonly optional: boolean | undefined;

@@ -1,6 +1,6 @@
 /** A plan as text and as JSON: what `--dry-run` answers. Both say what the store has already and what is left to fetch. */
 import type { Artifact } from '../../artifacts/artifact.ts';
-import type { PlannedStep } from '../../build/plan/plan.ts';
+import type { PlannedStep } from '../../build/plan/model.ts';
 import type { Resolved } from '../../build/resolve.ts';
 import { formatPlatform } from '../../oci/platform.ts';
 import type { Store } from '../../oci/store/store.ts';
@@ -27,7 +27,13 @@ export function planText({ plan }: Resolved, stored: ReadonlySet<string>): strin
     const rows = steps.map((step) => {
       const { artifacts } = step.pins;
       const size = sizeOf(artifacts);
-      return [`  ${step.id}`, step.kind, size > 0 ? bytes(size) : '', fetchState(artifacts, stored), origin(step)];
+      return [
+        `  ${step.id}`,
+        step.step.kind.name,
+        size > 0 ? bytes(size) : '',
+        fetchState(artifacts, stored),
+        origin(step),
+      ];
     });
     lines.push(table([['  STEP', 'KIND', 'SIZE', 'STORE', 'FROM'], ...rows], [2]));
     lines.push(totalLine('', steps, stored));
@@ -58,7 +64,7 @@ export function planJson({ plan, lock }: Resolved, stored: ReadonlySet<string>):
         name: l.name,
         steps: l.steps.map((s) => ({
           id: s.id,
-          kind: s.kind,
+          kind: s.step.kind.name,
           ...totals([s], stored),
           artifacts: mark(s.pins.artifacts),
           absent: s.pins.absent,

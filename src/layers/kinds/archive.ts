@@ -7,8 +7,9 @@ import type { Digest } from '../../oci/descriptor.ts';
 import { Tree } from '../../tree/tree.ts';
 import { pinDownload } from '../download.ts';
 import { globMatcher } from '../glob.ts';
+import { defineKind } from '../kind.ts';
 import { localDigest, localPath } from '../local.ts';
-import { noPins, type Pins, type PlainKind, type TreeContext } from '../step.ts';
+import { noPins, type Pins, type TreeContext } from '../step.ts';
 import { checksumSchema, imagePath, modeSchema, parseMode } from './schema.ts';
 
 const schema = z
@@ -31,16 +32,16 @@ const schema = z
   .refine((s) => s.checksum === undefined || s.url !== undefined, 'a checksum is for url: the lock pins a source');
 type Step = z.infer<typeof schema>;
 
-export const archiveKind: PlainKind<Step> = {
+export const archiveKind = defineKind({
   name: 'archive',
   version: 1,
   schema,
   summary: 'members of a tar (gzip, xz, zstd) or zip, downloaded or beside the recipe: select, strip, rename, mode',
 
-  async resolve({ url, source, checksum }, context, common) {
-    if (url !== undefined) return pinDownload({ url, checksum, name: url.split('/').at(-1) ?? url }, context, common);
+  async resolve({ url, source, checksum }, context) {
+    if (url !== undefined) return pinDownload({ url, checksum, name: url.split('/').at(-1) ?? url }, context);
     const path = source as string;
-    return { ...noPins, inputs: { [path]: await localDigest(context.recipeFolder, path) } };
+    return { pins: { ...noPins, inputs: { [path]: await localDigest(context.recipeFolder, path) } } };
   },
 
   async checkLocal({ source }, pins, recipeFolder) {
@@ -109,7 +110,7 @@ export const archiveKind: PlainKind<Step> = {
     }
     return { tree };
   },
-};
+});
 
 interface Archive {
   readonly name: string;
@@ -128,7 +129,7 @@ async function archives({ source }: Step, pins: Pins, context: TreeContext): Pro
         name: artifact.name,
         from: artifact.url,
         digest: artifact.digest,
-        path: (await context.fetch(artifact)).path,
+        path: (await context.fetcher.fetch(artifact)).path,
       })),
     );
   const file = createReadStream(localPath(context.recipeFolder, source), { highWaterMark: 1 << 20 });

@@ -7,15 +7,16 @@
 import { resolve as resolvePath } from 'node:path';
 import { z } from 'zod';
 import type { Artifact } from '../../artifacts/artifact.ts';
-import { Fetcher } from '../../artifacts/fetch.ts';
 import { type ArchiveSpec, checkArchive } from '../../debian/archive.ts';
-import { openArchives, type PlannedPackage, planPackages } from '../../debian/index.ts';
+import { type OpenArchive, openArchives, type PlannedPackage, planPackages } from '../../debian/index.ts';
 import { debianKeyring } from '../../debian/keyring.ts';
 import { movingPackages } from '../../debian/partial-upgrade.ts';
 import { defaultPruneRules, type PruneRule, pruner } from '../../debian/prune.ts';
 import { unpackPackages } from '../../debian/unpack-all.ts';
 import { KinaError } from '../../host/errors.ts';
-import type { PackageUpgrade, Pins, PlainKind, ResolveContext } from '../step.ts';
+import type { Session } from '../../session/session.ts';
+import { defineKind } from '../kind.ts';
+import type { PackageUpgrade, ResolveContext } from '../step.ts';
 
 const packageName = z
   .string()
@@ -69,51 +70,54 @@ export function upstreamVersion(version: string): string {
     .replace(/[~+](ds|dfsg|git|deb|repack).*$/, '');
 }
 
-export const debianKind: PlainKind<DebianStep> = {
+/** What the `debian` steps of an image have chosen so far. */
+interface DebianState {
+  readonly archives: readonly OpenArchive[];
+  /** `name=version` of every package. */
+  readonly chosen: readonly string[];
+  readonly exclude: readonly string[];
+}
+const nothingChosen: DebianState = { archives: [], chosen: [], exclude: [] };
+
+export const debianKind = defineKind<DebianStep, DebianState>({
   name: 'debian',
   version: 2,
   schema,
+  ordered: true,
+  installsPackages: true,
   summary: 'Debian packages and their dependencies, from signed archives',
 
   async resolve(step, context) {
-    const { archives, dates } = await openStepArchives(step, context);
-    const { debian } = context;
+    const { previous = nothingChosen } = context;
+    const { archives, dates } = await openStepArchives(step, context, previous);
     const named = new Set(step.packages.map((p) => p.replace(/[=/].*/, '')));
-    const before = debian.exclude.filter((name) => !named.has(name));
+    const before = previous.exclude.filter((name) => !named.has(name));
     const exclude = [...new Set([...before, ...(step.exclude ?? [])])].sort();
     const planned = await planPackages(
       archives,
       {
         architecture: context.platform.architecture,
-        packages: [...debian.chosen, ...step.packages],
+        packages: [...previous.chosen, ...step.packages],
         exclude,
         essential: step.essential ?? false,
         ...(step.pins ? { pins: step.pins } : {}),
       },
       archiveContext(context),
     );
-    const known = new Set(debian.chosen.map((c) => c.split('=')[0]));
+    const known = new Set(previous.chosen.map((c) => c.split('=')[0]));
     const own = planned.filter((p) => !known.has(p.artifact.name)).map((p) => p.artifact);
-    debian.archives = archives;
-    debian.exclude = exclude;
-    debian.chosen = planned.map((p) => `${p.artifact.name}=${p.artifact.version}`);
     const artifacts = context.upgrade ? partlyUpgraded(own, planned, context.upgrade) : own;
-    const components: Record<string, string> = {};
-    const all = [...artifacts, ...planned.map((p) => p.artifact)];
-    for (const [component, name] of Object.entries(step.components ?? {})) {
-      const found = all.find((p) => p.name === name);
-      if (!found?.version)
-        throw new KinaError('recipe', `components: ${component}: the package ${name} is not among those installed`, {
-          hint: 'Name it under packages.',
-        });
-      components[component] = upstreamVersion(found.version);
-    }
-    return { artifacts, components, inputs: {}, notes: dates, absent: [] } satisfies Pins;
+    const components = componentVersions(step, [...artifacts, ...planned.map((p) => p.artifact)]);
+    const chosen = planned.map((p) => `${p.artifact.name}=${p.artifact.version}`);
+    return {
+      pins: { artifacts, components, inputs: {}, notes: dates, absent: [] },
+      state: { archives, chosen, exclude },
+    };
   },
 
   async tree(step, pins, context) {
     const rules = pruneRules(step.prune);
-    const fetching = pins.artifacts.map((a) => context.fetch(a));
+    const fetching = pins.artifacts.map((a) => context.fetcher.fetch(a));
     const total = pins.artifacts.reduce((sum, a) => sum + a.size, 0);
     const sizes = new Map(pins.artifacts.map((a) => [a.name, a.size]));
     const task = context.reporter.task(
@@ -138,7 +142,21 @@ export const debianKind: PlainKind<DebianStep> = {
       throw error;
     }
   },
-};
+});
+
+/** Versions of the components that the step names, found in the packages. */
+function componentVersions(step: DebianStep, packages: readonly Artifact[]): Record<string, string> {
+  const components: Record<string, string> = {};
+  for (const [component, name] of Object.entries(step.components ?? {})) {
+    const found = packages.find((p) => p.name === name);
+    if (!found?.version)
+      throw new KinaError('recipe', `components: ${component}: the package ${name} is not among those installed`, {
+        hint: 'Name it under packages.',
+      });
+    components[component] = upstreamVersion(found.version);
+  }
+  return components;
+}
 
 /** The pinned packages, but for the one to upgrade and what has to come with it. */
 function partlyUpgraded(
@@ -151,29 +169,25 @@ function partlyUpgraded(
   return [...pins.artifacts.filter((a) => !moving.has(a.name)), ...newest.filter((a) => moving.has(a.name))];
 }
 
-/** How the archives are reached with a build's tools. */
-export function archiveContext(
-  context: Pick<ResolveContext, 'store' | 'transport' | 'reporter' | 'signal'>,
-): Parameters<typeof planPackages>[2] {
-  const fetcher = new Fetcher({
-    store: context.store,
-    transport: context.transport,
-    reporter: context.reporter,
-    signal: context.signal,
-  });
+/** How a session reaches the archives. */
+export function archiveContext({
+  store,
+  transport,
+  fetcher,
+}: Pick<Session, 'store' | 'transport' | 'fetcher'>): Parameters<typeof planPackages>[2] {
   return {
-    fetchBytes: (url) => context.transport.bytes(url, { limit: 8 << 20 }),
+    fetchBytes: (url) => transport.bytes(url, { limit: 8 << 20 }),
     fetchFile: (artifact) => fetcher.fetch(artifact),
     cache: {
-      get: (key) => context.store.getRecord('debian-closure', key.slice(7)),
-      put: (key, value) => context.store.putRecord('debian-closure', key.slice(7), value),
+      get: (key) => store.getRecord('debian-closure', key.slice(7)),
+      put: (key, value) => store.putRecord('debian-closure', key.slice(7), value),
     },
   };
 }
 
 /** The archives of the steps before, and the step's own. The dates of its signed indexes go into the lock. */
-async function openStepArchives(step: DebianStep, context: ResolveContext) {
-  if (!step.archives && context.debian.archives.length === 0)
+async function openStepArchives(step: DebianStep, context: ResolveContext, previous: DebianState) {
+  if (!step.archives && previous.archives.length === 0)
     throw new KinaError('recipe', 'the first debian step of a recipe must name its archives', {
       hint: 'Add archives: with archive, suite and components.',
     });
@@ -192,7 +206,7 @@ async function openStepArchives(step: DebianStep, context: ResolveContext) {
   );
   const own = opened.flat();
   const named = new Set(own.map((a) => `${a.spec.archive}/${a.spec.suite}`));
-  const before = context.debian.archives.filter((a) => !named.has(`${a.spec.archive}/${a.spec.suite}`));
+  const before = previous.archives.filter((a) => !named.has(`${a.spec.archive}/${a.spec.suite}`));
   return {
     archives: [...before, ...own],
     dates: Object.fromEntries(own.map((a) => [`${a.spec.archive}/${a.spec.suite}`, a.release.date.toISOString()])),

@@ -5,8 +5,9 @@ import { sha256 } from '../../host/json.ts';
 import { bytesContent, sliceContent } from '../../tree/entry.ts';
 import { Tree } from '../../tree/tree.ts';
 import { pinDownload } from '../download.ts';
+import { defineKind } from '../kind.ts';
 import { readLocalFile } from '../local.ts';
-import { noPins, type Pins, type PlainKind } from '../step.ts';
+import { noPins, type Pins } from '../step.ts';
 import { expandTemplate } from '../template.ts';
 import { checksumSchema, idSchema, modeSchema, nonEmptyPath, parseMode } from './schema.ts';
 
@@ -22,8 +23,6 @@ const schema = z
     source: z.string().optional(),
     /** Expand `${variables}` in the source file. */
     template: z.boolean().optional(),
-    /** Filled by the pipeline: the variables a template may use. */
-    variables: z.record(z.string(), z.string()).optional().meta({ internal: true }),
     url: z.string().optional(),
     checksum: checksumSchema.optional(),
   })
@@ -32,20 +31,21 @@ const schema = z
     'give exactly one of content, source, url',
   );
 
-export const fileKind: PlainKind<z.infer<typeof schema>> = {
+export const fileKind = defineKind({
   name: 'file',
   version: 1,
   schema,
   summary: 'one file: inline content, a file beside the recipe (optionally a template), or a download',
 
-  async resolve(step, context, common) {
-    if (step.source !== undefined)
-      return {
-        ...noPins,
-        inputs: { [step.source]: fileDigest(await readLocalFile(context.recipeFolder, step.source)) },
-      };
-    if (step.url === undefined) return noPins;
-    return pinDownload({ url: step.url, checksum: step.checksum, name: step.path }, context, common);
+  usesVariables: (step) => step.template === true,
+
+  async resolve(step, context) {
+    if (step.source !== undefined) {
+      const digest = fileDigest(await readLocalFile(context.recipeFolder, step.source));
+      return { pins: { ...noPins, inputs: { [step.source]: digest } } };
+    }
+    if (step.url === undefined) return { pins: noPins };
+    return pinDownload({ url: step.url, checksum: step.checksum, name: step.path }, context);
   },
 
   async checkLocal(step, pins, recipeFolder) {
@@ -68,17 +68,17 @@ export const fileKind: PlainKind<z.infer<typeof schema>> = {
     else if (step.source !== undefined) {
       const { data, executable } = await readPinned(step.source, pins, context.recipeFolder);
       const bytes = step.template
-        ? Buffer.from(expandTemplate(data.toString('utf8'), step.variables ?? {}, step.source))
+        ? Buffer.from(expandTemplate(data.toString('utf8'), context.variables, step.source))
         : data;
       put(bytesContent(bytes), executable ? 0o755 : 0o644);
     } else
       for (const artifact of pins.artifacts) {
-        const { path } = await context.fetch(artifact);
+        const { path } = await context.fetcher.fetch(artifact);
         put(sliceContent(path, 0, artifact.size, artifact.digest), 0o644);
       }
     return { tree };
   },
-};
+});
 
 type LocalFile = Awaited<ReturnType<typeof readLocalFile>>;
 

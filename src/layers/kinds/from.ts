@@ -10,8 +10,9 @@ import { importArchive } from '../../oci/image/import.ts';
 import { resolveImage } from '../../oci/registry/client.ts';
 import { Tree } from '../../tree/tree.ts';
 import { applyLayer } from '../../tree/whiteouts.ts';
+import { defineKind } from '../kind.ts';
 import { localPath } from '../local.ts';
-import { noPins, type Pins, type PlainKind, type ResolveContext } from '../step.ts';
+import { noPins, type Pins, type ResolveContext } from '../step.ts';
 
 const schema = z
   .strictObject({
@@ -22,26 +23,27 @@ const schema = z
   })
   .refine((s) => (s.source === undefined) !== (s.image === undefined), 'give exactly one of source, image');
 
-export const fromKind: PlainKind<z.infer<typeof schema>> = {
+export const fromKind = defineKind({
   name: 'from',
   // 2: layers in the order of the image, also where a lock lists ten or more.
   version: 2,
   schema,
+  isBase: true,
   summary: 'the files of an image: of a registry, an OCI layout or an image archive',
 
   async resolve(step, context) {
     if (step.image !== undefined) {
       const { platform, transport, signal } = context;
       const image = await resolveImage(step.image, platform, transport, { signal });
-      return { ...noPins, inputs: { manifest: image.manifest.digest }, artifacts: image.layers };
+      return { pins: { ...noPins, inputs: { manifest: image.manifest.digest }, artifacts: image.layers } };
     }
-    return fromFile(step.source as string, context);
+    return { pins: await fromFile(step.source as string, context) };
   },
 
   async tree(_step, pins, context) {
     const tree = new Tree();
     for (const artifact of inOrder(pins.artifacts)) {
-      const { path } = await context.fetch(artifact);
+      const { path } = await context.fetcher.fetch(artifact);
       const entries = await context.unpacker.unpack(digestOf([artifact.digest, 'layer']).slice(7), {
         owner: context.owner,
         file: path,
@@ -50,7 +52,7 @@ export const fromKind: PlainKind<z.infer<typeof schema>> = {
     }
     return { tree };
   },
-};
+});
 
 async function fromFile(source: string, context: ResolveContext): Promise<Pins> {
   const path = localPath(context.recipeFolder, source);

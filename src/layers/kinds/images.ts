@@ -16,10 +16,11 @@ import { imageArchive, type Preload } from '../../oci/image/preload.ts';
 import { resolveImage } from '../../oci/registry/client.ts';
 import { type Content, readContent } from '../../tree/entry.ts';
 import { Tree } from '../../tree/tree.ts';
+import { defineKind } from '../kind.ts';
 import { importLocal } from '../kubernetes/local-file.ts';
 import { memberContents } from '../kubernetes/members.ts';
 import { localPath } from '../local.ts';
-import { noPins, type Pins, type PlainKind, type TreeContext } from '../step.ts';
+import { noPins, type Pins, type ResolveContext, type TreeContext } from '../step.ts';
 import { compressorName, compressPreloads } from './compress-preload.ts';
 import { nonEmptyPath } from './schema.ts';
 
@@ -55,8 +56,9 @@ const schema = z
   )
   .refine((s) => (s.recipe === undefined) === (s.name === undefined), 'recipe and name belong together')
   .refine((s) => s.recipe !== undefined || s.set === undefined, 'set is for the variables of recipe');
+type ImagesStep = z.infer<typeof schema>;
 
-export const imagesKind: PlainKind<z.infer<typeof schema>> = {
+export const imagesKind = defineKind({
   name: 'images',
   version: 1,
   schema,
@@ -64,50 +66,8 @@ export const imagesKind: PlainKind<z.infer<typeof schema>> = {
 
   inner: ({ recipe, set }) => (recipe === undefined ? undefined : { recipe, set: set ?? {} }),
 
-  async resolve(step, context, common) {
-    const inputs: Record<string, string> = step.compression === 'zstd' ? { compressor: compressorName } : {};
-    if (step.release) {
-      if (!context.kubernetes) throw new KinaError('usage', 'images: release needs a Kubernetes source');
-      return {
-        ...noPins,
-        inputs,
-        artifacts: await context.kubernetes.pin(
-          step.release.map((n) => `${n}.tar`),
-          context.platform.architecture,
-        ),
-      };
-    }
-    if (step.archives)
-      return {
-        ...noPins,
-        inputs,
-        artifacts: await Promise.all(
-          step.archives.map((a) => importLocal(localPath(context.recipeFolder, a), a, undefined, context.store)),
-        ),
-      };
-    if (step.recipe !== undefined) return { ...noPins, inputs };
-    const pins = await Promise.all(
-      (step.images ?? []).map(async ({ name, from }): Promise<Pins> => {
-        try {
-          const image = await resolveImage(from ?? name, context.platform, context.transport, {
-            signal: context.signal,
-          });
-          const artifacts = [image.manifest, image.config, ...image.layers];
-          return { ...noPins, artifacts, inputs: { [name]: image.manifest.digest } };
-        } catch (error) {
-          if (common.optional && error instanceof KinaError && error.code === 'not-found')
-            return { ...noPins, absent: [common.component ?? name] };
-          throw error;
-        }
-      }),
-    );
-    return {
-      artifacts: pins.flatMap((p) => p.artifacts),
-      components: {},
-      inputs: Object.assign({}, ...pins.map((p) => p.inputs)),
-      notes: {},
-      absent: pins.flatMap((p) => p.absent),
-    };
+  async resolve(step, context) {
+    return { pins: await pinImages(step, context) };
   },
 
   async tree(step, pins, context) {
@@ -136,7 +96,45 @@ export const imagesKind: PlainKind<z.infer<typeof schema>> = {
     }
     return { tree };
   },
-};
+});
+
+async function pinImages(step: ImagesStep, context: ResolveContext): Promise<Pins> {
+  const { platform, kubernetes, recipeFolder, store } = context;
+  const inputs: Record<string, string> = step.compression === 'zstd' ? { compressor: compressorName } : {};
+  if (step.release) {
+    if (!kubernetes) throw new KinaError('usage', 'images: release needs a Kubernetes source');
+    const members = step.release.map((n) => `${n}.tar`);
+    return { ...noPins, inputs, artifacts: await kubernetes.pin(members, platform.architecture) };
+  }
+  if (step.archives) {
+    const copies = step.archives.map((a) => importLocal(localPath(recipeFolder, a), a, undefined, store));
+    return { ...noPins, inputs, artifacts: await Promise.all(copies) };
+  }
+  if (step.recipe !== undefined) return { ...noPins, inputs };
+  const pins = await Promise.all((step.images ?? []).map((image) => pinRegistryImage(image, context)));
+  return {
+    artifacts: pins.flatMap((p) => p.artifacts),
+    components: {},
+    inputs: Object.assign({}, ...pins.map((p) => p.inputs)),
+    notes: {},
+    absent: pins.flatMap((p) => p.absent),
+  };
+}
+
+async function pinRegistryImage(
+  { name, from }: { name: string; from?: string | undefined },
+  { platform, transport, signal, common }: ResolveContext,
+): Promise<Pins> {
+  try {
+    const image = await resolveImage(from ?? name, platform, transport, { signal });
+    const artifacts = [image.manifest, image.config, ...image.layers];
+    return { ...noPins, artifacts, inputs: { [name]: image.manifest.digest } };
+  } catch (error) {
+    if (common.optional && error instanceof KinaError && error.code === 'not-found')
+      return { ...noPins, absent: [common.component ?? name] };
+    throw error;
+  }
+}
 
 /**
  * What archives hold, read and hashed once: 300 MB for a release, for which a rebuild of another layer has no use. Known
@@ -194,7 +192,7 @@ async function wholeFile({ segments, size }: Content): Promise<string | undefine
 async function archiveImages(pins: Pins, context: TreeContext): Promise<Preload[]> {
   const images: Preload[] = [];
   for (const artifact of pins.artifacts) {
-    const found = (await importArchive(context.store, (await context.fetch(artifact)).path)).filter(
+    const found = (await importArchive(context.store, (await context.fetcher.fetch(artifact)).path)).filter(
       (i) => i.platform.architecture === context.platform.architecture,
     );
     if (found.length === 0)
@@ -216,7 +214,7 @@ async function recipeImage(name: string, context: TreeContext): Promise<Preload>
 }
 
 async function registryImages(pins: Pins, context: TreeContext): Promise<Preload[]> {
-  await Promise.all(pins.artifacts.map((a) => context.fetch(a)));
+  await Promise.all(pins.artifacts.map((a) => context.fetcher.fetch(a)));
   return Promise.all(
     Object.entries(pins.inputs).map(async ([name, digest]): Promise<Preload> => {
       const artifact = pins.artifacts.find((a) => a.digest === digest);

@@ -3,8 +3,9 @@ import { z } from 'zod';
 import { KinaError } from '../../host/errors.ts';
 import { bytesContent } from '../../tree/entry.ts';
 import { file, Tree } from '../../tree/tree.ts';
+import { defineKind } from '../kind.ts';
 import { memberContents } from '../kubernetes/members.ts';
-import { noPins, type PlainKind } from '../step.ts';
+import { noPins } from '../step.ts';
 import { imagePath } from './schema.ts';
 
 const schema = z.strictObject({
@@ -12,10 +13,11 @@ const schema = z.strictObject({
   into: imagePath,
 });
 
-export const kubernetesKind: PlainKind<z.infer<typeof schema>> = {
+export const kubernetesKind = defineKind({
   name: 'kubernetes',
   version: 1,
   schema,
+  needs: ['kubernetes'],
   summary: 'kubeadm, kubelet, kubectl from the Kubernetes source, and the version marker',
 
   async resolve(step, context) {
@@ -24,7 +26,7 @@ export const kubernetesKind: PlainKind<z.infer<typeof schema>> = {
         hint: 'Name one: kina build node-image v1.34.2',
       });
     const artifacts = await context.kubernetes.pin(step.binaries, context.platform.architecture);
-    return { ...noPins, artifacts, inputs: { kubernetes: context.kubernetes.version } };
+    return { pins: { ...noPins, artifacts, inputs: { kubernetes: context.kubernetes.version } } };
   },
 
   async tree(step, pins, context) {
@@ -37,4 +39,4 @@ export const kubernetesKind: PlainKind<z.infer<typeof schema>> = {
     tree.add(file('kind/version', bytesContent(pins.inputs.kubernetes ?? ''), context.owner));
     return { tree };
   },
-};
+});

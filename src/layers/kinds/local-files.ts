@@ -3,8 +3,9 @@ import { z } from 'zod';
 import { KinaError } from '../../host/errors.ts';
 import { bytesContent } from '../../tree/entry.ts';
 import { directory, file, symlink, Tree } from '../../tree/tree.ts';
+import { defineKind } from '../kind.ts';
 import { folderDigest, type LocalEntry, readLocalFolder } from '../local.ts';
-import { noPins, type Pins, type PlainKind } from '../step.ts';
+import { noPins, type Pins } from '../step.ts';
 import { imagePath } from './schema.ts';
 
 const schema = z.strictObject({
@@ -12,17 +13,15 @@ const schema = z.strictObject({
   into: imagePath.optional(),
 });
 
-export const filesKind: PlainKind<z.infer<typeof schema>> = {
+export const filesKind = defineKind({
   name: 'files',
   version: 1,
   schema,
   summary: 'a local folder; files are 0644, or 0755 where executable',
 
   async resolve(step, context) {
-    return {
-      ...noPins,
-      inputs: { [step.source]: folderDigest(await readLocalFolder(context.recipeFolder, step.source)) },
-    };
+    const digest = folderDigest(await readLocalFolder(context.recipeFolder, step.source));
+    return { pins: { ...noPins, inputs: { [step.source]: digest } } };
   },
 
   async checkLocal(step, pins, recipeFolder) {
@@ -42,7 +41,7 @@ export const filesKind: PlainKind<z.infer<typeof schema>> = {
     }
     return { tree };
   },
-};
+});
 
 async function readPinned(source: string, pins: Pins, recipeFolder: string): Promise<LocalEntry[]> {
   const entries = await readLocalFolder(recipeFolder, source);

@@ -12,9 +12,10 @@ import { KinaError } from '../../host/errors.ts';
 import { digestOf } from '../../host/json.ts';
 import { Tree } from '../../tree/tree.ts';
 import { globMatcher } from '../glob.ts';
+import { defineKind } from '../kind.ts';
 import { readLocalFile } from '../local.ts';
 import { type NpmPackage, neededPackages, type PackageLock, parsePackageLock } from '../npm/lockfile.ts';
-import { noPins, type Pins, type PlainKind } from '../step.ts';
+import { noPins, type Pins } from '../step.ts';
 import { imagePath } from './schema.ts';
 
 const schema = z.strictObject({
@@ -33,7 +34,7 @@ const schema = z.strictObject({
 });
 type Step = z.infer<typeof schema>;
 
-export const npmKind: PlainKind<Step> = {
+export const npmKind = defineKind({
   name: 'npm',
   version: 1,
   schema,
@@ -54,7 +55,7 @@ export const npmKind: PlainKind<Step> = {
         }),
       ),
     );
-    return { ...noPins, artifacts, inputs: { [step.lockfile]: digestOfAll(lock, step) } };
+    return { pins: { ...noPins, artifacts, inputs: { [step.lockfile]: digestOfAll(lock, step) } } };
   },
 
   async checkLocal(step, pins, recipeFolder) {
@@ -75,7 +76,7 @@ export const npmKind: PlainKind<Step> = {
           throw new KinaError('lock', `${context.owner}: ${name} ${version} is not pinned`, {
             hint: 'Run `kina lock` again.',
           });
-        const { path: file } = await context.fetch(artifact);
+        const { path: file } = await context.fetcher.fetch(artifact);
         const owner = `${context.owner}/${name}`;
         for (const entry of await context.unpacker.unpack(digestOf([artifact.digest, 'npm']).slice(7), {
           owner,
@@ -96,7 +97,7 @@ export const npmKind: PlainKind<Step> = {
     }
     return { tree };
   },
-};
+});
 
 async function readLock({ lockfile }: Step, recipeFolder: string): Promise<PackageLock> {
   return parsePackageLock((await readLocalFile(recipeFolder, lockfile)).data.toString('utf8'), lockfile);

@@ -1,12 +1,12 @@
 /** The kinds that fetch nothing: `symlinks`, `directories`, `users`. */
 import { z } from 'zod';
 import { directory, symlink, Tree } from '../../tree/tree.ts';
-import type { PlainKind } from '../step.ts';
+import { defineKind } from '../kind.ts';
 import { idSchema, modeSchema, nonEmptyPath, parseMode } from './schema.ts';
 
 const symlinksSchema = z.strictObject({ links: z.record(nonEmptyPath, z.string().min(1)) });
 
-export const symlinksKind: PlainKind<z.infer<typeof symlinksSchema>> = {
+export const symlinksKind = defineKind({
   name: 'symlinks',
   version: 1,
   schema: symlinksSchema,
@@ -16,11 +16,11 @@ export const symlinksKind: PlainKind<z.infer<typeof symlinksSchema>> = {
     for (const [path, target] of Object.entries(step.links)) tree.add(symlink(path, target, context.owner));
     return { tree };
   },
-};
+});
 
 const directoriesSchema = z.strictObject({ paths: z.record(nonEmptyPath, modeSchema) });
 
-export const directoriesKind: PlainKind<z.infer<typeof directoriesSchema>> = {
+export const directoriesKind = defineKind({
   name: 'directories',
   version: 1,
   schema: directoriesSchema,
@@ -31,7 +31,7 @@ export const directoriesKind: PlainKind<z.infer<typeof directoriesSchema>> = {
       tree.add(directory(path, context.owner, parseMode(mode, 0o755)));
     return { tree };
   },
-};
+});
 
 const name = z.string().regex(/^[a-z_][a-z0-9_-]{0,31}$/, 'expected an account name: lower case, digits, "_" and "-"');
 const usersSchema = z.strictObject({
@@ -51,7 +51,7 @@ const usersSchema = z.strictObject({
   groups: z.array(z.strictObject({ name, gid: idSchema, members: z.array(name).optional() })).optional(),
 });
 
-export const usersKind: PlainKind<z.infer<typeof usersSchema>> = {
+export const usersKind = defineKind({
   name: 'users',
   version: 1,
   schema: usersSchema,
@@ -74,4 +74,4 @@ export const usersKind: PlainKind<z.infer<typeof usersSchema>> = {
       },
     };
   },
-};
+});

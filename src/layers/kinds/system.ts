@@ -5,11 +5,11 @@
 import { z } from 'zod';
 import { unknownScripts } from '../../debian/scripts.ts';
 import { deriveSystem } from '../../debian/system.ts';
-import type { DerivedKind } from '../step.ts';
+import { defineKind } from '../kind.ts';
 
 const schema = z.strictObject({});
 
-export const systemKind: DerivedKind<z.infer<typeof schema>> = {
+export const systemKind = defineKind({
   name: 'system',
   version: 2,
   schema,
@@ -31,4 +31,4 @@ export const systemKind: DerivedKind<z.infer<typeof schema>> = {
     });
     return { tree };
   },
-};
+});

@@ -9,7 +9,7 @@ import { KinaError } from '../../host/errors.ts';
 import { didYouMean } from '../../host/suggest.ts';
 import { bytesContent, readAll } from '../../tree/entry.ts';
 import { file, symlink, Tree } from '../../tree/tree.ts';
-import type { DerivedKind } from '../step.ts';
+import { defineKind } from '../kind.ts';
 
 const unit = z
   .string()
@@ -31,7 +31,7 @@ const schema = z.strictObject({
 
 const UNIT_FOLDERS = ['etc/systemd/system', 'usr/local/lib/systemd/system', 'usr/lib/systemd/system'];
 
-export const systemdKind: DerivedKind<z.infer<typeof schema>> = {
+export const systemdKind = defineKind({
   name: 'systemd',
   version: 1,
   schema,
@@ -95,7 +95,7 @@ export const systemdKind: DerivedKind<z.infer<typeof schema>> = {
     }
     return { tree };
   },
-};
+});
 
 function parseInstall(text: string): { wantedBy: string[]; requiredBy: string[]; alias: string[] } {
   const found = { wantedBy: [] as string[], requiredBy: [] as string[], alias: [] as string[] };

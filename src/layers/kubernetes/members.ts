@@ -16,11 +16,11 @@ export async function memberContents(members: readonly string[], pins: Pins, con
         const artifact = pins.artifacts.find((a) => a.name === member);
         if (!artifact)
           throw new KinaError('lock', `${context.owner}: ${member} is not pinned`, { hint: 'Run `kina lock` again.' });
-        const { path } = await context.fetch(artifact);
+        const { path } = await context.fetcher.fetch(artifact);
         return sliceContent(path, 0, artifact.size, artifact.digest);
       }),
     );
-  const fetched = await context.fetch(tarball);
+  const fetched = await context.fetcher.fetch(tarball);
   const wanted = new Set(members.map((m) => PREFIX + m));
   const task = context.reporter.task('unpack', `${SERVER_TARBALL} (${members.join(', ')})`);
   try {

@@ -91,7 +91,7 @@ async function releaseVersion(argument: string, context: SourceContext): Promise
 
 async function readMarker(url: string, context: SourceContext): Promise<string> {
   try {
-    return fullVersion(await context.text(url), url);
+    return fullVersion(await context.transport.text(url, { limit: 4096 }), url);
   } catch (error) {
     if (!(error instanceof KinaError) || error.code !== 'not-found') throw error;
     throw new KinaError('not-found', `upstream has no version marker ${url}`, {

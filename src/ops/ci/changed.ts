@@ -14,6 +14,7 @@ import type { Recipe, RecipeStep } from '../../build/recipe/schema.ts';
 import { versionFacts } from '../../build/versions.ts';
 import { KinaError } from '../../host/errors.ts';
 import { digestOf, sha256 } from '../../host/json.ts';
+import type { Step } from '../../layers/kind.ts';
 import { stepKinds } from '../../layers/kinds.ts';
 import { folderDigest, readLocalFile, readLocalFolder } from '../../layers/local.ts';
 import { expandDeep } from '../../layers/template.ts';
@@ -137,15 +138,15 @@ async function recipeState(recipe: Recipe, version: string, platform: string, st
 }
 
 async function stepState(
-  { kind, body: written, when, component, optional, unverified, replace, folder }: RecipeStep,
+  { kind, body: written, parsed, when, component, optional, unverified, replace, folder }: RecipeStep,
   version: string,
   platform: string,
   variables: Readonly<Record<string, string>>,
   state: State,
 ): Promise<unknown> {
   const body = expanded(written, variables);
-  const carried = stepKinds.get(kind)?.inner?.(body);
-  const inner = carried && (await loadRecipe(carried.recipe, folder, state.recipes));
+  const step = parsed ?? parseLoosely(kind, written, variables);
+  const inner = step?.inner && (await loadRecipe(step.inner.recipe, folder, state.recipes));
   const files = stringsIn(body).map(async (text) => [text, await contentOf(folder, text)]);
   return [
     kind,
@@ -155,11 +156,16 @@ async function stepState(
     optional,
     unverified,
     replace,
-    // A template may use any variable.
-    (body as { template?: unknown } | null)?.template === true ? variables : null,
+    step?.usesVariables ? variables : null,
     await Promise.all(files),
     inner ? await recipeState(inner, version, platform, state) : null,
   ];
+}
+
+/** Variables that are only known after resolving get a placeholder. Undefined for a step that is invalid with it. */
+function parseLoosely(kind: string, body: unknown, variables: Readonly<Record<string, string>>): Step | undefined {
+  const filled = new Proxy(variables, { get: (known, name: string) => known[name] ?? '0' });
+  return stepKinds.get(kind)?.parse(expandDeep(body, filled, '')).data;
 }
 
 /** Whether a condition can hold. Versions of components may come from packages: only resolving tells. */

@@ -43,9 +43,8 @@ const suite = 'trixie';
 export async function openPackages(): Promise<Packages> {
   const { transport } = await openConnection({ version: 'test' });
   const store = await Store.open(join(testCache, 'cri-store'));
-  const tools = { store, transport, reporter: silent, signal: undefined };
-  const context = archiveContext(tools);
-  const fetcher = new Fetcher(tools);
+  const fetcher = new Fetcher({ store, transport, reporter: silent });
+  const context = archiveContext({ store, transport, fetcher });
   const unpacker = new Unpacker(join(store.root, 'unpacked'));
   // A test machine's mirror may be frozen; the signature is checked all the same.
   const spec = { archive: 'debian', suite, components: ['main'], keyring: debianKeyring, checkValidUntil: false };

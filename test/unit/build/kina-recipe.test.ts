@@ -6,6 +6,7 @@ import { loadRecipe } from '../../../src/build/recipe/load.ts';
 import { npmKind } from '../../../src/layers/kinds/npm.ts';
 import { neededPackages, parsePackageLock } from '../../../src/layers/npm/lockfile.ts';
 import { projectRoot } from '../../support/command.ts';
+import { parseStep } from '../../support/steps.ts';
 
 const registry = 'https://npm.example.org/';
 const lock = parsePackageLock(readFileSync(join(projectRoot, 'package-lock.json'), 'utf8'), 'package-lock.json');
@@ -20,7 +21,10 @@ test('its versions are those of the package and of the Node.js that it is develo
 test('what the dependencies run at installation is known, what it leaves out is there', () => {
   const steps = recipe.layers.flatMap((layer) => layer.steps).filter((step) => step.kind === 'npm');
   expect(steps).toHaveLength(1);
-  const { exclude = [], withoutScripts = [] } = npmKind.schema.parse(steps[0]!.body);
+  const { exclude = [], withoutScripts = [] } = parseStep(npmKind, steps[0]!.body).settings as {
+    exclude?: string[];
+    withoutScripts?: string[];
+  };
   for (const architecture of ['amd64', 'arm64'] as const) {
     const packages = neededPackages(lock, 'package-lock.json', { architecture, exclude, registry });
     expect(packages.filter((one) => one.hasScript).map((one) => one.name)).toEqual(withoutScripts);

@@ -11,7 +11,7 @@ import {
   readLock,
   writeLock,
 } from '../../../src/build/lock.ts';
-import type { Plan } from '../../../src/build/plan/plan.ts';
+import type { Plan } from '../../../src/build/plan/model.ts';
 
 const hex = (c: string): `sha256:${string}` => `sha256:${c.repeat(64)}`;
 const lock: Lock = {

@@ -6,10 +6,11 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { silent } from '../../../src/host/progress.ts';
 import { archiveKind } from '../../../src/layers/kinds/archive.ts';
-import type { Pins, ResolveContext, TreeContext } from '../../../src/layers/step.ts';
+import type { Pins } from '../../../src/layers/step.ts';
 import { Store } from '../../../src/oci/store/store.ts';
 import { readAll } from '../../../src/tree/entry.ts';
 import { Unpacker } from '../../../src/tree/unpack.ts';
+import { parseStep, resolveContext, treeContext } from '../../support/steps.ts';
 
 let folder: string;
 let store: Store;
@@ -27,17 +28,18 @@ function pack(name: string, content: string): void {
   chmodSync(join(folder, 'package/bin/tool'), 0o755);
   execFileSync('tar', ['-czf', join(folder, name), '-C', folder, 'package']);
 }
-const step = archiveKind.schema.parse({ source: 'tool.tgz', strip: 1, into: 'usr/lib/tool' });
-const resolve = (at = folder): Promise<Pins> =>
-  archiveKind.resolve!(step, { recipeFolder: at } as unknown as ResolveContext, {});
+const step = parseStep(archiveKind, { source: 'tool.tgz', strip: 1, into: 'usr/lib/tool' });
+const resolve = async (at = folder): Promise<Pins> => (await step.resolve(resolveContext({ recipeFolder: at }))).pins;
 async function files(pins: Pins): Promise<Record<string, string>> {
-  const { tree } = await archiveKind.tree(step, pins, {
+  if (step.derived) throw new Error('archive is a plain kind');
+  const used = treeContext({
     recipeFolder: folder,
     reporter: silent,
     store,
     unpacker: new Unpacker(join(folder, 'unpacked')),
     owner: 'tool/archive',
-  } as unknown as TreeContext);
+  });
+  const { tree } = await step.tree(pins, used);
   const found: Record<string, string> = {};
   for (const entry of tree.sorted())
     if (entry.type === 'file')
@@ -54,9 +56,9 @@ test('its files, owned by root; the lock has its digest and no path of this mach
 
 test('another file than the locked one is refused, also when it changes between looking and building', async () => {
   const pins = await resolve();
-  await archiveKind.checkLocal!(step, pins, folder);
+  await step.checkLocal(pins, folder);
   pack('tool.tgz', 'two');
-  await expect(archiveKind.checkLocal!(step, pins, folder)).rejects.toMatchObject({ code: 'lock' });
+  await expect(step.checkLocal(pins, folder)).rejects.toMatchObject({ code: 'lock' });
   await expect(files(pins)).rejects.toMatchObject({ code: 'integrity' });
 });
 

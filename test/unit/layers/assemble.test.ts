@@ -1,29 +1,20 @@
 import { describe, expect, test } from 'vitest';
 import { silent } from '../../../src/host/progress.ts';
-import { type AssembledStep, assemble } from '../../../src/layers/assemble.ts';
-import { noPins, type TreeContext } from '../../../src/layers/step.ts';
+import { assemble } from '../../../src/layers/assemble.ts';
+import type { PinnedStep } from '../../../src/layers/kind.ts';
 import { platformOf } from '../../../src/oci/platform.ts';
 import { readAll } from '../../../src/tree/entry.ts';
+import { assembleOptions, pinnedStep } from '../../support/steps.ts';
 
-/** The kinds used here fetch nothing; whatever else they touched would be a mistake. */
-const context = {
-  platform: platformOf('arm64'),
-  reporter: silent,
-  signal: undefined,
-  epoch: 0,
-} as unknown as TreeContext;
-
-function step(id: string, kind: string, body: unknown, replace = false): AssembledStep {
-  return { id, kind, body, replace, folder: '/nowhere', pins: noPins };
-}
+const step = pinnedStep;
 const put = (id: string, path: string, content: string, extra: object = {}, replace = false) =>
   step(id, 'file', { path, content, ...extra }, replace);
 const folder = (id: string, paths: Record<string, string>) => step(id, 'directories', { paths });
 
-async function build(layers: Record<string, AssembledStep[]>, architecture: 'amd64' | 'arm64' = 'arm64') {
+async function build(layers: Record<string, PinnedStep[]>, architecture: 'amd64' | 'arm64' = 'arm64') {
   const assembled = await assemble(
     Object.entries(layers).map(([name, steps]) => ({ name, steps })),
-    { ...context, platform: platformOf(architecture) },
+    assembleOptions({ platform: platformOf(architecture), reporter: silent, epoch: 0 }),
   );
   return assembled.layers;
 }

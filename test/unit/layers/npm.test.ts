@@ -6,19 +6,19 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { pack } from 'tar-stream';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { Artifact } from '../../../src/artifacts/artifact.ts';
 import { Fetcher } from '../../../src/artifacts/fetch.ts';
 import type { KinaError } from '../../../src/host/errors.ts';
 import { Transport } from '../../../src/host/http.ts';
 import { silent } from '../../../src/host/progress.ts';
 import { npmKind } from '../../../src/layers/kinds/npm.ts';
 import { neededPackages, parsePackageLock } from '../../../src/layers/npm/lockfile.ts';
-import type { Pins, ResolveContext, TreeContext } from '../../../src/layers/step.ts';
+import type { Pins } from '../../../src/layers/step.ts';
 import { platformOf } from '../../../src/oci/platform.ts';
 import { Store } from '../../../src/oci/store/store.ts';
 import { readAll } from '../../../src/tree/entry.ts';
 import { Unpacker } from '../../../src/tree/unpack.ts';
 import { sendFile, startServer, type TestServer } from '../../support/server.ts';
+import { parseStep, resolveContext, treeContext } from '../../support/steps.ts';
 
 const integrity = 'sha512-AAAA';
 const lockOf = (packages: object): string => JSON.stringify({ lockfileVersion: 3, packages });
@@ -166,28 +166,24 @@ describe('the step', () => {
   }
   const write = (packages: object): void => writeFileSync(join(folder, 'lock.json'), lockOf(packages));
   const step = (more = {}) =>
-    npmKind.schema.parse({ lockfile: 'lock.json', registry: 'https://npm.example.org', into: 'app', ...more });
-  const resolve = (body = step()): Promise<Pins> =>
-    npmKind.resolve!(
-      body,
-      {
-        platform: platformOf('amd64'),
-        recipeFolder: folder,
-        signal: undefined,
-        checksums: { transport, store, reporter: silent },
-      } as unknown as ResolveContext,
-      {},
-    );
+    parseStep(npmKind, { lockfile: 'lock.json', registry: 'https://npm.example.org', into: 'app', ...more });
+  const resolve = async (body = step()): Promise<Pins> => {
+    const checksums = { transport, store, reporter: silent };
+    const context = resolveContext({ platform: platformOf('amd64'), recipeFolder: folder, checksums });
+    return (await body.resolve(context)).pins;
+  };
   async function files(pins: Pins, body = step()): Promise<Record<string, string>> {
     const fetcher = new Fetcher({ store, transport, reporter: silent });
-    const { tree } = await npmKind.tree(body, pins, {
+    if (body.derived) throw new Error('npm is a plain kind');
+    const used = treeContext({
       platform: platformOf('amd64'),
       recipeFolder: folder,
       reporter: silent,
       unpacker: new Unpacker(join(folder, 'unpacked')),
       owner: 'app/npm',
-      fetch: (artifact: Artifact) => fetcher.fetch(artifact),
-    } as unknown as TreeContext);
+      fetcher,
+    });
+    const { tree } = await body.tree(pins, used);
     const found: Record<string, string> = {};
     for (const entry of tree.sorted())
       found[`${entry.path} ${entry.mode.toString(8)}`] =
@@ -256,8 +252,8 @@ describe('the step', () => {
     write(packages);
     const pins = await resolve();
     write({ ...packages, 'node_modules/tool': { version: '2.0.0', integrity, dev: true } });
-    await npmKind.checkLocal!(step(), pins, folder);
+    await step().checkLocal(pins, folder);
     write({ ...packages, 'node_modules/a': { ...a, version: '1.0.1' } });
-    await expect(npmKind.checkLocal!(step(), pins, folder)).rejects.toMatchObject({ code: 'lock' });
+    await expect(step().checkLocal(pins, folder)).rejects.toMatchObject({ code: 'lock' });
   });
 });
