@@ -1,155 +1,36 @@
-/** `kina verify`: an image, what stands beside it, and whether it can be made again. */
-import { Command } from 'commander';
-import { KinaError } from '../../host/errors.ts';
-import type { Trust } from '../../ops/trust/check-signature.ts';
-import type { Verdict } from '../../ops/verify/verify.ts';
-import { answer, answerJson, type GlobalFlags, withProgress } from '../terminal/context.ts';
-import { bytes } from '../terminal/format.ts';
-import { addMirrorOptions, insecureOption, type MirrorFlags } from './shared.ts';
-import { sessionFor } from './toolbox.ts';
+import { defineCommand, flag } from '../command.ts';
+import { insecureRegistryFlag, jsonFlag, lockedRecipeFlag, mirrorFlags } from '../flags.ts';
 
-interface VerifyFlags extends MirrorFlags, GlobalFlags {
-  rebuild: boolean;
-  lock?: string;
-  recipe?: string;
-  requireSignature: boolean;
-  key?: string;
-  identity?: string;
-  issuer?: string;
-  trustedRoot?: string;
-  insecureRegistry: string[];
-  json: boolean;
-}
-
-export function verifyCommand(): Command {
-  return addMirrorOptions(
-    new Command('verify')
-      .description(
-        'check an image of the store or of a registry: every digest, what stands beside it, who signed it, and, when asked, that its lock makes it again',
-      )
-      .argument('<ref>', 'name of the image, in the store or else in a registry; docker://REF is in a registry')
-      .option('--rebuild', 'build it again from its lock and compare', false)
-      .option('--lock <file>', 'its lock (default: the one beside it, or of its build in the store)')
-      .option('--recipe <name|file>', "its recipe, when it is none of kina's (default: the one that the lock names)")
-      .option('--key <file>', 'public key (PEM) whose signature counts')
-      .option('--identity <name>', 'instead of a key: who has to have signed, as the certificate names them; exact')
-      .option(
-        '--issuer <url>',
-        'with --identity: who vouches for the identity, e.g. https://token.actions.githubusercontent.com',
-      )
-      .option(
-        '--trusted-root <file>',
-        'certificates and keys of the Sigstore instance (trusted_root.json); needed with --identity',
-      )
-      .option('--require-signature', 'refuse an image without a signature by that key or identity', false),
-  )
-    .addOption(insecureOption())
-    .option('--json', 'answer as JSON', false)
-    .addHelpText(
-      'after',
-      `
-Examples:
-  kina verify localhost/kina/node:v1.34.2
-  kina verify docker://ghcr.io/example/node:v1.34.2 --rebuild
-  kina verify docker://ghcr.io/example/node:v1.34.2 --rebuild --lock kina.lock
-  kina verify docker://ghcr.io/example/node:v1.34.2 --require-signature --key key.pub`,
-    )
-    .action(async (ref: string, _own: unknown, command: Command) => run(ref, command.optsWithGlobals<VerifyFlags>()));
-}
-
-async function run(ref: string, flags: VerifyFlags): Promise<void> {
-  if (flags.recipe !== undefined && !flags.rebuild)
-    throw new KinaError('usage', '--recipe says what to build: it needs --rebuild');
-  const trust = await trustOf(flags);
-  const { readLock } = await import('../../build/lock.ts');
-  const { verify } = await import('../../ops/verify/verify.ts');
-  const lock = flags.lock === undefined ? undefined : await readLock(flags.lock);
-  const verdict = await withProgress(flags, async (reporter, signal) => {
-    const tools = await sessionFor(flags, reporter, signal);
-    return verify(ref, { rebuild: flags.rebuild, lock, recipe: flags.recipe, trust }, tools);
-  });
-  const wrong = complaint(verdict, flags.requireSignature);
-  if (flags.json) {
-    if (wrong) process.exitCode = 1;
-    return answerJson({ ...verdict, verified: wrong === undefined });
-  }
-  if (wrong) throw wrong;
-  answer(text(verdict));
-}
-
-/** Whose signature counts, by the flags. Throws `usage`. */
-async function trustOf({ key, identity, issuer, trustedRoot }: VerifyFlags): Promise<Trust | undefined> {
-  const usage = (problem: string, hint: string) => new KinaError('usage', problem, { hint });
-  if (key !== undefined && (identity !== undefined || issuer !== undefined))
-    throw usage('--key excludes --identity and --issuer', 'An image is signed with a key or by an identity: name one.');
-  if ((identity === undefined) !== (issuer === undefined))
-    throw usage(
-      '--identity and --issuer belong together',
-      'A name says nothing without who vouches for it. The certificate has both: `cosign verify` prints them.',
-    );
-  if (key === undefined && identity === undefined) {
-    if (trustedRoot === undefined) return undefined;
-    throw usage('--trusted-root says nothing about who has to have signed', 'Add --identity and --issuer, or --key.');
-  }
-  const { readTrustedRoot } = await import('../../ops/trust/check-signature.ts');
-  const root = trustedRoot === undefined ? undefined : await readTrustedRoot(trustedRoot);
-  if (key !== undefined) return { key: await (await import('../../ops/trust/keys.ts')).readPublicKey(key), root };
-  if (!root || identity === undefined || issuer === undefined)
-    throw usage(
-      '--identity needs --trusted-root',
-      '`cosign trusted-root create --with-default-services > trusted_root.json` writes that of the public instance.',
-    );
-  return { identity, issuer, root };
-}
-
-/** Why the image is not to be used; undefined when nothing speaks against it. */
-function complaint(
-  { ref, from, damage, problems, signature, rebuilt }: Verdict,
-  signed: boolean,
-): KinaError | undefined {
-  if (damage.length)
-    return new KinaError('integrity', `${ref} is damaged`, {
-      details: damage.map(({ what, digest, problem }) => `${what} (${digest.slice(0, 19)}): ${problem}`),
-    });
-  if (problems.length)
-    return new KinaError('integrity', `${ref} and what is said about it disagree`, { details: problems });
-  if (rebuilt?.result === 'different')
-    return new KinaError('integrity', `${ref} is not what its lock makes: that is ${rebuilt.digest}`, {
-      details: rebuilt.differences,
-      hint: 'What was made is in the store until `kina cache prune`.',
-    });
-  if (!signed || signature === 'verified') return undefined;
-  if (signature === 'none')
-    return new KinaError('integrity', `${ref} is not signed`, {
-      ...(from === 'store' ? { hint: `Signatures stand beside images in registries: verify docker://REF.` } : {}),
-    });
-  return new KinaError('integrity', `${ref} has a signature that was not verified: it counts as not signed`, {
-    hint: 'Say whose signature counts: --key, or --identity and --issuer. One in the form of cosign before 3 is not read.',
-  });
-}
-
-function text(verdict: Verdict): string {
-  const { ref, digest, blobs, bytes: size, provenance, lock, sboms, rebuilt } = verdict;
-  const where = { recorded: 'recorded in the store', attached: 'beside the image', given: 'given' };
-  const made = { same: 'the same digest', compression: 'the same content, compressed differently', different: '' };
-  const said = provenance && [
-    `agrees: kina ${provenance.kina ?? '-'}, ${provenance.materials} materials`,
-    ...(provenance.signed ? ['signed with the image'] : []),
-  ];
-  return [
-    `${ref.replace(/^docker:\/\//, '').replace(/@.*$/, '')}@${digest}`,
-    `digests     sound: ${blobs} blobs, ${bytes(size)} hashed`,
-    `provenance  ${said?.join('; ') ?? 'none'}`,
-    `lock        ${lock ? `agrees: ${where[lock]}` : 'none'}`,
-    ...(sboms ? [`SBOM        agrees: ${sboms} beside the image`] : []),
-    `signature   ${signatureText(verdict)}`,
-    ...(rebuilt ? [`rebuild     ${made[rebuilt.result]}`] : []),
-  ].join('\n');
-}
-
-function signatureText({ signature, signers }: Verdict): string {
-  if (signature === 'verified') return `verified: by ${signers.join(', and by ')}`;
-  return signature === 'none'
-    ? 'none: the image is unsigned'
-    : 'there is one, not verified: say whose counts with --key or --identity';
-}
+export const verify = defineCommand({
+  name: 'verify',
+  summary: 'Verify the digests, attestations and signature of an image, and with --rebuild that its lock reproduces it',
+  arguments: [
+    {
+      name: '<ref>',
+      description: 'name of the image, looked up in the store, then in its registry; docker://REF skips the store',
+    },
+  ],
+  flags: [
+    flag('--rebuild', 'build the image again from its lock and compare'),
+    flag('--lock <file>', 'lock of the image (default: the attached one, or the one recorded in the store)'),
+    lockedRecipeFlag,
+    flag('--key <file>', 'public key (PEM) to verify signatures with'),
+    flag('--identity <name>', 'instead of --key: identity of the signer, exactly as in the certificate'),
+    flag('--issuer <url>', 'with --identity: issuer of the identity, e.g. https://token.actions.githubusercontent.com'),
+    flag(
+      '--trusted-root <file>',
+      'certificates and keys of the Sigstore instance (trusted_root.json); required with --identity',
+    ),
+    flag('--require-signature', 'fail if the image has no signature by that key or identity'),
+    ...mirrorFlags,
+    insecureRegistryFlag,
+    jsonFlag,
+  ],
+  examples: [
+    ['kina verify localhost/kina/node:v1.34.2'],
+    ['kina verify docker://ghcr.io/example/node:v1.34.2 --rebuild'],
+    ['kina verify docker://ghcr.io/example/node:v1.34.2 --rebuild --lock kina.lock'],
+    ['kina verify docker://ghcr.io/example/node:v1.34.2 --require-signature --key key.pub'],
+  ],
+  run: () => import('../handlers/verify.ts'),
+});

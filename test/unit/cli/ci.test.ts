@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { versionTable } from '../../../src/build/versions.ts';
-import { program } from '../../../src/cli/main.ts';
+import { program } from '../../../src/cli/program.ts';
 import { parsePlatform } from '../../../src/oci/platform.ts';
 import { jobMatrix } from '../../../src/ops/ci/matrix.ts';
 import { projectRoot } from '../../support/command.ts';
@@ -133,7 +133,7 @@ describe('the action', () => {
   });
 
   test('its outputs are those that a push writes', () => {
-    const source = readFileSync(join(projectRoot, 'src/cli/commands/published.ts'), 'utf8');
+    const source = readFileSync(join(projectRoot, 'src/cli/handlers/shared/published.ts'), 'utf8');
     for (const name of Object.keys(action.outputs))
       expect(source).toMatch(new RegExp(`[\`\\n]${name}[=<]|\\\\n${name}[=<]`));
   });

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { describe, expect, test } from 'vitest';
-import { program } from '../../../src/cli/main.ts';
+import { program } from '../../../src/cli/program.ts';
 import { projectRoot } from '../../support/command.ts';
 
 const root = program();

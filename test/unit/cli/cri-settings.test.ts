@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readSettings, type ServeFlags } from '../../../src/cli/commands/cri-settings.ts';
+import { readSettings, type ServeFlags } from '../../../src/cli/handlers/shared/cri-settings.ts';
 
 let folder: string;
 beforeEach(async () => {
@@ -10,9 +10,19 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-const nothing = { share: [], route: [], mirror: [], insecureRegistry: [], offline: false, verbosity: 0, quiet: false };
+const nothing = {
+  share: [],
+  route: [],
+  mirror: [],
+  debianMirror: undefined,
+  debianSecurityMirror: undefined,
+  insecureRegistry: [],
+  offline: false,
+  verbosity: 0,
+  quiet: false,
+};
 const read = (flags: Partial<ServeFlags>) =>
-  readSettings({ ...nothing, root: join(folder, 'root'), share: [folder], ...flags }, 'unix:///run/kina.sock');
+  readSettings({ ...nothing, root: join(folder, 'root'), share: [folder], ...flags });
 
 describe('the settings of `kina cri serve`', () => {
   it('name the root alike before it is there and after, also through a link', async () => {

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { expect, test } from 'vitest';
-import { program } from '../../../src/cli/main.ts';
+import { program } from '../../../src/cli/program.ts';
 import { projectRoot } from '../../support/command.ts';
 
 const documents = ['README.md', ...readdirSync(join(projectRoot, 'docs')).map((name) => `docs/${name}`)];

@@ -1,7 +1,0 @@
-/** The store that commands work on. */
-import { cacheDirectory } from '../../host/files.ts';
-import { Store } from '../../oci/store/store.ts';
-
-export function openStore(): Promise<Store> {
-  return Store.open(cacheDirectory());
-}

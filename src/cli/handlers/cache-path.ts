@@ -1,0 +1,6 @@
+import { cacheDirectory } from '../../host/files.ts';
+import { answer } from '../terminal/context.ts';
+
+export function run(): void {
+  answer(cacheDirectory());
+}

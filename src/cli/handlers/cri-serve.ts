@@ -1,0 +1,72 @@
+import { KinaError } from '../../host/errors.ts';
+import type { CriSettings } from '../../ops/cri.ts';
+import { type GlobalFlags, version, withSignal } from '../terminal/context.ts';
+import type { ServeFlags } from './shared/cri-settings.ts';
+
+export async function run(flags: ServeFlags): Promise<void> {
+  const { readSettings } = await import('./shared/cri-settings.ts');
+  const { releaseMemory, stayLean } = await import('../../host/memory.ts');
+  stayLean();
+  const settings = await readSettings(flags);
+  const say = (line: string): void => void process.stderr.write(`${new Date().toISOString()} ${line}\n`);
+  await withSignal(async (signal) => {
+    const image = await prepareSandboxImage(flags, settings, signal);
+    const { startCri } = await import('../../ops/cri.ts');
+    const service = await startCri({ ...settings, sandboxImage: image, version, log: say }, signal);
+    releaseMemory(); // what starting took
+    if (!flags.quiet) say(`serving CRI on unix://${settings.socket}, streams on ${service.streamingUrl}`);
+    await new Promise((ended) => signal.addEventListener('abort', ended));
+    await service.close();
+    // A container may have minutes for its end, and whoever asked is gone: the next service takes it up.
+    process.exit(0);
+  }).catch((error: { code?: string }) => {
+    // stopping is how it is meant to end
+    if (error.code !== 'interrupted') throw error;
+  });
+}
+
+/**
+ * In a process of its own: building an image takes 60 MB that a service would keep for all its life. It hears Ctrl-C as
+ * everybody at the terminal does.
+ */
+async function prepareSandboxImage(flags: GlobalFlags, settings: CriSettings, signal: AbortSignal): Promise<string> {
+  const { spawn } = await import('node:child_process');
+  const named = {
+    provider: settings.provider,
+    'sandbox-image': settings.sandboxImage,
+    'debian-mirror': settings.debianMirror,
+    'debian-security-mirror': settings.debianSecurityMirror,
+  };
+  const child = spawn(
+    process.execPath,
+    [
+      process.argv[1]!,
+      'cri',
+      'sandbox-image',
+      ...(flags.quiet ? ['--quiet'] : []),
+      '-v',
+      String(flags.verbosity),
+      ...Object.entries(named).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, value])),
+      ...settings.mirrors.flatMap((url) => ['--mirror', url]),
+      ...settings.insecureRegistries.flatMap((host) => ['--insecure-registry', host]),
+      ...(settings.offline ? ['--offline'] : []),
+    ],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  );
+  const stop = (): void => void child.kill('SIGTERM');
+  signal.addEventListener('abort', stop);
+  let said = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    said += text;
+  });
+  const code = await new Promise<number>((ended, failed) => {
+    child.once('error', failed);
+    child.once('close', (status) => ended(status ?? 1));
+  });
+  signal.removeEventListener('abort', stop);
+  signal.throwIfAborted();
+  if (code === 0) return said.trim();
+  throw new KinaError('provider', 'there is no sandbox image; what went wrong stands above', {
+    hint: '`kina cri sandbox-image` tries it alone.',
+  });
+}

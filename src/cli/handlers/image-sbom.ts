@@ -1,0 +1,26 @@
+import { KinaError } from '../../host/errors.ts';
+import { choosePlatforms, nameOf, openImage } from '../../oci/image/select.ts';
+import { answerJson, version, withSignal } from '../terminal/context.ts';
+import { platforms } from './shared/flag-values.ts';
+import { openStore } from './shared/store.ts';
+
+interface SbomFlags {
+  readonly format: string;
+  readonly platform: string | undefined;
+}
+
+export async function run(flags: SbomFlags, ref: string): Promise<void> {
+  const wanted = flags.platform === undefined ? undefined : platforms(flags.platform);
+  const store = await openStore();
+  const [image, ...others] = choosePlatforms(ref, await openImage(store, ref), wanted);
+  if (!image || others.length)
+    throw new KinaError('usage', `${ref} has several platforms, and a document is about one`, {
+      hint: `Say which: --platform ${image ? nameOf(image) : 'linux/amd64'}.`,
+    });
+  const { inventory } = await import('../../ops/trust/inventory.ts');
+  const write =
+    flags.format === 'spdx'
+      ? (await import('../../ops/trust/spdx.ts')).spdx
+      : (await import('../../ops/trust/cyclonedx.ts')).cyclonedx;
+  answerJson(write(await withSignal(() => inventory(store, image)), ref, version));
+}

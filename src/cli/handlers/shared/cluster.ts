@@ -1,0 +1,90 @@
+/** What the commands on clusters share. */
+import { readFile } from 'node:fs/promises';
+import { text } from 'node:stream/consumers';
+import type { Cluster } from '../../../cluster/config/cluster.ts';
+import { loadCluster } from '../../../cluster/config/cluster.ts';
+import { KinaError } from '../../../host/errors.ts';
+import { providerNames } from '../../../provider/provider.ts';
+import { unknownKindProvider } from '../../../provider/select.ts';
+import type { GlobalFlags } from '../../terminal/context.ts';
+import { isLive, withSignal } from '../../terminal/context.ts';
+import { createSteps, type ShownSteps } from '../../terminal/steps.ts';
+
+/** What every command on an existing cluster takes. */
+export interface ClusterFlags extends GlobalFlags {
+  readonly name: string | undefined;
+  readonly provider: string | undefined;
+}
+
+/** The name as kind finds it: flag, environment, the default. */
+export function nameOf(flags: { readonly name?: string | undefined }): string {
+  return flags.name || process.env.KINA_CLUSTER_NAME || process.env.KIND_CLUSTER_NAME || 'kina';
+}
+
+/** What of the environment is passed over, in one line on stderr. */
+export function warnOfEnvironment(flags: { readonly provider?: string | undefined }): void {
+  const unknown = flags.provider === undefined ? unknownKindProvider() : undefined;
+  if (unknown)
+    process.stderr.write(`WARNING: ${unknown} is passed over: the providers are ${providerNames.join(', ')}\n`);
+}
+
+const units: Readonly<Record<string, number>> = { h: 3600, m: 60, s: 1, ms: 1e-3, us: 1e-6, µs: 1e-6, ns: 1e-9 };
+
+/** A duration as Go writes them (`1h30m`, `90s`, `0`), in seconds. */
+export function duration(value: string, flag: string): number {
+  if (/^[+-]?0$/.test(value)) return 0;
+  if (/^\d+(\.\d+)?$/.test(value))
+    throw new KinaError('usage', `${flag} ${value}: missing unit in duration`, {
+      hint: `Write ${value}s or ${value}m.`,
+    });
+  if (!/^(\d+(\.\d+)?(h|ms|us|µs|ns|m|s))+$/.test(value))
+    throw new KinaError('usage', `${flag} ${value}: not a duration`, { hint: 'It looks like 5m, 90s or 1h30m.' });
+  const parts = [...value.matchAll(/(\d+(?:\.\d+)?)(h|ms|us|µs|ns|m|s)/g)];
+  return parts.reduce((sum, [, number, unit]) => sum + Number(number) * units[unit!]!, 0);
+}
+
+/** Runs with steps on the screen and Ctrl-C; the first signal cancels cleanly. */
+export async function withSteps<T>(
+  flags: GlobalFlags,
+  work: (steps: ShownSteps, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const steps = createSteps({ live: isLive(), quiet: flags.quiet, verbosity: flags.verbosity });
+  try {
+    return await withSignal((signal) => work(steps, signal));
+  } finally {
+    await steps.finish();
+  }
+}
+
+/** The configuration of a file, of standard input (`-`), or all defaults. */
+export async function readCluster(
+  file: string | undefined,
+  overrides: Parameters<typeof loadCluster>[0]['overrides'],
+): Promise<Cluster> {
+  const given = file === '-' ? await text(process.stdin) : file === undefined ? undefined : await readText(file);
+  return loadCluster({
+    ...(given === undefined ? {} : { text: given, file: file === '-' ? '(standard input)' : file }),
+    overrides,
+    cwd: process.cwd(),
+    env: process.env,
+  });
+}
+
+async function readText(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    throw new KinaError('not-found', `cannot read the configuration ${file}`, {
+      details: [error instanceof Error ? error.message : String(error)],
+      cause: error,
+    });
+  }
+}
+
+/** Unless `--quiet`. */
+export function say(flags: GlobalFlags, text: string): void {
+  if (!flags.quiet) process.stderr.write(`${text}\n`);
+}
+
+/** As kind prints lists: `["a" "b"]`. */
+export const quoted = (names: readonly string[]): string => `[${names.map((name) => JSON.stringify(name)).join(' ')}]`;

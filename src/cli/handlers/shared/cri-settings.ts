@@ -1,0 +1,226 @@
+/** The settings of `kina cri serve`, from flags and the file that `--config` names; every problem is told at once. */
+import { mkdir, readFile, realpath, stat } from 'node:fs/promises';
+import { isIP } from 'node:net';
+import { homedir } from 'node:os';
+import { basename, dirname, join, resolve } from 'node:path';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { checkRoot, socketPath } from '../../../cri/socket.ts';
+import { outermost } from '../../../cri/spec/shares.ts';
+import { checkStreamingAddress } from '../../../cri/streaming/server.ts';
+import { isErrno, KinaError } from '../../../host/errors.ts';
+import type { CriSettings } from '../../../ops/cri.ts';
+import { requestedProvider } from '../../../provider/select.ts';
+import { criSocket, type MirrorFlags } from '../../flags.ts';
+import type { GlobalFlags } from '../../terminal/context.ts';
+
+export interface ServeFlags extends GlobalFlags, MirrorFlags {
+  socket?: string;
+  provider?: string;
+  config?: string;
+  root?: string;
+  share: string[];
+  network?: string;
+  route: string[];
+  sandboxImage?: string;
+  streamingAddress?: string;
+  streamingPort?: string;
+  cpus?: string;
+  memory?: string;
+  insecureRegistry: string[];
+}
+
+const text = z.string({ error: 'expected text' });
+const list = z.array(text, { error: 'expected a list of texts' });
+const cpus = { error: 'expected a number of processors above 0' };
+const memory = { error: 'expected whole MiB, 200 or more' };
+const port = { error: 'expected a port, 0 to 65535' };
+const schema = z.strictObject({
+  socket: text.optional(),
+  provider: text.optional(),
+  root: text.optional(),
+  share: list.optional(),
+  network: text.optional(),
+  route: list.optional(),
+  sandboxImage: text.optional(),
+  cpus: z.number(cpus).positive(cpus).optional(),
+  memory: z.number(memory).int(memory).min(200, memory).optional(),
+  streamingAddress: text.optional(),
+  streamingPort: z.number(port).int(port).min(0, port).max(65535, port).optional(),
+  mirror: list.optional(),
+  debianMirror: text.optional(),
+  debianSecurityMirror: text.optional(),
+  offline: z.boolean({ error: 'expected true or false' }).optional(),
+  insecureRegistry: list.optional(),
+});
+type Wishes = z.infer<typeof schema>;
+type Problems = (string | undefined)[];
+
+/** Flags win over the file. Throws `usage` with all that is wrong, before anything is done but for making kubelet's folder. */
+export async function readSettings(flags: ServeFlags): Promise<CriSettings> {
+  const file = flags.config === undefined ? {} : await readFileSettings(flags.config);
+  const wishes: Wishes = { ...file, ...wishesOf(flags) };
+  const problems: Problems = [...numberProblems(flags)];
+  const streaming = { address: wishes.streamingAddress ?? '127.0.0.1', port: wishes.streamingPort ?? 0 };
+  const root = await rootFolder(wishes.root);
+  let socket = '';
+  problems.push(
+    said(() => (socket = socketPath(wishes.socket ?? criSocket))),
+    said(() => checkRoot(root)),
+    said(() => checkStreamingAddress(streaming.address)),
+    said(() => requestedProvider(wishes.provider)),
+  );
+  const routes = (wishes.route ?? []).map((one) => parseRoute(one, problems));
+  const shares = wishes.share === undefined ? await kubeletFolder() : await sharedFolders(wishes.share, problems);
+  const found = problems.filter((one) => one !== undefined);
+  if (found.length > 0)
+    throw new KinaError('usage', 'these settings cannot be served with', {
+      details: found,
+      hint: 'See `kina cri serve --help`.',
+    });
+  return {
+    socket,
+    root,
+    streaming,
+    routes,
+    shares: outermost(shares),
+    provider: wishes.provider,
+    sandboxImage: wishes.sandboxImage,
+    cpus: wishes.cpus,
+    memory: wishes.memory,
+    network: wishes.network ?? 'kina-cri',
+    mirrors: wishes.mirror ?? [],
+    debianMirror: wishes.debianMirror,
+    debianSecurityMirror: wishes.debianSecurityMirror,
+    offline: wishes.offline ?? false,
+    insecureRegistries: wishes.insecureRegistry ?? [],
+  };
+}
+
+/** What was given, in the words of the file. */
+function wishesOf(flags: ServeFlags): Wishes {
+  const several = (values: string[]) => (values.length > 0 ? values : undefined);
+  const counted = (text: string | undefined) => (text === undefined ? undefined : number(text));
+  return given({
+    socket: flags.socket,
+    provider: flags.provider,
+    root: flags.root,
+    share: several(flags.share),
+    network: flags.network,
+    route: several(flags.route),
+    sandboxImage: flags.sandboxImage,
+    cpus: counted(flags.cpus),
+    memory: counted(flags.memory),
+    streamingAddress: flags.streamingAddress,
+    streamingPort: counted(flags.streamingPort),
+    mirror: several(flags.mirror),
+    insecureRegistry: several(flags.insecureRegistry),
+    debianMirror: flags.debianMirror,
+    debianSecurityMirror: flags.debianSecurityMirror,
+    offline: flags.offline || undefined,
+  });
+}
+
+/** The file's numbers are checked when it is read. */
+function numberProblems(flags: ServeFlags): Problems {
+  return (['cpus', 'memory', 'streamingPort'] as const).map((key) => {
+    const checked = schema.shape[key].safeParse(flags[key] === undefined ? undefined : number(flags[key]));
+    if (checked.success) return undefined;
+    return `--${key.replace('P', '-p')} ${flags[key]}: ${checked.error.issues[0]?.message}`;
+  });
+}
+
+/** Decimal; NaN for anything else, of which `Number` would take some. */
+const number = (text: string): number => (/^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN);
+
+/** What is wrong with it; undefined when nothing is. */
+function said(check: () => unknown): string | undefined {
+  try {
+    check();
+    return undefined;
+  } catch (error) {
+    if (error instanceof KinaError) return error.hint ? `${error.message}. ${error.hint}` : error.message;
+    throw error;
+  }
+}
+
+function parseRoute(text: string, problems: Problems): { destination: string; gateway: string } {
+  const [destination = '', gateway = '', ...rest] = text.split('=');
+  const [network = '', bits = '', ...more] = destination.split('/');
+  const family = isIP(network);
+  const isRoute =
+    family !== 0 && /^\d+$/.test(bits) && Number(bits) <= (family === 6 ? 128 : 32) && isIP(gateway) === family;
+  if (!isRoute || rest.length + more.length > 0)
+    problems.push(`--route ${text}: expected CIDR=GATEWAY, e.g. 10.96.0.0/16=192.168.64.2`);
+  return { destination, gateway };
+}
+
+async function sharedFolders(paths: readonly string[], problems: Problems): Promise<string[]> {
+  const folders: string[] = [];
+  for (const path of paths) {
+    const found = await stat(path).catch(() => undefined);
+    if (found?.isDirectory()) folders.push(await realpath(path));
+    else if (found) problems.push(`--share ${path}: that is no folder`);
+    else problems.push(`--share ${path}: there is no such folder; make it before sandboxes are to see it`);
+  }
+  return folders;
+}
+
+/** Made where it may be: the kubelet may come after its runtime, and sandboxes see what is there when they are made. */
+async function kubeletFolder(): Promise<string[]> {
+  const folder = '/var/lib/kubelet';
+  try {
+    await mkdir(folder, { recursive: true });
+    return [await realpath(folder)];
+  } catch (error) {
+    if (isErrno(error, 'EACCES', 'EPERM', 'EROFS')) return []; // crictl needs none
+    throw error;
+  }
+}
+
+/** State, not cache: records of pods must not be cleaned away. */
+async function rootFolder(flag: string | undefined): Promise<string> {
+  if (flag !== undefined) return withoutLinks(resolve(flag));
+  if (process.getuid?.() === 0) return withoutLinks('/var/lib/kina-cri');
+  if (process.platform === 'darwin')
+    return withoutLinks(join(homedir(), 'Library', 'Application Support', 'kina', 'cri'));
+  return withoutLinks(join(process.env.XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'kina', 'cri'));
+}
+
+/**
+ * Providers mount what a link leads to, and sandboxes are found again by a label made of this path: it has to be the same
+ * before the folder is there and after.
+ */
+async function withoutLinks(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT') || dirname(path) === path) return path; // whoever makes it says what is wrong
+    return join(await withoutLinks(dirname(path)), basename(path));
+  }
+}
+
+const given = <T extends object>(fields: T): Partial<T> =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Partial<T>;
+
+async function readFileSettings(path: string): Promise<Wishes> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT', 'EISDIR', 'EACCES')) throw error;
+    throw new KinaError('usage', `--config ${path} cannot be read: ${(error as Error).message}`, { cause: error });
+  }
+  let content: unknown;
+  try {
+    content = parse(text) ?? {};
+  } catch (error) {
+    throw new KinaError('usage', `${path} is no YAML: ${(error as Error).message.split('\n')[0]}`, { cause: error });
+  }
+  const parsed = schema.safeParse(content);
+  if (parsed.success) return parsed.data;
+  throw new KinaError('usage', `${path} has settings that cannot be served with`, {
+    details: parsed.error.issues.map((one) => `${one.path.join('.') || 'the file'}: ${one.message}`),
+    hint: `It knows ${Object.keys(schema.shape).join(', ')}.`,
+  });
+}

@@ -1,0 +1,23 @@
+/** From the shared flags to what the pipeline takes. */
+import type { ResolveRequest } from '../../../build/resolve.ts';
+import { KinaError } from '../../../host/errors.ts';
+import type { SourceFlags } from '../../flags.ts';
+import { platforms, settings } from './flag-values.ts';
+
+export function resolveRequest(
+  source: string | undefined,
+  flags: SourceFlags,
+  lock: string | undefined,
+): ResolveRequest {
+  if (flags.platform !== undefined && flags.arch !== undefined)
+    throw new KinaError('usage', '--platform and --arch exclude each other');
+  return {
+    recipe: flags.recipe,
+    source,
+    sourceType: flags.type,
+    platforms: platforms(flags.platform ?? flags.arch),
+    set: settings(flags.set),
+    lock,
+    strict: flags.strict,
+  };
+}
