@@ -290,8 +290,12 @@ function strongValidator(answer: HttpResponse): string | undefined {
 
 function mergedOffline(missing: readonly Artifact[], first: KinaError): KinaError {
   if (missing.length === 1) return first;
-  return new KinaError('offline', `${missing.length} artifacts are not in the store, and the network is off limits`, {
-    details: missing.map((artifact) => `${title(artifact)}: ${redact(artifact.url)}`),
-    hint: 'Run once without --offline.',
-  });
+  return new KinaError(
+    'offline',
+    `${missing.length} artifacts are not in the store, and --offline forbids network access`,
+    {
+      details: missing.map((artifact) => `${title(artifact)}: ${redact(artifact.url)}`),
+      hint: 'Run the command once without --offline.',
+    },
+  );
 }

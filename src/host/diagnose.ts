@@ -1,6 +1,6 @@
 /**
- * Turns schema problems into lines a person can act on: `FILE:LINE:COLUMN: what is wrong; did you mean "x"?`.
- * All problems of a file are reported at once.
+ * Turns schema problems into error lines: `FILE:LINE:COLUMN: what is wrong; did you mean "x"?`.
+ * All problems of a file are reported together.
  */
 import { type Document, isMap, isPair, isScalar, type LineCounter, type Node } from 'yaml';
 import type { z } from 'zod';
@@ -9,9 +9,9 @@ import { didYouMean } from './suggest.ts';
 export interface Problem {
   readonly path: readonly PropertyKey[];
   readonly message: string;
-  /** Point at this key of the mapping at `path`, not at the mapping. */
+  /** Points at this key of the mapping at `path` instead of at the mapping. */
   readonly key?: string;
-  /** The only values allowed there: the nearest to what was written is suggested. */
+  /** The allowed values; the one nearest to the given value is suggested. */
   readonly values?: readonly string[];
 }
 
@@ -58,11 +58,11 @@ export class Source {
   }
 }
 
-/** zod's issues as problems, with suggestions for unknown keys. `at` is where `schema` applies in the document. */
+/** Converts zod issues to problems and suggests known keys. `at` is where `schema` applies in the document. */
 export function problemsOf(error: z.ZodError, schema: z.ZodType, at: readonly PropertyKey[] = []): Problem[] {
   const unknownAt = new Set(error.issues.filter((i) => i.code === 'unrecognized_keys').map((i) => i.path.join('/')));
   return error.issues.flatMap((issue): Problem[] => {
-    // What a mistyped key leaves undone ("give exactly one of …") is no second problem.
+    // A mistyped key also triggers "give exactly one of …": report it only once.
     if (issue.code === 'custom' && unknownAt.has(issue.path.join('/'))) return [];
     const path = [...at, ...issue.path];
     const field = issue.path.length > 0 ? `${fieldName(issue.path)}: ` : '';
@@ -86,13 +86,13 @@ export function problemsOf(error: z.ZodError, schema: z.ZodType, at: readonly Pr
   });
 }
 
-/** The last key, and the place in its list: `packages[3]`. */
+/** The last key with its list index: `packages[3]`. */
 function fieldName(path: readonly PropertyKey[]): string {
   const last = path.at(-1);
   return typeof last === 'number' && path.length > 1 ? `${fieldName(path.slice(0, -1))}[${last}]` : String(last);
 }
 
-/** The keys that the object schema at `path` knows. */
+/** The keys of the object schema at `path`. */
 function knownKeys(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
   let current: unknown = schema;
   for (const segment of path) current = step(unwrap(current), segment);

@@ -1,38 +1,38 @@
 /**
- * Typed errors: what happened, to what, and what the person can do next.
+ * Typed errors: what happened, to what, and what to do next.
  *
- * Every room throws `KinaError`; only `cli/main.ts` turns one into text and an exit code. Anything else that reaches
- * the command line is a defect of kina and is reported as such.
+ * Every room throws `KinaError`; only `cli/main.ts` turns one into text and an exit code. Any other error that reaches
+ * the command line is a bug in kina and is reported as one.
  */
 
-/** Kinds of failure, stable for `--json` and for tests. */
+/** Failure categories, stable for `--json` and for tests. */
 export type ErrorCode =
   | 'usage' // a flag or argument is wrong
   | 'recipe' // a recipe or variable is wrong
   | 'config' // a cluster configuration is wrong, or its patches do not fit
-  | 'lock' // recipe and lock disagree, or the lock is unreadable
+  | 'lock' // the lock does not match the recipe, or the lock is unreadable
   | 'network' // a server could not be reached or answered with an error
-  | 'not-found' // a definite "no such thing" (HTTP 404, absent image, absent file)
-  | 'offline' // the network was forbidden and the store does not hold it
-  | 'integrity' // size, digest or signature differs from what was promised
-  | 'archive' // malformed or hostile archive
-  | 'debian' // dependency or package trouble
+  | 'not-found' // it does not exist (HTTP 404, missing image, missing file)
+  | 'offline' // not in the store, and --offline forbids fetching it
+  | 'integrity' // wrong size, digest or signature
+  | 'archive' // malformed or malicious archive
+  | 'debian' // Debian package or dependency problem
   | 'compile' // a source tree's own build failed
-  | 'conflict' // two owners claim one path
+  | 'conflict' // two owners for one path
   | 'platform' // wrong architecture
   | 'store' // the store is damaged or busy
   | 'provider' // a container runtime refused or failed
-  | 'cluster' // a cluster or node is not in the state that the work needs
-  | 'kubeconfig' // a kubeconfig cannot be read, understood, locked or written
-  | 'busy' // more at once than is served; later it will work
+  | 'cluster' // a cluster or node is in the wrong state for the operation
+  | 'kubeconfig' // a kubeconfig cannot be read, parsed, locked or written
+  | 'busy' // too many requests at once; retry later
   | 'disk-full'
   | 'interrupted'
   | 'internal';
 
 export interface ErrorOptions {
-  /** What to do next, one or two sentences, imperative. */
+  /** What to do next: one or two imperative sentences. */
   hint?: string;
-  /** Further lines, one fact each: every problem found, every place involved. */
+  /** More lines, one fact each: every problem, every place involved. */
   details?: readonly string[];
   cause?: unknown;
 }

@@ -1,4 +1,4 @@
-/** Atomic files and the folders of this machine that kina uses. No domain words. */
+/** Atomic writes and the folders that kina uses. No domain words. */
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { access, type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
@@ -6,22 +6,22 @@ import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { isErrno, KinaError } from './errors.ts';
 
-/** A name that no other process picks, for temporary files beside their destination. */
+/** A unique suffix for temporary files beside their destination. */
 export function uniqueSuffix(): string {
   return `${process.pid}-${randomBytes(6).toString('hex')}`;
 }
 
-/** Turns "no space left" into an error that says where and what to do; anything else is rethrown as it is. */
+/** Turns "no space left" into an error that names the path and the remedy; rethrows anything else. */
 export function explainDiskFull(error: unknown, path: string): never {
   if (isErrno(error, 'ENOSPC', 'EDQUOT'))
-    throw new KinaError('disk-full', `no space left on the disk while writing ${path}`, {
-      hint: 'Free some space (kina cache prune helps), or place the store elsewhere with KINA_CACHE_DIR.',
+    throw new KinaError('disk-full', `no space left on device while writing ${path}`, {
+      hint: 'Free disk space (for example with `kina cache prune`), or move the store with KINA_CACHE_DIR.',
       cause: error,
     });
   throw error;
 }
 
-/** Writes `data` to `path` so that readers see the old or the new content, never a part, also after a crash. */
+/** Replaces `path` atomically: readers see the old or the new content, never a part, even after a crash. */
 export async function atomicWrite(path: string, data: string | Uint8Array, mode = 0o644): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   const temporary = `${path}.${uniqueSuffix()}.tmp`;
@@ -41,12 +41,12 @@ export async function atomicWrite(path: string, data: string | Uint8Array, mode 
 }
 
 /**
- * Throws `usage` when `atomicWrite` could not put a file there: better known before the work than after it. `what` is the
- * file's part in the story, e.g. `lock`.
+ * Throws `usage` if `atomicWrite` would fail for `path`, so that this is reported before the work, not after it. `what`
+ * names the file in messages, e.g. `lock`.
  */
 export async function checkFileDestination(path: string, what: string): Promise<void> {
   const refuse = (reason: string, cause?: unknown) =>
-    new KinaError('usage', `cannot write the ${what} ${path}: ${reason}`, { cause, hint: 'Name another file.' });
+    new KinaError('usage', `cannot write the ${what} ${path}: ${reason}`, { cause, hint: 'Choose a different file.' });
   const found = await stat(path).catch(() => undefined);
   if (found && !found.isFile()) throw refuse(found.isDirectory() ? 'it is a folder' : 'it is not a regular file');
   for (let folder = dirname(resolve(path)); ; folder = dirname(folder)) {
@@ -55,7 +55,7 @@ export async function checkFileDestination(path: string, what: string): Promise<
       return await access(folder, constants.W_OK);
     } catch (error) {
       if (error instanceof KinaError) throw error;
-      // Folders that are not there are made.
+      // Missing folders are created.
       if (!isErrno(error, 'ENOENT', 'ENOTDIR') || folder === dirname(folder))
         throw refuse((error as Error).message, error);
     }

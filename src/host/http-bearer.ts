@@ -1,25 +1,25 @@
 /**
- * Bearer tokens: a server that answers 401 names a `realm` that gives tokens for a `service` and a `scope` (the token
- * flow of container registries, distribution.github.io/distribution/spec/auth/token and …/auth/oauth). Without a login
- * anybody gets one for what is public. Tokens are kept until shortly before they expire; concurrent requests for one
- * share a single answer, and failures are not kept.
+ * Bearer tokens: a server that answers 401 names a `realm` that issues tokens for a `service` and a `scope` (the token
+ * flow of container registries, distribution.github.io/distribution/spec/auth/token and …/auth/oauth). Public content
+ * needs no login. Tokens are cached until shortly before they expire; concurrent requests share one token request, and
+ * failures are not cached.
  */
 import { KinaError } from './errors.ts';
 import { originOf, redact } from './http-route.ts';
 
-/** `source` says where it came from, for messages: a file, a helper. */
+/** `source` is the file or helper that the login came from, for messages. */
 export type Login = { readonly source: string } & (
   | { readonly username: string; readonly password: string }
   | { readonly refreshToken: string }
-  /** Given as it is to a server that asks for a token. */
+  /** Sent unchanged to a server that asks for a token. */
   | { readonly token: string }
 );
-/** What a token server gives tokens for. */
+/** A login that a token server accepts. */
 export type Identity = Exclude<Login, { readonly token: string }>;
 interface Challenge {
   readonly realm: string;
   readonly service: string | undefined;
-  /** `TYPE:NAME:ACTION,ACTION`, several separated by spaces. */
+  /** `TYPE:NAME:ACTION,ACTION`; several are separated by spaces. */
   readonly scope: string | undefined;
 }
 interface Token {
@@ -27,23 +27,23 @@ interface Token {
   /** Milliseconds since the epoch. */
   readonly expires: number;
 }
-/** How a token is asked for. */
+/** The HTTP request for a token. */
 export interface RealmRequest {
   readonly method: 'GET' | 'POST';
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: Uint8Array | undefined;
 }
-/** Gets a realm's answer; `address` is the server that named the realm. */
+/** Fetches the answer of a realm; `address` is the server that named the realm. */
 export type RealmReader = (realm: string, address: string, request: RealmRequest) => Promise<Buffer>;
 
 export class BearerTokens {
   readonly #read: RealmReader;
   readonly #onSecret: (secret: string) => void;
   readonly #tokens = new Map<string, Promise<Token>>();
-  /** By origin, and by origin and scope: what was asked for last time. */
+  /** The last challenge, by origin and by origin and scope. */
   readonly #challenges = new Map<string, Challenge>();
 
-  /** `onSecret` is told what must never be shown. */
+  /** `onSecret` receives every value that must never be shown. */
   constructor(read: RealmReader, onSecret: (secret: string) => void = () => {}) {
     this.#read = read;
     this.#onSecret = onSecret;
@@ -54,7 +54,7 @@ export class BearerTokens {
     return this.#challenges.has(originOf(address));
   }
 
-  /** A token for a server that `knows`, before it asks. */
+  /** A token for a server with a known challenge, sent before the server asks. */
   async known(address: string, scope: string, login: Identity | undefined): Promise<string | undefined> {
     const origin = originOf(address);
     const challenge = this.#challenges.get(`${origin} ${scope}`) ?? this.#challenges.get(origin);
@@ -62,8 +62,8 @@ export class BearerTokens {
   }
 
   /**
-   * The `Authorization` value that answers a challenge, or undefined when the server has just `rejected` the only one
-   * there is. `scope` is what the request needs beyond the server's own words.
+   * The `Authorization` value that answers a challenge, or undefined if the server has just `rejected` the only one
+   * available. `scope` is what the request needs in addition to the challenge.
    */
   async answer(
     challenge: Challenge,
@@ -90,7 +90,7 @@ export class BearerTokens {
     for (let known = this.#tokens.get(key); known; known = this.#tokens.get(key)) {
       const { value, expires } = await known;
       if (expires > Date.now() && value !== rejected) return value;
-      if (this.#tokens.get(key) === known) this.#tokens.delete(key); // unless somebody else asked again already
+      if (this.#tokens.get(key) === known) this.#tokens.delete(key); // unless a newer request has replaced it
     }
     const asking = this.#ask(challenge, address, login);
     this.#tokens.set(key, asking);
@@ -106,23 +106,20 @@ export class BearerTokens {
   async #ask(challenge: Challenge, address: string, login: Identity | undefined): Promise<Token> {
     const url = URL.canParse(challenge.realm) ? new URL(challenge.realm) : undefined;
     if (!url || (url.protocol !== 'https:' && !(url.protocol === 'http:' && address.startsWith('http:'))))
-      throw new KinaError(
-        'network',
-        `${redact(address)} names a token server that cannot be trusted: ${redact(challenge.realm)}`,
-      );
+      throw new KinaError('network', `${redact(address)} names an untrusted token server: ${redact(challenge.realm)}`);
     const wish: [string, string][] = [
       ...(challenge.service ? [['service', challenge.service] satisfies [string, string]] : []),
       ...(challenge.scope?.split(' ') ?? []).map((scope): [string, string] => ['scope', scope]),
     ];
     const request = realmRequest(url, wish, challenge.scope, login);
     const answer = parseAnswer(await this.#read(url.href, address, request));
-    if (!answer) throw new KinaError('network', `${redact(url.href)} did not answer with a token`);
+    if (!answer) throw new KinaError('network', `${redact(url.href)} did not return a token`);
     this.#onSecret(answer.value.slice('Bearer '.length));
     return answer;
   }
 }
 
-/** Docker's own token is exchanged by POST, so that it stands in no URL; everything else is a GET. */
+/** Docker's refresh token is exchanged by POST, which keeps it out of the URL; everything else is a GET. */
 function realmRequest(
   url: URL,
   wish: readonly [string, string][],
@@ -167,7 +164,7 @@ export function parseBearer(header: string): Challenge | undefined {
   return realm ? { realm, service: parameters.get('service'), scope: parameters.get('scope') } : undefined;
 }
 
-/** Both wishes as one: actions on the same thing are joined, words of other kinds stay, what comes first stays first. */
+/** Merges two scopes: actions on the same resource are joined, other scopes are kept, the order is kept. */
 function join(own: string | undefined, asked: string | undefined): string | undefined {
   if (own === undefined || asked === undefined) return own ?? asked;
   const actions = new Map<string, Set<string>>();
@@ -185,7 +182,7 @@ function parseAnswer(body: Buffer): Token | undefined {
     const answer = JSON.parse(body.toString('utf8'));
     const token = answer.token ?? answer.access_token;
     if (typeof token !== 'string' || !/^[\x21-\x7e]+$/.test(token)) return undefined;
-    // Servers that say nothing mean 60 seconds; a token must outlive the request it is used for.
+    // 60 seconds is the default of the specification; a token must outlive the request it is used for.
     const seconds = typeof answer.expires_in === 'number' ? answer.expires_in : 60;
     return { value: `Bearer ${token}`, expires: Date.now() + Math.max(0, seconds - 10) * 1000 };
   } catch {

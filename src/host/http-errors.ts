@@ -1,7 +1,7 @@
 /**
- * What went wrong with a transfer, in words: which URL was wanted, which address was asked, why it failed, what to do.
- * Also the one decision about trying again: lost connections, timeouts and busy servers pass; certificates, unknown
- * hosts and refusals stay, and so does a person's Ctrl-C.
+ * Explains failed transfers: the wanted URL, the address that was asked, the reason, what to do. It also decides what is
+ * retried: lost connections, timeouts and overloaded servers are transient; certificate errors, unknown hosts, refusals
+ * and Ctrl-C are not.
  */
 import { type ErrorOptions, isErrno, KinaError } from './errors.ts';
 import { redact } from './http-route.ts';
@@ -13,8 +13,8 @@ interface TransferErrorOptions extends ErrorOptions {
 }
 
 /**
- * A failed transfer. `transient`: the same request may succeed later; `retryAfter`: the server said when, in ms; `status`:
- * what it answered, if it did.
+ * A failed transfer. `transient`: the same request may succeed later; `retryAfter`: when, according to the server, in ms;
+ * `status`: the HTTP status, if there was an answer.
  */
 export class TransferError extends KinaError {
   readonly transient: boolean;
@@ -29,7 +29,7 @@ export class TransferError extends KinaError {
   }
 }
 
-/** The URL that was wanted and the address that was asked for it. */
+/** The wanted URL and the address that was asked for it. */
 export interface Asked {
   readonly url: string;
   readonly address: string;
@@ -43,14 +43,14 @@ export function interrupted(cause?: unknown): KinaError {
   return cause instanceof KinaError ? cause : new KinaError('interrupted', 'interrupted', { cause });
 }
 
-/** `URL`, and the mirror's address when that is what was asked. */
+/** The URL, followed by the mirror's address if a mirror was asked. */
 export function describe(asked: Asked): string {
   const url = redact(asked.url);
   const address = redact(asked.address);
   return url === address ? url : `${url} (asked ${address})`;
 }
 
-/** A definite "no such thing", by every server that stands for the URL. */
+/** Every server for this URL answered that it does not exist. */
 export function notFound(url: string, addresses: readonly string[]): KinaError {
   const asked = addresses.filter((address) => address !== url).map(redact);
   return new KinaError('not-found', `${redact(url)} does not exist`, {
@@ -62,14 +62,14 @@ export function notFound(url: string, addresses: readonly string[]): KinaError {
 }
 
 export function offlineError(url: string): KinaError {
-  return new KinaError('offline', `${redact(url)} is not in the store, and the network is off limits`, {
-    hint: 'Run once without --offline.',
+  return new KinaError('offline', `${redact(url)} is not in the store, and --offline forbids network access`, {
+    hint: 'Run the command once without --offline.',
   });
 }
 
 /**
- * An answer that is neither success nor "not found". `says` is what the server wrote about it, `login` where the login
- * came from that it was offered.
+ * An answer that is neither success nor "not found". `says` is the server's own message, `login` the source of the login
+ * that was sent.
  */
 export function refused(
   asked: Asked,
@@ -85,22 +85,22 @@ export function refused(
     retryAfter,
     status,
     details: [
-      ...(says ? [`it says: ${says}`] : []),
-      ...(retryAfter ? [`it asks to come back in ${Math.ceil(retryAfter / 1000)} s`] : []),
+      ...(says ? [`server message: ${says}`] : []),
+      ...(retryAfter ? [`retry after ${Math.ceil(retryAfter / 1000)} s`] : []),
     ],
     hint: transient
-      ? 'The server or a proxy is in trouble or busy. Try again later.'
+      ? 'The server or a proxy is overloaded or down. Try again later.'
       : status === 401 || status === 403
         ? login
-          ? `The login in ${login} does not allow this. Log in again, or as somebody who may.`
+          ? `The login in ${login} does not allow this. Log in again, or with an account that has access.`
           : 'The file is private or does not exist, or a proxy forbids it.'
         : status === 407
-          ? 'The proxy wants a user and a password: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT.'
+          ? 'The proxy requires a login: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT.'
           : 'The server does not accept this request.',
   });
 }
 
-/** Turns whatever a connection threw into an error with words. KinaErrors pass unchanged. */
+/** Turns any error of a connection into an explained error. KinaErrors pass unchanged. */
 export function explainFailure(error: unknown, asked: Asked): KinaError {
   if (error instanceof KinaError) return error;
   const reason = findReason(error);
@@ -132,66 +132,66 @@ function findReason(error: unknown): Reason {
 
   if (has('ENOTFOUND', 'ENODATA'))
     return {
-      text: 'the host name is unknown',
+      text: 'unknown host name',
       transient: false,
-      hint: 'Check the name, DNS and the network; in a closed network use --mirror.',
+      hint: 'Check the name, DNS and the network; in a closed network, use --mirror.',
     };
   if (has('EAI_AGAIN'))
     return {
-      text: 'the name server does not answer',
+      text: 'the DNS server does not answer',
       transient: true,
-      hint: 'Check the network; in a closed network use --mirror.',
+      hint: 'Check the network; in a closed network, use --mirror.',
     };
   if (chain.some((e) => 'code' in e && certificate.test(String(e.code))))
     return {
       text: `the server's certificate is not trusted: ${text}`,
       transient: false,
-      hint: 'If your network inspects TLS, name its CA in NODE_EXTRA_CA_CERTS=FILE.pem, or set NODE_USE_SYSTEM_CA=1.',
+      hint: 'If your network inspects TLS, set NODE_EXTRA_CA_CERTS=FILE.pem to its CA, or set NODE_USE_SYSTEM_CA=1.',
     };
   if (has('EPROTO') || code.startsWith('ERR_SSL'))
     return {
       text: `TLS failed: ${text}`,
       transient: false,
-      hint: 'Perhaps the server speaks plain HTTP: check http or https.',
+      hint: 'The server may speak plain HTTP: check the URL scheme.',
     };
   if (/^Proxy response \(\d+\)|^Proxy Authentication/.test(text))
     return {
       text: `the proxy refused: ${/\d+/.exec(text)?.[0] ?? text}`,
       transient: /\(50[234]\)/.test(text),
-      hint: /407/.test(text) ? 'It wants a user and a password: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT.' : '',
+      hint: /407/.test(text) ? 'The proxy requires a login: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT.' : '',
     };
   if (has('ECONNREFUSED'))
     return {
       text: 'connection refused',
       transient: true,
-      hint: 'Nothing listens there: check host, port and whether the server runs.',
+      hint: 'Check the host, the port, and that the server is running.',
     };
   if (has('UND_ERR_CONNECT_TIMEOUT', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ENETDOWN'))
     return {
       text: 'the server cannot be reached',
       transient: true,
-      hint: 'Check the network; in a closed network use --mirror.',
+      hint: 'Check the network; in a closed network, use --mirror.',
     };
   if (has('UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'))
     return {
       text: 'the server stopped sending',
       transient: true,
-      hint: 'Try again; downloads go on where they stopped.',
+      hint: 'Try again; downloads resume where they stopped.',
     };
   if (has('UND_ERR_INVALID_ARG', 'ERR_INVALID_URL')) return { text, transient: false, hint: '' };
   return {
-    text: `the connection broke off (${text})`,
+    text: `the connection was lost (${text})`,
     transient: true,
-    hint: 'Try again; downloads go on where they stopped.',
+    hint: 'Try again; downloads resume where they stopped.',
   };
 }
 
-/** People forget that a proxy is set. Its credentials stay out of sight. */
+/** A reminder that a proxy is in use, without its credentials. */
 function proxyHint(address: string): string {
   const name = address.startsWith('https:') ? 'HTTPS_PROXY' : 'HTTP_PROXY';
   const proxy = process.env[name.toLowerCase()] || process.env[name];
   return proxy && !address.startsWith('file:')
-    ? `${name} is ${redact(proxy)}; NO_PROXY lists the hosts to reach without it.`
+    ? `${name} is ${redact(proxy)}; hosts in NO_PROXY are reached without it.`
     : '';
 }
 

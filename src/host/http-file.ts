@@ -1,4 +1,4 @@
-/** `file:` URLs, answered as a server would answer them, so that a local file is fetched like any other. */
+/** Answers `file:` URLs like an HTTP server, so that local files take the same path as downloads. */
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { Readable } from 'node:stream';
@@ -6,19 +6,19 @@ import { fileURLToPath } from 'node:url';
 import { isErrno, KinaError } from './errors.ts';
 
 export interface FileAnswer {
-  /** 200, or 404 when there is no such file. */
+  /** 200, or 404 if the file does not exist. */
   readonly status: number;
   readonly headers: Record<string, string>;
   readonly body: Readable;
 }
 
-/** Throws `usage` for a folder, for a URL that names another host and for a file that may not be read. */
+/** Throws `usage` for a folder, for a URL that names another host and for an unreadable file. */
 export async function answerFile(url: string, method: string): Promise<FileAnswer> {
   let path: string;
   try {
     path = fileURLToPath(url);
   } catch (error) {
-    throw new KinaError('usage', `${url} is no file on this machine`, {
+    throw new KinaError('usage', `${url} is not a local file`, {
       hint: 'Write file:///ABSOLUTE/PATH.',
       cause: error,
     });

@@ -1,17 +1,17 @@
 /**
- * Who we are to a server: the answer to a 401, and what to say before one where the server's wish is known.
+ * Logins: the `Authorization` header that answers a 401, or that is sent up front once a server's challenge is known.
  *
- * A login belongs to the host that a person logged in to, so it is looked up by the address that was asked and never
- * follows a redirect: storage behind a registry may ask as it likes. A token server is another host by design; it gets
- * the login because the host that the login is for named it, over a connection no weaker than the registry's own.
+ * A login belongs to one host. It is looked up by the address that was asked and never follows a redirect, so a registry's
+ * storage server does not see it. A token server is a different host by design; it gets the login because the registry
+ * named it, over a connection at least as secure as the registry's own.
  *
- * What a server said about a refusal is shown to people; a server that repeats what it was sent must not put a password
- * on a screen, so every secret that was ever used is known here and taken out.
+ * Server messages are shown in errors. A server may echo what it was sent, so every secret that was used is masked in
+ * them.
  */
 import { BearerTokens, basic, type Login, parseBearer, type RealmReader } from './http-bearer.ts';
 import { originOf } from './http-route.ts';
 
-/** The login for an address (a URL), if there is one. Its errors are KinaErrors. */
+/** Returns the login for an address (a URL), if any. Its errors are KinaErrors. */
 export type FindLogin = (address: string) => Promise<Login | undefined>;
 
 export class Authorizations {
@@ -25,7 +25,7 @@ export class Authorizations {
     this.#find = find;
   }
 
-  /** What this server is known to want, so that a body need not be sent twice. `scope` is what the request needs. */
+  /** The header this server is known to require, so that a body is not sent twice. `scope` is what the request needs. */
   async known(address: string, scope: string | undefined): Promise<string | undefined> {
     if (this.#basic.has(originOf(address))) return this.#basicFor(await this.#login(address));
     if (scope === undefined || !this.#tokens.knows(address)) return undefined;
@@ -34,8 +34,8 @@ export class Authorizations {
   }
 
   /**
-   * The `Authorization` value that answers a 401, or undefined when there is none. `rejected` is the value that the server
-   * just refused, so that it is not offered again.
+   * The `Authorization` value that answers a 401, or undefined if there is none. `rejected` is the value that the server
+   * has just refused; it is not sent again.
    */
   async answer(
     header: string | undefined,
@@ -57,21 +57,21 @@ export class Authorizations {
     return value;
   }
 
-  /** Where the login for an address came from; undefined without one. */
+  /** The source of the login for an address, or undefined. */
   async sourceOf(address: string): Promise<string | undefined> {
     return (await this.#find(address))?.source;
   }
 
-  /** The text without any secret that was used so far; whole ones only, so cut it afterwards. */
+  /** Masks every secret used so far. Only whole secrets are found, so truncate the text afterwards. */
   mask(text: string): string {
     let masked = text;
-    // The longer ones first: of one that begins with another, the rest would stay.
+    // Longest first: otherwise a secret that starts with another one would be masked only in part.
     for (const secret of [...this.#secrets].sort((a, b) => b.length - a.length))
       masked = masked.replaceAll(secret, '***');
     return masked;
   }
 
-  /** From now on this is masked, however a server may spell it: as it is, in JSON, in a URL or a form. */
+  /** Masks this secret from now on in all spellings: plain, JSON, URL and form encoding. */
   remember(secret: string): void {
     if (secret === '') return;
     const inUrl = encodeURIComponent(secret);
@@ -83,7 +83,7 @@ export class Authorizations {
     const login = address.startsWith('http') ? await this.#find(address) : undefined;
     if (!login) return undefined;
     this.remember(secretOf(login));
-    // Token servers get the pair too.
+    // Token servers receive the pair as well.
     if ('password' in login) this.remember(basic(login.username, login.password).slice('Basic '.length));
     return login;
   }

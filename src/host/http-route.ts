@@ -1,12 +1,11 @@
 /**
- * Where a canonical URL is really asked for. Everything outside this file speaks in canonical upstream URLs (what a
- * lock holds); mirrors are applied here and nowhere else.
+ * Maps canonical upstream URLs, which the lock holds, to the addresses that are asked. Mirrors are applied only here.
  *
- * - A prefix (`debian:debian/`) stands for a base URL that configuration chose. The result is final.
+ * - A prefix (`debian:debian/`) is replaced by a configured base URL. The result is final.
  * - A host mirror (`registry.k8s.io` to `https://registry.internal/k8s`) replaces scheme and host of that one host.
- * - A mirror (`--mirror`) takes every other `https://HOST/PATH` as `MIRROR/HOST/PATH`. Several are equals, asked in
- *   order. Mirrors are for closed networks: when one is given, upstream itself is never asked, not even after a 404.
- * - `http:` and `file:` URLs are addresses a person chose (an intranet, this machine) and stay as they are.
+ * - A mirror (`--mirror`) serves every other `https://HOST/PATH` as `MIRROR/HOST/PATH`. Several mirrors are equal and
+ *   asked in order. Mirrors are for closed networks: with a mirror, upstream is never asked, not even after a 404.
+ * - `http:` and `file:` URLs are explicit addresses (an intranet, this machine) and are not rewritten.
  */
 import { KinaError } from './errors.ts';
 
@@ -15,7 +14,7 @@ export interface RouteOptions {
   readonly mirrors?: readonly string[] | undefined;
   /** Upstream host, with port if it has one, to the base URL that replaces it. */
   readonly hostMirrors?: Readonly<Record<string, string>> | undefined;
-  /** Leading part of a URL to the base URL that replaces it. */
+  /** URL prefix to the base URL that replaces it. */
   readonly prefixes?: Readonly<Record<string, string>> | undefined;
 }
 
@@ -24,7 +23,7 @@ export class Routes {
   readonly #hosts: ReadonlyMap<string, string>;
   readonly #prefixes: readonly (readonly [string, string])[];
 
-  /** Throws `usage` for a base that is no http, https or file URL. */
+  /** Throws `usage` for a base that is not an http, https or file URL. */
   constructor(options: RouteOptions) {
     this.#mirrors = (options.mirrors ?? []).map(base);
     this.#hosts = new Map(
@@ -35,7 +34,7 @@ export class Routes {
       .sort(([a], [b]) => b.length - a.length);
   }
 
-  /** The addresses that stand for `url`, in the order to ask them; at least one. Throws `usage` for what is no URL. */
+  /** The addresses for `url`, in the order to ask them; at least one. Throws `usage` for an invalid URL. */
   addresses(url: string): string[] {
     for (const [prefix, to] of this.#prefixes) if (url.startsWith(prefix)) return [join(to, url.slice(prefix.length))];
     const parsed = URL.canParse(url) ? new URL(url) : undefined;
@@ -52,7 +51,7 @@ export class Routes {
 }
 
 /**
- * A URL fit for people's eyes: no user, no password, and no values of query parameters that grant access (storage
+ * A URL that is safe to show: without user, password and the values of query parameters that grant access (storage
  * servers sign redirects that way).
  */
 export function redact(url: string): string {
@@ -79,8 +78,8 @@ export function originOf(address: string): string {
 
 function base(url: string): string {
   if (!URL.canParse(url) || !/^(https?|file):$/.test(new URL(url).protocol))
-    throw new KinaError('usage', `not a usable mirror: ${redact(url)}`, {
-      hint: 'A mirror is an http, https or file URL, e.g. https://mirror.example.org/upstream.',
+    throw new KinaError('usage', `invalid mirror URL: ${redact(url)}`, {
+      hint: 'Use an http, https or file URL, e.g. https://mirror.example.org/upstream.',
     });
   return url;
 }

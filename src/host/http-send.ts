@@ -1,11 +1,10 @@
 /**
- * One request to one address: connections, proxies, redirects and logins. No mirrors and no retries: those are
- * `http.ts`.
+ * Sends one request to one address: connections, proxies, redirects and logins. Mirrors and retries are in `http.ts`.
  *
- * - Redirects are followed within reason: never from https to http (an attacker in between could choose the bytes of
- *   whatever has no digest yet), never to other schemes; credentials do not travel to another origin.
- * - Proxies come from HTTP_PROXY, HTTPS_PROXY and NO_PROXY, in either case; this machine itself is never asked through
- *   a proxy.
+ * - Redirects are followed up to a limit, but never from https to http (an attacker on the path could choose the content
+ *   of anything without a digest) and never to other schemes. Credentials are not sent to another origin.
+ * - Proxies come from HTTP_PROXY, HTTPS_PROXY and NO_PROXY, in upper or lower case. Loopback addresses are never asked
+ *   through a proxy.
  */
 import { Readable } from 'node:stream';
 import { Agent, type Dispatcher, EnvHttpProxyAgent, request } from 'undici';
@@ -21,32 +20,32 @@ type Method = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 export interface RequestOptions {
   readonly method?: Method | undefined;
   readonly headers?: Readonly<Record<string, string>> | undefined;
-  /** What is sent: bytes, or a stream that can be begun again; then `content-length` is among the headers. */
+  /** The request body: bytes, or a function that starts a new stream, which needs `content-length` among the headers. */
   readonly body?: Uint8Array | (() => AsyncIterable<Uint8Array>) | undefined;
-  /** What a token has to allow for this request, in the words of token servers: `repository:a/b:pull,push`. */
+  /** The scope that a token must have for this request, as token servers spell it: `repository:a/b:pull,push`. */
   readonly scope?: string | undefined;
-  /** A refusal is final: neither logins nor tokens are offered. */
+  /** Do not answer a 401 with a login or token. */
   readonly anonymous?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** Statuses beside 2xx and 304 that the caller wants to see instead of an error. */
+  /** Statuses besides 2xx and 304 that are returned instead of thrown. */
   readonly accept?: readonly number[] | undefined;
 }
 export interface HttpResponse {
   readonly status: number;
-  /** Lower-case names; repeated headers joined with `, `. */
+  /** Names are in lower case; repeated headers are joined with `, `. */
   readonly headers: Readonly<Record<string, string>>;
   /** Must be read to its end or destroyed. Its errors are KinaErrors. */
   readonly body: Readable;
-  /** The address that was asked, before any redirect; fit for messages: no credentials. */
+  /** The address that was asked, before any redirect, without credentials. */
   readonly address: string;
 }
 /** Milliseconds. */
 export interface Timeouts {
-  /** To connect. Default 15 000. */
+  /** Time to connect. Default 15 000. */
   readonly connect?: number | undefined;
-  /** Until an answer begins. Default 60 000. */
+  /** Time until the response begins. Default 60 000. */
   readonly headers?: number | undefined;
-  /** Between two pieces of a body. Default 60 000. */
+  /** Time between two chunks of a body. Default 60 000. */
   readonly body?: number | undefined;
 }
 type Answer = Omit<HttpResponse, 'address'>;
@@ -60,7 +59,7 @@ export class Connections {
   readonly #proxied: Dispatcher;
   readonly #authorizations: Authorizations;
 
-  /** `readRealm` gets the answer of a token server that `address` named. Throws `usage` for a malformed proxy. */
+  /** `readRealm` fetches the answer of a token server that `address` named. Throws `usage` for a malformed proxy. */
   constructor(options: {
     userAgent: string;
     timeouts: Timeouts;
@@ -71,7 +70,7 @@ export class Connections {
     this.#timeouts = options.timeouts;
     const agent = { connect: { timeout: options.timeouts.connect ?? 15_000 } };
     this.#direct = new Agent(agent);
-    // Plain HTTP is asked of the proxy in absolute form, as everybody does: many allow CONNECT to port 443 only.
+    // Plain HTTP uses the proxy's absolute form, as curl does: many proxies allow CONNECT to port 443 only.
     this.#proxied = new EnvHttpProxyAgent({
       ...agent,
       proxyTunnel: false,
@@ -81,7 +80,7 @@ export class Connections {
     this.#authorizations = new Authorizations(options.readRealm, options.findLogin);
   }
 
-  /** Resolves when a wanted answer begins; throws KinaErrors, and whatever the connection throws. */
+  /** Resolves when an accepted response begins; throws KinaErrors and any error of the connection. */
   async send(asked: Asked, options: RequestOptions): Promise<HttpResponse> {
     const { signal, scope } = options;
     if (signal?.aborted) throw interrupted(signal.reason);
@@ -101,7 +100,7 @@ export class Connections {
         if (++redirects > maxRedirects)
           throw new TransferError(`${describe(asked)}: more than ${maxRedirects} redirects`, { transient: false });
         const next = redirectTarget(asked, target, answer.headers.location);
-        // Other redirects may turn a request into a GET (RFC 9110, 15.4): what was to be sent would be lost in silence.
+        // Other redirects may turn a request into a GET (RFC 9110, 15.4), which would drop the body silently.
         if (options.body !== undefined && status !== 307 && status !== 308)
           throw refused({ url: asked.url, address: target }, status, answer.headers, says);
         if (originOf(next) !== originOf(target)) headers = withoutCredentials(headers);
@@ -141,34 +140,34 @@ export class Connections {
       body: typeof body === 'function' ? Readable.from(body(), { objectMode: false }) : (body ?? null),
       dispatcher: this.#dispatcher(url),
       signal: signal ?? null,
-      // Here and not on the agents: undici's proxy wrapper forgets those of its agent. Who has received gigabytes may
-      // think about them for a while.
+      // Set per request, not on the agents: undici's proxy wrapper drops the options of its agent. A server that has
+      // received gigabytes may need time to answer.
       headersTimeout: this.#timeouts.headers ?? (typeof body === 'function' ? 600_000 : 60_000),
       bodyTimeout: this.#timeouts.body ?? 60_000,
     });
     return { status: answer.statusCode, headers: joined(answer.headers), body: answer.body };
   }
 
-  /** HTTP_PROXY is not for https, although undici falls back to it. */
+  /** HTTP_PROXY does not apply to https, although undici falls back to it. */
   #dispatcher(url: URL): Dispatcher {
     if (isLoopback(url.hostname) || (url.protocol === 'https:' && !environment('HTTPS_PROXY'))) return this.#direct;
     return this.#proxied;
   }
 
-  /** Ends all connections, also those in use. */
+  /** Closes all connections, including those in use. */
   async close(): Promise<void> {
     await Promise.all([this.#direct.destroy(), this.#proxied.destroy()]);
   }
 }
 
-/** The same bytes; errors with words. */
+/** Passes the bytes on and explains errors. */
 function guarded(body: Readable, asked: Asked, signal: AbortSignal | undefined): Readable {
   const readable = Readable.from(
     (async function* () {
       try {
         for await (const chunk of body) {
           yield chunk;
-          // A body from a file does not hear the signal by itself.
+          // A body from a file does not observe the signal itself.
           if (signal?.aborted) throw interrupted(signal.reason);
         }
       } catch (error) {
@@ -177,7 +176,7 @@ function guarded(body: Readable, asked: Asked, signal: AbortSignal | undefined):
     })(),
     { objectMode: false },
   );
-  // Readable.from does not end a generator that never started: without this, a body nobody reads holds its socket.
+  // Readable.from does not end a generator that never started: without this, an unread body keeps its socket.
   body.on('error', () => {});
   readable.once('close', () => body.destroy());
   return readable;
@@ -186,12 +185,12 @@ function guarded(body: Readable, asked: Asked, signal: AbortSignal | undefined):
 function redirectTarget(asked: Asked, from: string, location: string): string {
   const next = URL.canParse(location, from) ? new URL(location, from) : undefined;
   const refuse = (why: string) =>
-    new TransferError(`${describe(asked)}: the server redirects ${why}: ${redact(location)}`, {
+    new TransferError(`${describe(asked)}: refused a redirect ${why}: ${redact(location)}`, {
       transient: false,
-      hint: 'Such a redirect is not followed. If you trust the target, name it as the source.',
+      hint: 'If you trust the target, use it as the source instead.',
     });
   if (!next || (next.protocol !== 'https:' && next.protocol !== 'http:'))
-    throw refuse('to something that is no web address');
+    throw refuse('to a URL that is not http or https');
   if (from.startsWith('https:') && next.protocol === 'http:') throw refuse('from https to http');
   return next.href;
 }
@@ -214,10 +213,10 @@ function joined(headers: Record<string, string | string[] | undefined>): Record<
   );
 }
 
-/** More than that is no message. */
+/** Larger bodies are not error messages. */
 const maxMessageBytes = 64 << 10;
 
-/** The first words of an error's body, when they are words: they go to a terminal, so control characters do not. */
+/** The beginning of an error response if it is text, without control characters, because it is shown in a terminal. */
 async function whatItSays(answer: Answer, mask: (text: string) => string): Promise<string> {
   const readable = /^(application\/([\w.]+\+)?json|text\/plain)/.test(answer.headers['content-type'] ?? '');
   const parts: Buffer[] = [];
@@ -226,10 +225,10 @@ async function whatItSays(answer: Answer, mask: (text: string) => string): Promi
     for await (const chunk of answer.body as AsyncIterable<Buffer>) {
       parts.push(chunk);
       size += chunk.length;
-      if (!readable || size > maxMessageBytes) return ''; // leaving the loop destroys the body
+      if (!readable || size > maxMessageBytes) return ''; // returning destroys the body
     }
   } catch {
-    // The status is the news. What broke off may end in the middle of a secret.
+    // The status matters more. A partial body may end in the middle of a secret, which would not be masked.
     return '';
   }
   return mask(Buffer.concat(parts).toString('utf8'))
@@ -242,12 +241,12 @@ function environment(name: string): string | undefined {
   return process.env[name.toLowerCase()] || process.env[name] || undefined;
 }
 
-/** The proxy a variable names; `HOST:PORT` is read as curl reads it. */
+/** The proxy of an environment variable; `HOST:PORT` is accepted, as in curl. */
 function proxyOption(option: 'httpProxy' | 'httpsProxy', variable: string): Record<string, string> {
   const value = environment(variable);
   if (value === undefined) return {};
   const url = value.includes('://') ? value : `http://${value}`;
   if (!URL.canParse(url) || !/^(https?|socks5?):$/.test(new URL(url).protocol))
-    throw new KinaError('usage', `${variable} is no proxy: ${redact(url)}`, { hint: 'Write http://HOST:PORT.' });
+    throw new KinaError('usage', `${variable} is not a proxy URL: ${redact(url)}`, { hint: 'Use http://HOST:PORT.' });
   return { [option]: url };
 }

@@ -1,12 +1,12 @@
 /**
- * HTTP for everything that kina reads from outside: mirrors, retries, limits and words about failures, in one place.
+ * HTTP for everything that kina reads from outside: mirrors, retries, limits and error messages in one place.
  *
- * - URLs are canonical; `http-route.ts` says which addresses stand for them. "Not found" is only said when every one of
- *   them answered 404 or 410: a mirror that is down must not look like a file that does not exist.
- * - Lost connections, timeouts, 408, 429 and 5xx are retried with exponential backoff and jitter, or when the server's
- *   `Retry-After` says; other refusals and cancellations never are. A body that breaks off is the business of who reads
- *   it: `read` starts again, `artifacts/fetch.ts` resumes.
- * - `offline` refuses here, so nothing can slip past it. `file:` URLs still work: they are no network.
+ * - URLs are canonical; `http-route.ts` maps them to addresses. "Not found" needs a 404 or 410 from every address: a
+ *   mirror that is down must not look like a missing file.
+ * - Lost connections, timeouts, 408, 429 and 5xx are retried with exponential backoff and jitter, or after the server's
+ *   `Retry-After`; other errors and cancellations are not. Broken bodies are handled by the reader: `read` starts again,
+ *   `artifacts/fetch.ts` resumes.
+ * - `offline` is enforced here, so no request can bypass it. `file:` URLs still work, since they need no network.
  * - Redirects, proxies and logins: `http-send.ts`.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -19,37 +19,37 @@ import { Connections, type HttpResponse, type RequestOptions, type Timeouts } fr
 export type { HttpResponse, RequestOptions } from './http-send.ts';
 
 export interface TransportOptions extends RouteOptions {
-  /** Refuse everything but `file:` URLs with an `offline` error. */
+  /** Refuse everything except `file:` URLs with an `offline` error. */
   readonly offline?: boolean | undefined;
   readonly userAgent?: string | undefined;
-  /** How often a failed request is tried again. Default 4. */
+  /** How often a failed request is retried. Default 4. */
   readonly retries?: number | undefined;
-  /** Milliseconds before the first retry; doubles each time. Default 500. */
+  /** Milliseconds before the first retry; doubled each time. Default 500. */
   readonly retryDelay?: number | undefined;
   readonly timeouts?: Timeouts | undefined;
-  /** Who we are to servers that ask. Nobody when absent. */
+  /** Finds the login for a server. Anonymous if absent. */
   readonly findLogin?: FindLogin | undefined;
-  /** Cancels everything that this transport does. */
+  /** Cancels all requests of this transport. */
   readonly signal?: AbortSignal | undefined;
 }
 export interface TriedOptions extends RequestOptions {
-  /** Instead of the transport's own number: 0 where the caller knows better how to go on. */
+  /** Overrides the transport's number of retries, e.g. 0 if the caller resumes on its own. */
   readonly retries?: number | undefined;
 }
 export interface ReadOptions extends TriedOptions {
-  /** Most bytes to take. Default 1 MiB. */
+  /** Maximum size in bytes. Default 1 MiB. */
   readonly limit?: number | undefined;
 }
 export interface ReadResponse extends Omit<HttpResponse, 'body'> {
   readonly bytes: Buffer;
 }
 export interface Head {
-  /** Bytes, when the server tells. */
+  /** Bytes, if the server reports them. */
   readonly size: number | undefined;
   readonly etag: string | undefined;
 }
 
-/** A server that asks for more patience than this is treated as down. */
+/** A server that asks for a longer delay is treated as down. */
 const maxRetryAfter = 120_000;
 const maxDelay = 30_000;
 
@@ -60,10 +60,10 @@ export class Transport {
   readonly #offline: boolean;
   readonly #signal: AbortSignal | undefined;
   readonly #connections: Connections;
-  /** Origins that failed last time: among several mirrors they are asked last. */
+  /** Origins whose last request failed; among several mirrors they are asked last. */
   readonly #troubled = new Set<string>();
 
-  /** Throws `usage` when a mirror or a proxy of the environment is no URL. */
+  /** Throws `usage` for a mirror or an environment proxy that is not a URL. */
   constructor(options: TransportOptions = {}) {
     this.retries = options.retries ?? 4;
     this.#retryDelay = options.retryDelay ?? 500;
@@ -74,7 +74,7 @@ export class Transport {
       userAgent: options.userAgent ?? 'kina',
       timeouts: options.timeouts ?? {},
       readRealm: async (realm, address, request) => {
-        // A mirror that passes upstream's challenge on also stands for the token server; its own realm is asked as it is.
+        // A mirror that passes on upstream's challenge also serves its token server; its own realm is asked directly.
         const addresses = originOf(realm) === originOf(address) ? [realm] : this.#routes.addresses(realm);
         return (await this.#read(realm, addresses, { ...request, anonymous: true, limit: 64 << 10 })).bytes;
       },
@@ -83,14 +83,14 @@ export class Transport {
   }
 
   /**
-   * Sends a request; resolves when the answer begins. Throws `not-found`, `offline`, `network`, `interrupted`, and
-   * `usage` for what is no URL.
+   * Sends a request; resolves when the response begins. Throws `not-found`, `offline`, `network`, `interrupted`, and
+   * `usage` for an invalid URL.
    */
   request(url: string, options: TriedOptions = {}): Promise<HttpResponse> {
     return this.#try(url, this.#routes.addresses(url), options, async (response) => response);
   }
 
-  /** The whole answer in memory, tried again from the start when it breaks off. Throws `network` above the limit. */
+  /** Reads the whole response into memory; restarts if it breaks off. Throws `network` above the limit. */
   read(url: string, options: ReadOptions = {}): Promise<ReadResponse> {
     return this.#read(url, this.#routes.addresses(url), options);
   }
@@ -103,7 +103,7 @@ export class Transport {
     return (await this.bytes(url, options)).toString('utf8');
   }
 
-  /** What is known about a file without fetching it. Servers that refuse HEAD or hide the size are asked for one byte. */
+  /** Size and headers without fetching. If a server refuses HEAD or hides the size, one byte is requested. */
   async head(url: string, options: { signal?: AbortSignal | undefined } = {}): Promise<Head> {
     const { signal } = options;
     const answer = await this.request(url, { method: 'HEAD', signal, accept: [400, 403, 405, 501] });
@@ -118,7 +118,7 @@ export class Transport {
     return { size: total === undefined ? undefined : Number(total), etag };
   }
 
-  /** Waits before retry number `attempt` (from 0), longer each time; `error` may know better. Throws `interrupted`. */
+  /** Waits before retry number `attempt` (from 0), with backoff or `error`'s `retryAfter`. Throws `interrupted`. */
   async pause(attempt: number, error: unknown, signal?: AbortSignal): Promise<void> {
     const backoff = Math.min(maxDelay, this.#retryDelay * 2 ** attempt) * (0.5 + Math.random() / 2);
     const delay = error instanceof TransferError && error.retryAfter !== undefined ? error.retryAfter : backoff;
@@ -130,7 +130,7 @@ export class Transport {
     }
   }
 
-  /** Ends all connections. For tests and long-lived processes; idle connections do not keep a process alive. */
+  /** Closes all connections, for tests and long-lived processes; idle connections do not keep a process alive. */
   close(): Promise<void> {
     return this.#connections.close();
   }
@@ -144,16 +144,16 @@ export class Transport {
         parts.push(chunk);
         size += chunk.length;
         if (size > limit)
-          throw new TransferError(`${redact(url)} is larger than the ${limit} bytes expected of such a file`, {
+          throw new TransferError(`${redact(url)} is larger than the limit of ${limit} bytes for this kind of file`, {
             transient: false,
-            hint: 'The server may have answered with something else, e.g. a login page.',
+            hint: 'The server may have sent something else, e.g. a login page.',
           });
       }
       return { ...response, bytes: Buffer.concat(parts, size) };
     });
   }
 
-  /** The retry loop: each round asks every address that has not said a definite "no such thing". */
+  /** The retry loop: each round asks every address that has not answered "not found". */
   async #try<T>(
     url: string,
     all: readonly string[],

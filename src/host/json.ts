@@ -1,4 +1,4 @@
-/** JSON with one spelling: object keys sorted by code unit, no white space. What digests and cache keys are made of. */
+/** Canonical JSON: object keys sorted by code unit, no white space. Digests and cache keys are computed from it. */
 import { createHash } from 'node:crypto';
 
 export function canonicalJson(value: unknown): string {
@@ -9,7 +9,7 @@ export function canonicalJson(value: unknown): string {
   );
 }
 
-/** `sha256:HEX` of bytes or of a string's UTF-8. */
+/** `sha256:HEX` of bytes, or of the UTF-8 bytes of a string. */
 export function sha256(data: string | Uint8Array): `sha256:${string}` {
   return `sha256:${createHash('sha256').update(data).digest('hex')}`;
 }

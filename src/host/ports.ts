@@ -3,8 +3,8 @@ import { createServer, type Server } from 'node:net';
 import { KinaError } from './errors.ts';
 
 /**
- * One free port per address, none of `taken`. All are held until all are found, so that they differ; between the answer and its use
- * somebody else can take one, which the runtime then reports.
+ * One free port per address, none of `taken`. All are held until all are found, so that they differ. Another process can
+ * take a port between this call and its use; the runtime then reports that.
  */
 export async function freePorts(
   addresses: readonly string[],
@@ -31,7 +31,7 @@ export async function freePorts(
 function listen(server: Server, host: string): Promise<number> {
   return new Promise((done, failed) => {
     server.once('error', (error) =>
-      failed(new KinaError('usage', `no port of ${host} can be used`, { details: [error.message], cause: error })),
+      failed(new KinaError('usage', `no port can be allocated on ${host}`, { details: [error.message], cause: error })),
     );
     server.listen(0, host, () => {
       const address = server.address();

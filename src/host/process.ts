@@ -1,45 +1,45 @@
 /**
- * Other programs: run to the end with what they wrote, or started with open streams. Through execa, which handles what
- * is easy to get wrong (closed pipes, signals, programs that are missing). Nothing is printed, nothing goes through a
- * shell, and a non-zero exit is a result, not an exception: only the caller knows what it means.
+ * Runs other programs, either to the end with captured output or with open streams. Uses execa, which handles the
+ * pitfalls (closed pipes, signals, missing programs). Nothing is printed, nothing goes through a shell, and a non-zero
+ * exit is a result, not an exception: only the caller knows what it means.
  */
 import type { Readable } from 'node:stream';
 import { execa } from 'execa';
 import { KinaError } from './errors.ts';
 
 export interface ProcessOptions {
-  /** Working folder; this process's own when absent. */
+  /** Working folder; defaults to that of this process. */
   readonly cwd?: string | undefined;
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
-  /** Standard input: text, bytes or a stream; closed at once when absent. */
+  /** Standard input: text, bytes or a stream; closed immediately if absent. */
   readonly input?: string | Uint8Array | Readable | undefined;
-  /** Kills the program (SIGTERM, five seconds later SIGKILL). */
+  /** Kills the program (SIGTERM, then SIGKILL after five seconds). */
   readonly signal?: AbortSignal | undefined;
-  /** Milliseconds until it is killed; the result then has `timedOut`. */
+  /** Milliseconds until the program is killed; the result then has `timedOut`. */
   readonly timeout?: number | undefined;
-  /** Called with each piece of output as it comes, both streams; nothing is kept then. */
+  /** Called with each chunk of output of both streams; the output is then not captured. */
   readonly onOutput?: ((text: string) => void) | undefined;
 }
 
 export interface ProcessResult {
-  /** The exit code; 128 + n after signal n, as shells count. */
+  /** The exit code; 128 + n after signal n, as in shells. */
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
   readonly timedOut: boolean;
 }
 
-/** Output beyond this is cut off in the middle of its stream: what a program says is not a file. 64 MiB. */
+/** Output limit, 64 MiB; the rest is cut off. Captured output is meant for messages, not for files. */
 const maxBuffer = 64 << 20;
 
 let started = 0;
 
-/** How many programs this process has started: engine calls are what creating a cluster costs. */
+/** The number of programs started by this process: engine calls dominate the cost of creating a cluster. */
 export function processCount(): number {
   return started;
 }
 
-/** Runs a program to its end. Throws `not-found` when it is not installed, the signal's reason when aborted. */
+/** Runs a program to its end. Throws `not-found` if it is not installed, and the signal's reason if aborted. */
 export async function run(argv: readonly string[], options: ProcessOptions = {}): Promise<ProcessResult> {
   const { input, signal, timeout, onOutput, env, cwd } = options;
   const [program = '', ...rest] = argv;
@@ -61,7 +61,7 @@ export async function run(argv: readonly string[], options: ProcessOptions = {})
     for (const stream of [child.stdout, child.stderr])
       stream?.setEncoding('utf8').on('data', (text: string) => onOutput(text));
   if (child.stdin && input !== undefined) {
-    // A program that ends before it has read everything says so with its exit code.
+    // A program that exits before it has read its input reports that with its exit code.
     child.stdin.on('error', () => {});
     if (typeof input === 'string' || input instanceof Uint8Array) child.stdin.end(input);
     else {
@@ -73,7 +73,9 @@ export async function run(argv: readonly string[], options: ProcessOptions = {})
   signal?.throwIfAborted();
   if (result.failed && result.exitCode === undefined && result.signal === undefined && !result.timedOut) {
     if (result.code === 'ENOENT')
-      throw new KinaError('not-found', `${program} is not installed, or not on the PATH`, { cause: result.cause });
+      throw new KinaError('not-found', `${program} is not installed or not in PATH`, {
+        cause: result.cause,
+      });
     throw result;
   }
   return {
@@ -88,11 +90,11 @@ const signals: Readonly<Record<string, number>> = { SIGHUP: 1, SIGINT: 2, SIGKIL
 
 export interface RunningProcess {
   readonly stdout: Readable;
-  /** Ends when the program has ended; throws KinaError `provider` with its words when it failed. */
+  /** Resolves when the program has ended; rejects with KinaError `provider` and the program's last lines if it failed. */
   readonly finished: Promise<void>;
 }
 
-/** Starts a program whose output is a stream of bytes, e.g. an image archive. */
+/** Starts a program that writes a stream of bytes, e.g. an image archive. */
 export function start(argv: readonly string[], options: ProcessOptions = {}): RunningProcess {
   const [program = '', ...rest] = argv;
   started++;
@@ -111,12 +113,12 @@ export function start(argv: readonly string[], options: ProcessOptions = {}): Ru
         details: lastLines(Buffer.from(result.stderr ?? []).toString() || String(result.cause ?? ''), 10),
       });
   });
-  // whoever reads the stream finds it short; the reason is in `finished`, for whoever asks
+  // Readers of the stream see it end early; the reason is in `finished`, which may have no handler.
   finished.catch(() => {});
   return { stdout: child.stdout, finished };
 }
 
-/** The end of what a program said, without empty lines: what people need to see of a failure. */
+/** The last non-empty lines of a program's output: the part that explains a failure. */
 export function lastLines(text: string, count: number): string[] {
   return text
     .split('\n')

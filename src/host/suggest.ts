@@ -1,4 +1,4 @@
-/** "Did you mean …?": the nearest of the known words, when it is near enough to be a typo. */
+/** "Did you mean …?": the nearest known word, if it is near enough to be a typo. */
 
 /** Optimal string alignment distance: insertions, deletions, substitutions and swaps of neighbours cost one each. */
 function distance(a: string, b: string): number {
@@ -27,7 +27,7 @@ export function suggest(word: string, known: Iterable<string>): string | undefin
   return best;
 }
 
-/** `; did you mean "x"?` or nothing. */
+/** `; did you mean "x"?` or an empty string. */
 export function didYouMean(word: string, known: Iterable<string>): string {
   const found = suggest(word, known);
   return found === undefined ? '' : `; did you mean ${JSON.stringify(found)}?`;

@@ -1,8 +1,8 @@
 /**
- * The user's config file: where this person's or this site's mirrors are. YAML, strict: every key below is read, and any
- * other is an error. Flags and environment variables win over it; who applies that is the command.
+ * The user's config file, which lists mirrors. YAML, strict: unknown keys are errors. Flags and environment variables
+ * override it; the caller applies that.
  *
- *     mirrors: [https://mirror.example.org/upstream]      # as --mirror: every https host is a folder there
+ *     mirrors: [https://mirror.example.org/upstream]      # like --mirror: every https host is a folder there
  *     hosts: { registry.k8s.io: https://registry.example.org/k8s }
  *     debian: { mirror: http://…/debian, securityMirror: http://…/debian-security, checkValidUntil: false }
  */
@@ -24,12 +24,12 @@ const schema = z.strictObject({
 });
 export type UserConfig = z.infer<typeof schema>;
 
-/** No file means no wishes. Throws `usage` that lists every problem with its line and column. */
+/** A missing file gives an empty configuration. Throws `usage` with every problem, its line and column. */
 export async function readUserConfig(path: string): Promise<UserConfig> {
   const text = await readFile(path, 'utf8').catch((error) => {
     if (isErrno(error, 'ENOENT', 'ENOTDIR')) return '';
-    throw new KinaError('usage', `the config file ${path} cannot be read: ${(error as Error).message}`, {
-      hint: 'Make it readable, or name another with KINA_CONFIG.',
+    throw new KinaError('usage', `cannot read the config file ${path}: ${(error as Error).message}`, {
+      hint: 'Make it readable, or set KINA_CONFIG to a different file.',
       cause: error,
     });
   });
@@ -49,8 +49,8 @@ export async function readUserConfig(path: string): Promise<UserConfig> {
 }
 
 function invalid(path: string, details: string[]): KinaError {
-  return new KinaError('usage', `${path} is not a valid config file`, {
+  return new KinaError('usage', `${path} is not a valid kina config file`, {
     details,
-    hint: 'It knows mirrors, hosts, debian.mirror and debian.securityMirror. Correct or remove it.',
+    hint: 'Valid keys are mirrors, hosts, debian.mirror, debian.securityMirror and debian.checkValidUntil. Correct or remove the file.',
   });
 }

@@ -1,14 +1,14 @@
 /**
- * Members of an ar file, found without reading them: a .deb is an ar file of a version, control.tar.* and data.tar.*
- * (deb(5)), and each member is then decompressed where it lies.
+ * Finds the members of an ar file without reading their data. A .deb is an ar file with a version, control.tar.* and
+ * data.tar.* (deb(5)); each member is then decompressed in place.
  *
- * The common format with both ways of writing long names: GNU's table `//` with `/OFFSET`, BSD's `#1/LENGTH` in front of
- * the data. Symbol tables (`/`, `/SYM64/`, `__.SYMDEF`) are members for linkers and left out.
+ * Supports the common format with both kinds of long names: GNU's table `//` with `/OFFSET`, and BSD's `#1/LENGTH` before
+ * the data. Symbol tables (`/`, `/SYM64/`, `__.SYMDEF`) are for linkers and are skipped.
  */
 import { type FileHandle, open } from 'node:fs/promises';
 import { KinaError } from '../host/errors.ts';
 
-/** Where one member's bytes lie in the file. */
+/** The location of one member's data in the file. */
 export interface ArMember {
   readonly name: string;
   readonly offset: number;
@@ -20,13 +20,13 @@ const HEADER = 60;
 const MAX_MEMBERS = 100_000;
 const MAX_NAMES = 16 << 20;
 
-/** The members in file order. Throws `archive` for anything that is not a complete ar file; `from` names it in messages. */
+/** The members in file order. Throws `archive` for anything but a complete ar file; `from` names it in messages. */
 export async function readAr(file: string, from: string = file): Promise<ArMember[]> {
   const handle = await open(file, 'r');
   try {
     const { size: end } = await handle.stat();
     if ((await read(handle, 0, Math.min(MAGIC.length, end))).toString('latin1') !== MAGIC)
-      throw malformed(from, 'it does not begin like one');
+      throw malformed(from, 'wrong magic number');
     const members: ArMember[] = [];
     let longNames: Buffer | undefined;
     for (let at = MAGIC.length; at < end; ) {
@@ -36,14 +36,13 @@ export async function readAr(file: string, from: string = file): Promise<ArMembe
       if (header.slice(58) !== '`\n') throw malformed(from, `no member header at byte ${at}`);
       let size = decimal(header.slice(48, 58), from);
       let offset = at + HEADER;
-      if (offset + size > end)
-        throw malformed(from, `a member at byte ${at} says it has ${size} bytes: it is truncated`);
+      if (offset + size > end) throw malformed(from, `truncated: the member at byte ${at} should have ${size} bytes`);
       // Members start at even bytes; the last one's padding is sometimes missing.
       at = offset + size + (size % 2);
 
       let name = header.slice(0, 16).trimEnd();
       if (name === '//') {
-        if (size > MAX_NAMES) throw malformed(from, 'its table of names is too long');
+        if (size > MAX_NAMES) throw malformed(from, 'the name table is too long');
         longNames = await read(handle, offset, size);
         continue;
       }
@@ -66,7 +65,7 @@ export async function readAr(file: string, from: string = file): Promise<ArMembe
 }
 
 function longName(names: Buffer | undefined, start: number, from: string): string {
-  if (!names || start >= names.length) throw malformed(from, 'a name refers to a table that does not have it');
+  if (!names || start >= names.length) throw malformed(from, 'a long name is missing from the name table');
   const line = names.subarray(start).toString('utf8').split('\n', 1)[0] as string;
   return line.replace(/\/$/, '');
 }
@@ -83,5 +82,5 @@ async function read(handle: FileHandle, offset: number, length: number): Promise
 }
 
 function malformed(from: string, why: string): KinaError {
-  return new KinaError('archive', `${from} is not a sound ar file (.deb): ${why}`);
+  return new KinaError('archive', `${from} is not a valid ar file (.deb): ${why}`);
 }

@@ -1,9 +1,9 @@
 /**
- * What an ELF file is for, from its headers and its dynamic section alone: a few kilobytes read, whatever its size.
+ * Reads ELF facts from the headers and the dynamic section: a few kilobytes, whatever the file's size.
  *
- * Two questions need it: is this binary for the image's architecture, and which libraries does the loader's cache list
- * under which names. Everything is found through program headers, as the loader does it; section headers may be
- * stripped. Sources: System V gABI chapters 4 and 5; x86-64 psABI for `.note.gnu.property`.
+ * They answer two questions: is this binary for the image's architecture, and which libraries does the loader's cache
+ * list under which names. Everything is found through program headers, as the loader does it, since section headers may
+ * be stripped. Sources: System V gABI chapters 4 and 5; x86-64 psABI for `.note.gnu.property`.
  */
 import { type Content, readRange } from './entry.ts';
 
@@ -13,16 +13,16 @@ export interface Elf {
   readonly machine: string;
   /** `executable` has a fixed address; `shared` is a library or a position-independent executable. */
   readonly type: 'relocatable' | 'executable' | 'shared' | 'core' | 'other';
-  /** `e_flags`: on 32-bit Arm they tell hard from soft float. */
+  /** `e_flags`: on 32-bit Arm they distinguish hard and soft float. */
   readonly flags: number;
   readonly soname?: string;
   /** `DT_NEEDED`, in order. */
   readonly needed: readonly string[];
-  /** The loader an executable asks for. */
+  /** The loader (`PT_INTERP`) of an executable. */
   readonly interpreter?: string;
   /**
-   * x86 instruction set levels that the file demands (`GNU_PROPERTY_X86_ISA_1_NEEDED`, where `PT_GNU_PROPERTY` points to
-   * it): bit 0 baseline, 1 v2, 2 v3.
+   * x86 instruction set levels that the file requires (`GNU_PROPERTY_X86_ISA_1_NEEDED`, found through `PT_GNU_PROPERTY`):
+   * bit 0 baseline, 1 v2, 2 v3.
    */
   readonly isaNeeded?: number;
 }
@@ -52,7 +52,7 @@ const DT_SONAME = 14;
 const NT_GNU_PROPERTY_TYPE_0 = 5;
 const X86_ISA_1_NEEDED = 0xc0008002;
 
-/** More than any real file has; a hostile one gets no further. */
+/** More than any real file has; these limit what a malicious file can cost. */
 const MAX_PROGRAM_HEADERS = 1024;
 const MAX_DYNAMIC = 1 << 20;
 const MAX_STRING = 4096;
@@ -65,8 +65,8 @@ interface Segment {
 }
 
 /**
- * Reads a file's ELF facts; undefined when it is no ELF file. What is cut short or contradicts itself is reported as far
- * as it goes: whether a file can run is not for a builder to say.
+ * Reads a file's ELF facts; undefined if it is not an ELF file. Truncated or inconsistent files give the facts that can
+ * be read: whether they run is not the builder's concern.
  */
 export async function readElf(content: Content): Promise<Elf | undefined> {
   if (content.size < 52) return undefined;
@@ -121,7 +121,7 @@ async function readDynamic(content: Content, segments: readonly Segment[], view:
     if (tag === DT_SONAME) soname = value;
     if (tag === DT_STRTAB) strings = value;
   }
-  // The table is given by address; the segment that is loaded there says where it is in the file.
+  // The string table is given by address; the segment loaded there gives its file offset.
   const home = segments.find((s) => s.type === PT_LOAD && strings !== undefined && within(strings, s));
   if (!home || strings === undefined) return { needed: [] };
   const base = strings - home.address + home.offset;
@@ -148,7 +148,7 @@ function segment(table: Fields, at: number, wide: boolean): Segment {
   };
 }
 
-/** A note named GNU whose description is a list of (type, size, data), padded to the class's word. */
+/** A note named GNU whose description is a list of (type, size, data), padded to the word size of the class. */
 function isaOf(note: Fields, wide: boolean): number | undefined {
   if (note.length < 16 || note.u32(8) !== NT_GNU_PROPERTY_TYPE_0) return undefined;
   const end = Math.min(note.length, 16 + note.u32(4));
@@ -165,7 +165,7 @@ function cString(bytes: Buffer): string {
   return bytes.toString('utf8', 0, end < 0 ? bytes.length : end);
 }
 
-/** Numbers in the file's byte order and word size; a word too large to be a place in a file reads as infinite. */
+/** Numbers in the file's byte order and word size; a word too large for a file offset reads as infinity. */
 class Fields {
   readonly length: number;
   readonly wordSize: number;
@@ -179,7 +179,7 @@ class Fields {
     this.wordSize = wide ? 8 : 4;
   }
 
-  /** Other bytes of the same file. */
+  /** A view of other bytes of the same file. */
   over(bytes: Buffer): Fields {
     return new Fields(bytes, this.wordSize === 8, this.#little);
   }

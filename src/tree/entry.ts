@@ -1,10 +1,10 @@
 /**
- * What a file-to-be is: path, type, mode, owner and where its bytes are. The bytes themselves stay where they lie (in
- * memory when small, else as a slice of an immutable file in the store) until a layer is written, so a tree of a
- * whole root file system is a few megabytes.
+ * The description of a file in an image: path, type, mode, owner and where its bytes are. The bytes stay where they are
+ * (in memory if small, otherwise a slice of an immutable file in the store) until a layer is written, so the tree of a
+ * whole root file system takes a few megabytes.
  *
  * Paths are canonical everywhere: relative, `/`-separated, no leading `./`, no trailing `/`, no `.` or `..` segments,
- * UTF-8. The root itself is never an entry.
+ * UTF-8. The root has no entry.
  */
 import { closeSync, createReadStream, openSync, readSync } from 'node:fs';
 import { KinaError } from '../host/errors.ts';
@@ -15,7 +15,7 @@ export type Segment =
   | { readonly bytes: Uint8Array }
   | { readonly file: string; readonly offset: number; readonly size: number };
 
-/** A file's bytes. `key` names them: equal keys mean equal bytes (not the reverse), whatever the machine. */
+/** A file's bytes. Equal `key`s mean equal bytes (not the reverse), on every machine. */
 export interface Content {
   readonly size: number;
   readonly segments: readonly Segment[];
@@ -30,7 +30,7 @@ interface Common {
   readonly gid: number;
   /** Extended attributes, e.g. `security.capability`; raw bytes. */
   readonly xattrs?: ReadonlyMap<string, Uint8Array>;
-  /** Who put it there, for messages and for `files`: a package (`deb:systemd`), a step (`runtime/containerd`). */
+  /** Where it came from, for messages and for `files`: a package (`deb:systemd`), a step (`runtime/containerd`). */
   readonly owner: string;
 }
 export interface FileEntry extends Common {
@@ -42,13 +42,13 @@ export interface DirectoryEntry extends Common {
 }
 interface SymlinkEntry extends Common {
   readonly type: 'symlink';
-  /** As written into the link: absolute or relative to the link's folder. */
+  /** As stored in the link: absolute or relative to the link's folder. */
   readonly target: string;
 }
-/** Another name of a file in the same tree. */
+/** A second name of a file in the same tree. */
 export interface HardlinkEntry extends Common {
   readonly type: 'hardlink';
-  /** Canonical path of the file it names. */
+  /** Canonical path of that file. */
   readonly target: string;
 }
 export type Entry = FileEntry | DirectoryEntry | SymlinkEntry | HardlinkEntry;
@@ -59,12 +59,12 @@ export function bytesContent(data: Uint8Array | string): Content {
   return { size: bytes.length, segments: bytes.length ? [{ bytes }] : [], key: sha256(bytes) };
 }
 
-/** Content that is a slice of an immutable file; `key` must identify those bytes on any machine. */
+/** Content that is a slice of an immutable file; `key` must identify those bytes on every machine. */
 export function sliceContent(file: string, offset: number, size: number, key: string): Content {
   return { size, segments: size ? [{ file, offset, size }] : [], key };
 }
 
-/** Up to here a stream costs more than what it reads; see `readSlice`. */
+/** Up to this size a stream costs more than the read itself; see `readSlice`. */
 const SMALL = 64 << 10;
 
 /** The bytes of a content as a stream of chunks. */
@@ -92,8 +92,8 @@ export async function* readContent(content: Content): AsyncGenerator<Buffer> {
 }
 
 /**
- * `length` bytes at `offset`, fewer where the content ends: random access, so that reading an ELF header or its dynamic
- * section costs a few kilobytes, whatever the file's size.
+ * Reads `length` bytes at `offset`, fewer at the end of the content. Random access: an ELF header or its dynamic section
+ * costs a few kilobytes, whatever the file's size.
  */
 export async function readRange(content: Content, offset: number, length: number): Promise<Buffer> {
   const result = Buffer.alloc(Math.max(0, Math.min(length, content.size - offset)));
@@ -113,8 +113,8 @@ export async function readRange(content: Content, offset: number, length: number
 }
 
 /**
- * Synchronous, because ranges are short: a few kilobytes from the page cache come in microseconds, and a trip through the
- * thread pool for each open, read and close made reading the ELF facts of 2000 files take seconds.
+ * Synchronous, because ranges are short: a few kilobytes from the page cache take microseconds, while a round trip
+ * through the thread pool for each open, read and close made reading the ELF facts of 2000 files take seconds.
  */
 function readSlice(file: string, offset: number, into: Buffer): void {
   const fd = openSync(file, 'r');
@@ -130,14 +130,14 @@ function readSlice(file: string, offset: number, into: Buffer): void {
   }
 }
 
-/** The error for a file of the store that no longer has the bytes that a slice promised. */
+/** The error for a store file that has become shorter than the end of a slice. */
 export function shorter(file: string, offset: number, seen: number, size: number): KinaError {
-  return new KinaError('store', `${file} is shorter than it was: ${seen} of ${size} bytes at offset ${offset}`, {
+  return new KinaError('store', `${file} is truncated: got ${seen} of ${size} bytes at offset ${offset}`, {
     hint: 'Run `kina cache prune --all` and build again.',
   });
 }
 
-/** The whole content in memory; refuses more than `limit` bytes. For configuration files, scripts, unit files. */
+/** The whole content in memory; throws `archive` above `limit` bytes. For configuration files, scripts, unit files. */
 export async function readAll(content: Content, limit = 16 << 20): Promise<Buffer> {
   if (content.size > limit)
     throw new KinaError('archive', `refusing to read ${content.size} bytes into memory (limit ${limit})`);

@@ -1,6 +1,6 @@
 /**
- * The records of an ext4 file system as bytes, little endian (kernel: Documentation/filesystems/ext4/, fs/ext4/ext4.h and
- * xattr.h). Only what `ext4.ts` makes: 4 KiB blocks, 256-byte inodes, extents, no journal, no checksums.
+ * Encodes the records of an ext4 file system, little endian (kernel: Documentation/filesystems/ext4/, fs/ext4/ext4.h and
+ * xattr.h). Only what `ext4.ts` writes: 4 KiB blocks, 256-byte inodes, extents, no journal, no checksums.
  */
 import { KinaError } from '../host/errors.ts';
 import type { Entry } from './entry.ts';
@@ -10,34 +10,34 @@ export const BLOCK = 4096;
 export const INODE = 256;
 export const BLOCKS_PER_GROUP = 8 * BLOCK;
 export const DESCRIPTOR = 32;
-/** Inodes up to here are the file system's own; the root is number 2. */
+/** Inodes up to this one are reserved; the root is number 2. */
 export const RESERVED_INODES = 10;
-/** A symbolic link shorter than this lies in its inode. */
+/** A shorter symbolic link is stored in its inode. */
 export const FAST_LINK = 60;
 
 /** An initialized extent covers at most this many blocks. */
 const MAX_EXTENT = 32768;
-/** Extents that fit beside the header into an inode, and into a block of their own. */
+/** The number of extents that fit, after the header, into an inode and into a leaf block. */
 const INODE_EXTENTS = 4;
 const LEAF_EXTENTS = (BLOCK - 12) / 12;
 
-/** `compat`: ext_attr, dir_index, sparse_super2: the superblock has no copies, so that data can lie in one run. */
+/** `compat`: ext_attr, dir_index, sparse_super2 (no superblock copies, so data can be contiguous). */
 const COMPAT = 0x8 | 0x20 | 0x200;
-/** `incompat`: filetype, extents, flex_bg: a group's bitmaps may lie anywhere. */
+/** `incompat`: filetype, extents, flex_bg (a group's bitmaps may be anywhere). */
 const INCOMPAT = 0x2 | 0x40 | 0x200;
 /** `ro_compat`: large_file, dir_nlink, extra_isize. */
 const RO_COMPAT = 0x2 | 0x20 | 0x40;
-/** `ro_compat` too: the kernel mounts it for reading only, whatever is asked of it. */
+/** Also `ro_compat`: the kernel mounts it read-only, whatever the mount options. */
 const READ_ONLY = 0x1000;
 const EXTENTS_FLAG = 0x80000;
 
-/** What a disk can hold beyond what a tree can; times are its files' own where they have one. */
+/** Entries that a disk can hold and a tree cannot; times are the files' own, where known. */
 export type DiskEntry = (Entry | (Omit<Entry & { type: 'directory' }, 'type'> & SpecialFile)) & {
   /** Nanoseconds since 1970. */
   readonly mtime?: bigint;
 };
 
-/** Type in an inode's mode, and in a directory's records. */
+/** File type bits in an inode's mode, and the type in directory records. */
 const types = {
   file: { mode: 0o100000, record: 1 },
   hardlink: { mode: 0o100000, record: 1 },
@@ -87,12 +87,12 @@ export function superblock(
   u32(36, BLOCKS_PER_GROUP);
   u32(40, geometry.inodesPerGroup);
   u32(48, time); // last written
-  u16(54, 0xffff); // never check because of a number of mounts
+  u16(54, 0xffff); // no check after a number of mounts
   u16(56, 0xef53);
   u16(58, 1); // clean
-  u16(60, 1); // go on after errors
+  u16(60, 1); // continue after errors
   u32(64, time); // last checked
-  u32(76, 1); // with inodes of any size
+  u32(76, 1); // dynamic inode sizes
   u32(84, RESERVED_INODES + 1);
   u16(88, INODE);
   u32(92, COMPAT);
@@ -100,17 +100,17 @@ export function superblock(
   u32(100, readOnly ? RO_COMPAT | READ_ONLY : RO_COMPAT);
   bytes.set(uuid.subarray(0, 16), 104);
   bytes.write(label, 120, 16, 'latin1');
-  bytes.set(uuid.subarray(0, 16), 236); // seed of directory hashes
+  bytes.set(uuid.subarray(0, 16), 236); // directory hash seed
   bytes[252] = 1; // half MD4
-  u32(264, time); // made
+  u32(264, time); // created
   u16(348, 32);
-  u16(350, 32); // bytes of an inode beyond the first 128 that are in use
-  u32(352, 1); // directory hashes are of signed characters
-  bytes[372] = 4; // groups allocate 16 together
+  u16(350, 32); // bytes in use beyond the first 128 of an inode
+  u32(352, 1); // directory hashes use signed characters
+  bytes[372] = 4; // 16 groups per flex group
   return bytes;
 }
 
-/** One group's descriptor. `directories`: how many of its inodes are some. */
+/** One group descriptor. `directories` is the number of directory inodes in the group. */
 export function groupDescriptor(geometry: Geometry, used: Usage, group: number, directories: number): Buffer {
   const bytes = Buffer.alloc(DESCRIPTOR);
   const { inodesPerGroup } = geometry;
@@ -124,7 +124,7 @@ export function groupDescriptor(geometry: Geometry, used: Usage, group: number, 
   return bytes;
 }
 
-/** The bitmap of one group of `size` things, where the first `used` of all are taken. What lies beyond it counts as taken. */
+/** The bitmap of one group of `size` items, of which the first `used` overall are taken. The padding counts as taken. */
 export function bitmap(used: number, group: number, size: number, perGroup: number): Buffer {
   const bytes = Buffer.alloc(BLOCK);
   const set = (from: number, to: number): void => {
@@ -140,25 +140,25 @@ export function bitmap(used: number, group: number, size: number, perGroup: numb
   return bytes;
 }
 
-/** How many of the first `used` things fall into a group. */
+/** How many of the first `used` items belong to a group. */
 function share(used: number, group: number, size: number, perGroup: number): number {
   return Math.max(0, Math.min(size, used - group * perGroup));
 }
 
-/** A run of blocks, and the block that lists its extents when an inode cannot. */
+/** A contiguous range of blocks, and the leaf block that lists its extents if they do not fit into the inode. */
 export interface Run {
   readonly start: number;
   readonly blocks: number;
   readonly leaf?: number;
 }
 
-/** Whether so many blocks in one run need a leaf. Throws `archive` for what no leaf can list (some 44 GB). */
+/** Whether a range of this many blocks needs a leaf. Throws `archive` above what one leaf can list (about 44 GB). */
 export function needsLeaf(blocks: number, path: string): boolean {
-  if (blocks > LEAF_EXTENTS * MAX_EXTENT) throw new KinaError('archive', `/${path} is too large for a disk`);
+  if (blocks > LEAF_EXTENTS * MAX_EXTENT) throw new KinaError('archive', `/${path} is too large for an ext4 file`);
   return blocks > INODE_EXTENTS * MAX_EXTENT;
 }
 
-/** The extents of a run, at most `max`, behind their header. */
+/** The extents of a range, at most `max`, after their header. */
 function extentNode({ start, blocks }: Run, max: number): Buffer {
   const count = Math.ceil(blocks / MAX_EXTENT);
   const bytes = Buffer.alloc(12 + 12 * max);
@@ -186,7 +186,7 @@ export interface InodeFields {
   readonly links: number;
   /** Nanoseconds since 1970. */
   readonly time: bigint;
-  /** A fast link's target, a device's number, else where the bytes are. */
+  /** The target of a fast link, a device number, or the location of the bytes. */
   readonly content: { readonly target: string } | { readonly major: number; readonly minor: number } | Run;
   readonly xattrs?: number | undefined;
 }
@@ -221,7 +221,7 @@ export function inode({ entry, size, links, time, content, xattrs }: InodeFields
   return bytes;
 }
 
-/** Accessed, changed, modified, made: where the seconds are, and what does not fit there. */
+/** Access, change, modification and creation time: the offsets of the seconds and of the extra bits. */
 const TIMES = [
   [8, 140],
   [12, 132],
@@ -229,7 +229,7 @@ const TIMES = [
   [144, 148],
 ] as const;
 
-/** 34 bits of seconds, the upper two beside 30 bits of nanoseconds (inodes.rst, "Inode Timestamps"). */
+/** 34 bits of seconds, the upper two stored beside 30 bits of nanoseconds (inodes.rst, "Inode Timestamps"). */
 function writeTime(bytes: Buffer, time: bigint, at: number, extra: number): void {
   const nanoseconds = ((time % SECOND) + SECOND) % SECOND;
   const wanted = (time - nanoseconds) / SECOND;
@@ -242,7 +242,7 @@ const SECOND = 1_000_000_000n;
 const FIRST_SECOND = -(2n ** 31n);
 const LAST_SECOND = 2n ** 34n - 2n ** 31n - 1n;
 
-/** Small numbers have the old form of 16 bits, all others the new one of 32 in the next field (inode_set_dev in ext4). */
+/** Small numbers use the old 16-bit encoding, others the 32-bit one in the next field (inode_set_dev in ext4). */
 function deviceNumber({ major, minor }: { major: number; minor: number }): Buffer {
   const bytes = Buffer.alloc(8);
   if (major < 256 && minor < 256) bytes.writeUInt32LE((major << 8) | minor, 0);
@@ -256,7 +256,7 @@ export interface DirectoryRecord {
   readonly kind: Kind;
 }
 
-/** A directory's blocks: records that never cross a block, the last of each reaching to its end. */
+/** A directory's blocks: records never cross a block, and the last one of each block extends to its end. */
 export function directoryBlocks(records: readonly DirectoryRecord[]): Buffer {
   const blocks: Buffer[] = [];
   let block = Buffer.alloc(BLOCK);
@@ -285,7 +285,7 @@ export function directoryBlocks(records: readonly DirectoryRecord[]): Buffer {
   return Buffer.concat(blocks);
 }
 
-/** Name prefixes that attribute records write as a number. */
+/** Attribute name prefixes that are encoded as a number. */
 const prefixes: readonly (readonly [string, number])[] = [
   ['user.', 1],
   ['system.posix_acl_access', 2],
@@ -295,21 +295,21 @@ const prefixes: readonly (readonly [string, number])[] = [
   ['system.', 7],
 ];
 
-/** Whether Linux has a name space for this attribute; others exist on other systems. */
+/** Whether Linux has this attribute's namespace; other systems have others. */
 export const isKnownXattr = (name: string): boolean => prefixes.some(([text]) => name.startsWith(text));
 
-/** The block of a file's extended attributes. Throws `archive` for what does not fit or has an unknown name space. */
+/** The block of extended attributes of a file. Throws `archive` if they do not fit or have an unknown namespace. */
 export function xattrBlock(xattrs: ReadonlyMap<string, Uint8Array>, path: string): Buffer {
   const named = [...xattrs].map(([full, value]) => {
     const prefix = prefixes.find(([text]) => full.startsWith(text));
-    if (!prefix) throw new KinaError('archive', `/${path} has an extended attribute of an unknown kind: ${full}`);
+    if (!prefix) throw new KinaError('archive', `/${path} has an extended attribute in an unknown namespace: ${full}`);
     const name = Buffer.from(full.slice(prefix[0].length));
     return { index: prefix[1], name, value: full.startsWith('system.posix_acl_') ? aclOnDisk(value, path) : value };
   });
   named.sort((a, b) => a.index - b.index || a.name.length - b.name.length || Buffer.compare(a.name, b.name));
   const block = Buffer.alloc(BLOCK);
   block.writeUInt32LE(0xea020000, 0);
-  block.writeUInt32LE(1, 4); // used by one inode
+  block.writeUInt32LE(1, 4); // reference count
   block.writeUInt32LE(1, 8); // one block
   let at = 32;
   let end = BLOCK;
@@ -336,16 +336,16 @@ export function xattrBlock(xattrs: ReadonlyMap<string, Uint8Array>, path: string
 }
 
 /**
- * An access list: the kernel's interface has the same fields as the disk, but an id in every entry and another version
+ * An ACL: the kernel interface has the same fields as the disk, but an id in every entry and a different version
  * (linux/posix_acl_xattr.h, fs/ext4/acl.h).
  */
 function aclOnDisk(value: Uint8Array, path: string): Buffer {
   const bytes = Buffer.from(value);
   if (bytes.length % 8 !== 4 || bytes.readUInt32LE(0) !== 2)
-    throw new KinaError('archive', `/${path} has an access list of an unknown form`);
+    throw new KinaError('archive', `/${path} has an ACL in an unknown format`);
   const parts: Buffer[] = [Buffer.from([1, 0, 0, 0])];
   for (let at = 4; at < bytes.length; at += 8) {
-    const named = [0x02, 0x08].includes(bytes.readUInt16LE(at)); // of a user or group other than the owners
+    const named = [0x02, 0x08].includes(bytes.readUInt16LE(at)); // named user or group
     parts.push(bytes.subarray(at, at + (named ? 8 : 4)));
   }
   return Buffer.concat(parts);

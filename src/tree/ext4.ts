@@ -1,14 +1,13 @@
 /**
- * A tree as an ext4 file system, laid out before a byte is written: what a virtual machine's root disk is made of, without
- * mount, mkfs or root.
+ * Lays out a tree as an ext4 file system for the root disk of a virtual machine, without mount, mkfs or root.
  *
  * The layout is as plain as the format allows, because the disk is new: superblock, descriptors, bitmaps and inode tables
- * of all groups stand at the front, then every file in one run, one after the other. So what is in use is one stretch of
- * blocks and one of inodes, and a file's bytes can be streamed to their place in any order. There is no journal: a disk
- * like this lives as long as its machine.
+ * of all groups come first, then every file in one contiguous range, one after the other. Used blocks and used inodes
+ * are therefore one range each, and a file's bytes can be written in any order. There is no journal: the disk lives as
+ * long as its machine.
  *
- * Holes of a sparse file serve as what is free; a 12 GiB disk takes the room of its files. A disk for reading only has
- * nothing free, and says so to the kernel, which then writes to it for nobody: several machines may share it.
+ * Free space is a hole in a sparse file, so a 12 GiB disk takes only the room of its files. A read-only disk has no free
+ * space and is marked read-only for the kernel, so several machines can share it.
  */
 import { posix } from 'node:path';
 import { KinaError } from '../host/errors.ts';
@@ -37,21 +36,21 @@ import {
 import { comparePaths, directory } from './tree.ts';
 
 export interface Ext4Options {
-  /** Bytes of the disk. Without it the disk is for reading only, and just big enough. */
+  /** Size of the disk in bytes. If absent, the disk is read-only and only as large as needed. */
   readonly size?: number | undefined;
-  /** Of everything that has no time of its own, in seconds since 1970. */
+  /** Time of everything that has no own time, in seconds since 1970. */
   readonly time: number;
-  /** 16 bytes or more that name the file system. */
+  /** 16 bytes or more that identify the file system. */
   readonly uuid: Uint8Array;
   readonly label: string;
 }
 
 export interface Ext4Layout {
-  /** Bytes of the disk. */
+  /** Size of the disk in bytes. */
   readonly size: number;
   /** Inodes in use. */
   readonly inodes: number;
-  /** Everything but the files' bytes; write it into an empty (sparse) file. */
+  /** Everything except file contents; write it into an empty (sparse) file. */
   readonly metadata: readonly { readonly offset: number; readonly bytes: Buffer }[];
   /** Offset of each file's bytes; for paths of type `file`. */
   readonly offsets: ReadonlyMap<string, number>;
@@ -66,20 +65,20 @@ interface Node {
   links: number;
 }
 
-/** What an entry has beside its inode. */
+/** What belongs to an entry besides its inode. */
 interface Parts {
   readonly xattrs: Buffer | undefined;
-  /** A directory's records, a long link's target; a file's bytes come from elsewhere. */
+  /** The records of a directory or a long link's target; undefined for files, whose bytes are written separately. */
   readonly body: Buffer | undefined;
   readonly size: number;
-  /** For the body or the file's bytes. */
+  /** Number of blocks for the body or the file's bytes. */
   readonly blocks: number;
 }
 
 /**
- * Lays out entries, which name all their parents. Files' bytes lie in the order in which the entries are given, so that
- * who streams them in that order writes from front to back. Throws `disk-full` when the disk is too small, `archive` for
- * what the format cannot hold.
+ * Lays out entries, whose parents must all be present. File contents are placed in the order of the entries, so writing
+ * them in that order is sequential. Throws `disk-full` if the disk is too small, `archive` for what the format cannot
+ * hold.
  */
 export function layoutExt4(entries: readonly DiskEntry[], options: Ext4Options): Ext4Layout {
   const readOnly = options.size === undefined;
@@ -118,7 +117,10 @@ export function layoutExt4(entries: readonly DiskEntry[], options: Ext4Options):
     runs.set(path, needsLeaf(blocks, path) ? { ...run, leaf: put(leafBlock(run)) } : run);
   }
   if (next > geometry.blocks)
-    throw new KinaError('disk-full', `the files need ${next * BLOCK} bytes, the disk has ${geometry.blocks * BLOCK}`);
+    throw new KinaError(
+      'disk-full',
+      `the disk is too small: need ${next * BLOCK} bytes, have ${geometry.blocks * BLOCK}`,
+    );
 
   const table = Buffer.alloc(count * INODE);
   const directories = new Array<number>(geometry.groups).fill(0);
@@ -177,15 +179,15 @@ function partsOf(
   return { xattrs, body, size, blocks: Math.ceil(size / BLOCK) };
 }
 
-/** All blocks of an inode outside the tables. */
+/** All blocks of an inode outside of the tables. */
 function blocksOf({ xattrs, blocks }: Parts, path: string): number {
   return blocks + (xattrs ? 1 : 0) + (needsLeaf(blocks, path) ? 1 : 0);
 }
 
-/** Gives every entry an inode, hard links their file's, and counts names. The root has the empty path. */
+/** Gives every entry an inode (hard links share their file's) and counts names. The root has the empty path. */
 function number(entries: readonly DiskEntry[], lostAndFound: boolean): Map<string, Node> {
   const sorted = [...entries].sort((a, b) => comparePaths(a.path, b.path));
-  // fsck puts there what it finds without a name, and complains when it cannot.
+  // fsck moves orphaned inodes there, and complains if it is missing.
   if (lostAndFound && !sorted.some(({ path }) => path === 'lost+found'))
     sorted.push(directory('lost+found', 'ext4', 0o700));
   const nodes = new Map<string, Node>([['', { entry: directory('', 'ext4'), number: ROOT, links: 2 }]]);
@@ -197,7 +199,7 @@ function number(entries: readonly DiskEntry[], lostAndFound: boolean): Map<strin
     if (entry.type !== 'hardlink') continue;
     const file = nodes.get(entry.target);
     if (file?.entry.type !== 'file')
-      throw new KinaError('archive', `/${entry.path} is a hard link to /${entry.target}, which is no file`);
+      throw new KinaError('archive', `/${entry.path} is a hard link to /${entry.target}, which is not a file`);
     file.links++;
     nodes.set(entry.path, { entry, number: file.number, links: 0 });
   }
@@ -209,13 +211,13 @@ function parentOf(path: string): string {
   return parent === '.' ? '' : parent;
 }
 
-/** Paths below each directory, and one more name (`..`) for directories that have directories. */
+/** The children of each directory; a directory gains one link (`..`) per subdirectory. */
 function childrenOf(nodes: ReadonlyMap<string, Node>): Map<string, string[]> {
   const children = new Map<string, string[]>();
   for (const [path, { entry }] of nodes) {
     if (path === '') continue;
     const parent = nodes.get(parentOf(path));
-    if (parent?.entry.type !== 'directory') throw new KinaError('archive', `/${path} is in no directory`);
+    if (parent?.entry.type !== 'directory') throw new KinaError('archive', `/${path} has no parent directory`);
     if (entry.type === 'directory') parent.links++;
     const siblings = children.get(parentOf(path));
     if (siblings) siblings.push(path);
@@ -240,21 +242,21 @@ function recordsOf(
   ];
 }
 
-/** One inode for 16 KiB as mke2fs makes them, and always room for as many again as there are files. */
+/** One inode per 16 KiB, as mke2fs does, and always room for twice the number of files. */
 function geometryOf(blocks: number, inodes: number): Geometry {
   const groups = Math.ceil(blocks / BLOCKS_PER_GROUP);
   return areas(blocks, groups, Math.max(inodesPerGroup, wholeBlocks((2 * inodes) / groups)));
 }
 
-/** Nothing free but the rest of the inode tables' last blocks: for so many blocks of files, directories and the like. */
+/** The smallest disk for this many blocks of content: only the last inode table blocks have free room. */
 function smallestGeometry(content: number, inodes: number): Geometry {
-  // A group's bitmap of inodes is one block as well.
+  // A group's inode bitmap is one block as well.
   let blocks = Math.max(content, (Math.ceil(inodes / BLOCKS_PER_GROUP) - 1) * BLOCKS_PER_GROUP + 1);
   for (;;) {
     const groups = Math.ceil(blocks / BLOCKS_PER_GROUP);
     const geometry = areas(blocks, groups, wholeBlocks(inodes / groups));
     if (geometry.data + content <= blocks) return geometry;
-    blocks = geometry.data + content; // more groups may need larger areas: once more
+    blocks = geometry.data + content; // more groups may need larger areas, so repeat
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * The names of one archive while it is read, with tar's meaning: the last entry for a path wins, and a hard link is
- * another name of the file that stood there *then*, even when a later entry takes its first name away.
+ * The names of one archive while it is read, with tar's semantics: the last entry for a path wins, and a hard link is
+ * another name of the file that had that path *then*, even if a later entry replaces it.
  */
 import { posix } from 'node:path';
 import { KinaError } from '../host/errors.ts';
@@ -12,19 +12,19 @@ interface Attributes {
   readonly gid: number;
   readonly xattrs?: ReadonlyMap<string, Uint8Array>;
 }
-/** Where a file's bytes lie in the pack file, and their SHA-256 in hex. */
+/** The location of a file's bytes in the pack file, and their SHA-256 in hex. */
 export interface Slice {
   readonly offset: number;
   readonly size: number;
   readonly sha256: string;
 }
 type Inode =
-  /** `slice` is undefined when the bytes were not wanted; `origin` is the path that carried them. */
+  /** `slice` is undefined if the file was not selected; `origin` is the path that carried the bytes. */
   | (Attributes & { readonly type: 'file'; readonly slice: Slice | undefined; readonly origin: string })
   | (Attributes & { readonly type: 'directory' })
   | (Attributes & { readonly type: 'symlink'; readonly target: string });
 
-/** An entry as the unpack cache saves it: without owner and without the place of the pack file. */
+/** An entry as the unpack cache saves it: without the owner and the path of the pack file. */
 export type SavedEntry = Attributes & { readonly path: string } & (
     | { readonly type: 'file'; readonly slice: Slice }
     | { readonly type: 'directory' }
@@ -33,7 +33,7 @@ export type SavedEntry = Attributes & { readonly path: string } & (
 
 export class ArchiveNames {
   readonly #names = new Map<string, Inode>();
-  /** Hard links that stand before their target; tar refuses them, some writers make them. */
+  /** Hard links that precede their target; tar refuses them, but some writers create them. */
   readonly #forward = new Map<string, string>();
   readonly #from: string;
 
@@ -56,9 +56,9 @@ export class ArchiveNames {
   }
 
   /**
-   * The selected entries, sorted, hard links settled: the first-sorted selected name is the file. `missing` names files
-   * whose bytes were not kept although a selected hard link needs them. Throws `archive` for links and paths that lead
-   * nowhere or out of the tree.
+   * The selected entries, sorted, with hard links resolved: the selected name that sorts first becomes the file.
+   * `missing` lists files whose bytes were not kept although a selected hard link needs them. Throws `archive` for links
+   * and paths that dangle or leave the tree.
    */
   settle(select: (path: string) => boolean): { entries: SavedEntry[]; missing: string[] } {
     for (const path of this.#forward.keys()) this.#names.set(path, this.#linked(path));
@@ -87,13 +87,13 @@ export class ArchiveNames {
     let target = this.#forward.get(path) as string;
     for (let hops = 0; hops <= this.#forward.size; hops++) {
       const inode = this.#names.get(target);
-      // A hard link to a directory would be a directory twice.
+      // A hard link to a directory would give the directory two parents.
       if (inode && inode.type !== 'directory') return inode;
       const next = this.#forward.get(target);
       if (inode || next === undefined) break;
       target = next;
     }
-    throw this.#hostile(`${path} is a hard link to ${this.#forward.get(path)}, which is no file in it`);
+    throw this.#hostile(`${path} is a hard link to ${this.#forward.get(path)}, which is not a file in it`);
   }
 
   /** A path may go through a link of the same archive (`bin/sh` with `bin -> usr/bin`), but only within the tree. */
@@ -118,7 +118,7 @@ export class ArchiveNames {
       const target = posix.normalize(posix.join(...place.slice(0, -1), inode.target));
       const leaves = inode.target.startsWith('/') || target === '..' || target.startsWith('../');
       if (leaves || ++hops > 40)
-        throw this.#hostile(`${path} lies below ${place.join('/')}, a link to ${inode.target} that leaves the archive`);
+        throw this.#hostile(`${path} lies below ${place.join('/')}, a link to ${inode.target} outside of the archive`);
       rest = [...target.split('/').filter((part) => part !== '.'), ...rest];
       place = [];
     }
@@ -126,7 +126,7 @@ export class ArchiveNames {
 
   #hostile(what: string): KinaError {
     return new KinaError('archive', `${this.#from}: ${what}`, {
-      hint: 'The archive is malformed or hostile; nothing of it was used.',
+      hint: 'The archive is malformed or malicious; none of it was used.',
     });
   }
 }

@@ -1,7 +1,7 @@
 /**
- * Reading many small slices of few files. A root file system is some ten thousand slices of some hundred pack files, in
- * an order that jumps between them; opening a stream per slice costs more than the bytes. So files stay open, up to a
- * number that no limit of open files minds.
+ * Reads many small slices of few files. A root file system has some ten thousand slices in some hundred pack files, in an
+ * order that jumps between them; opening a stream per slice would cost more than the reads. Files therefore stay open,
+ * up to a number well below the usual limits on open files.
  */
 import { closeSync, openSync, read, readSync } from 'node:fs';
 import { promisify } from 'node:util';
@@ -9,8 +9,8 @@ import { shorter } from './entry.ts';
 
 const MAX_OPEN = 64;
 /**
- * Up to here a synchronous read: with the bytes in the page cache it takes a third to a twentieth of the time of a trip
- * through the thread pool (2 against 37 microseconds for 4 KiB), and without, it does not hold the event loop for long.
+ * Up to this size reads are synchronous: with the bytes in the page cache a read takes a third to a twentieth of the time
+ * of a thread pool round trip (2 against 37 microseconds for 4 KiB), and otherwise it blocks the event loop only briefly.
  */
 const SMALL = 64 << 10;
 
@@ -20,7 +20,7 @@ export class SliceReader {
   /** Least recently used first. */
   readonly #open = new Map<string, number>();
 
-  /** Fills `into` from `offset` of `file`; throws `store` when the file ends before. */
+  /** Fills `into` from `offset` of `file`; throws `store` if the file is too short. */
   async fill(file: string, offset: number, into: Buffer): Promise<void> {
     const fd = this.#descriptor(file);
     let done = 0;
@@ -50,7 +50,7 @@ export class SliceReader {
     return fd;
   }
 
-  /** Closes every file; call it in a `finally`. */
+  /** Closes all files; call it in a `finally`. */
   close(): void {
     for (const fd of this.#open.values()) closeSync(fd);
     this.#open.clear();

@@ -1,8 +1,8 @@
 /**
- * The 512-byte blocks in front of an entry's bytes: one ustar header, preceded by a PAX header only when ustar cannot
- * say it (POSIX.1-2017 `pax`, "ustar Interchange Format" and "pax Extended Header").
+ * The 512-byte header blocks of an entry: one ustar header, preceded by a PAX header only if ustar cannot express the
+ * entry (POSIX.1-2017 `pax`, "ustar Interchange Format" and "pax Extended Header").
  *
- * Our own rather than tar-stream's `pack`, which is as fast but cannot be held to these rules: it writes ids with six
+ * Written here instead of with tar-stream's `pack`, which is as fast but breaks these rules: it writes ids with six
  * digits (300000 becomes 262143) and times as 32 bits, marks sizes over 8 GiB in GNU's binary notation inside a POSIX
  * header, leaves the name empty for a directory with one component of 100 bytes, and re-encodes attribute bytes.
  */
@@ -10,10 +10,10 @@ import { KinaError } from '../host/errors.ts';
 import type { Entry } from './entry.ts';
 
 const BLOCK = 512;
-/** What 11 and 7 octal digits hold. */
+/** The largest values of 11 and 7 octal digits. */
 const MAX_SIZE = 0o77777777777;
 const MAX_ID = 0o7777777;
-/** A PAX header needs a name that nobody uses; one for all, so that bytes never depend on it. */
+/** A PAX header needs an unused name; it is constant, so that the bytes do not depend on it. */
 const PAX_NAME = 'PaxHeader';
 
 const TYPE_FLAG = { file: '0', hardlink: '1', symlink: '2', directory: '5', pax: 'x' } as const;
@@ -32,7 +32,7 @@ export function tarHeader(entry: Entry, mtime: number): Buffer {
   if (size > MAX_SIZE) records.push(record('size', String(size)));
   if (entry.uid > MAX_ID) records.push(record('uid', String(entry.uid)));
   if (entry.gid > MAX_ID) records.push(record('gid', String(entry.gid)));
-  // A hard link is a name; attributes belong to the file and are written there, once.
+  // A hard link is only a name; attributes belong to the file and are written there, once.
   if (entry.xattrs && entry.type !== 'hardlink')
     for (const [name, value] of [...entry.xattrs].sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b))))
       records.push(record(`SCHILY.xattr.${name}`, value));
@@ -63,20 +63,20 @@ export function tarHeader(entry: Entry, mtime: number): Buffer {
   return Buffer.concat([head, body, Buffer.alloc(padding(body.length)), main]);
 }
 
-/** Zero bytes that fill the last block of `size` bytes. */
+/** Zero padding for the last block of `size` bytes. */
 export function padding(size: number): number {
   return (BLOCK - (size % BLOCK)) % BLOCK;
 }
 
 /**
- * ustar's 155 + 100 bytes, cut at a slash that neither part keeps; undefined when no cut fits. A name that fits 100
- * bytes is never cut, and the leftmost possible cut is taken otherwise, so that there is one spelling.
+ * Splits a path into ustar's 155 + 100 bytes at a slash, which neither part keeps; undefined if it does not fit. A name of
+ * up to 100 bytes is not split, and otherwise the leftmost possible slash is used, so that the result is unique.
  */
 function splitPath(path: string): { name: string; prefix: string } | undefined {
   if (!isAscii(path)) return undefined;
   if (path.length <= 100) return { name: path, prefix: '' };
   const cut = path.indexOf('/', path.length - 101);
-  // The name must not be empty: a directory's final slash is no place to cut.
+  // The name must not be empty, so a directory's final slash is not a candidate.
   if (cut < 1 || cut > 155 || cut === path.length - 1) return undefined;
   return { name: path.slice(cut + 1), prefix: path.slice(0, cut) };
 }
@@ -134,7 +134,7 @@ function isAscii(text: string): boolean {
   return true;
 }
 
-/** What the ustar fields say when a PAX record has the truth: short and ASCII, so that strict readers accept it. */
+/** The ustar name when the PAX record has the real one: short and ASCII, so that strict readers accept it. */
 function asciiStandIn(path: string, isDirectory: boolean): string {
   const plain = path.replace(/[^ -~]/g, '_').slice(0, 100);
   return isDirectory ? `${plain.slice(0, 99).replace(/\/+$/, '')}/` : plain.replace(/\/+$/, '');

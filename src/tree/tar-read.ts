@@ -1,7 +1,7 @@
 /**
- * Members of a tar stream, one after the other: tar-stream does the parsing (ustar, GNU, PAX, long names), this makes it
- * strict. Its decoder turns attribute values into UTF-8 text, which destroys binary ones such as file capabilities; so
- * the blocks in front of each header are kept for a moment and their `SCHILY.xattr.` records read as the bytes they are.
+ * Reads the members of a tar stream in order. tar-stream parses (ustar, GNU, PAX, long names); this makes it strict. Its
+ * decoder turns attribute values into UTF-8 text, which destroys binary ones such as file capabilities, so the blocks
+ * before each header are kept briefly and their `SCHILY.xattr.` records are read as bytes.
  */
 import { pipeline } from 'node:stream/promises';
 import { extract, type Header as TarHeader } from 'tar-stream';
@@ -9,14 +9,14 @@ import { KinaError } from '../host/errors.ts';
 import { canonicalPath } from './tree.ts';
 
 interface MemberCommon {
-  /** Canonical path; the root itself is left out. */
+  /** Canonical path; the root itself is skipped. */
   readonly path: string;
   readonly mode: number;
   readonly uid: number;
   readonly gid: number;
   readonly xattrs?: ReadonlyMap<string, Uint8Array>;
 }
-/** One member of an archive; a file's `body` is read before the next member is asked for, or skipped. */
+/** One member of an archive. Read a file's `body` before the next member, or it is skipped. */
 export type Member =
   | (MemberCommon & { readonly type: 'file'; readonly size: number; readonly body: AsyncIterable<Buffer> })
   | (MemberCommon & { readonly type: 'directory' })
@@ -24,7 +24,7 @@ export type Member =
   /** `target` is a canonical path. */
   | (MemberCommon & { readonly type: 'hardlink'; readonly target: string });
 
-/** What only archives of whole root file systems hold. */
+/** Members that only archives of whole root file systems contain. */
 export type RootMember = (Member | (MemberCommon & SpecialFile)) & {
   /** Nanoseconds since 1970. */
   readonly mtime: bigint;
@@ -32,30 +32,30 @@ export type RootMember = (Member | (MemberCommon & SpecialFile)) & {
 export interface SpecialFile {
   readonly type: 'special';
   readonly kind: 'character-device' | 'block-device' | 'fifo';
-  /** Both 0 for a pipe. */
+  /** Both 0 for a FIFO. */
   readonly major: number;
   readonly minor: number;
 }
 export interface TarReadOptions {
-  /** The archive is of a root file system: devices and pipes are members, and a path's leading `/` is that root. */
+  /** The archive holds a root file system: devices and FIFOs are members, and a leading `/` in a path is that root. */
   readonly rootfs?: boolean;
 }
 
 const BLOCK = 512;
 const XATTR = 'SCHILY.xattr.';
 
-/** What a header really holds; tar-stream's own types say less. */
+/** The actual content of a header; tar-stream's own types are incomplete. */
 type Header = Omit<TarHeader, 'type' | 'linkname' | 'pax'> & {
   readonly type: TarHeader['type'] | null;
   readonly linkname: string | null;
   readonly pax: Readonly<Record<string, string>> | null;
-  /** Where the member's data begin in the stream. */
+  /** Offset of the member's data in the stream. */
   readonly byteOffset: number;
 };
 
 /**
- * The members of the tar in `chunks`. Throws `archive` for malformed and truncated streams (the end marker must be
- * there) and for what has no place in a layer: devices and FIFOs (but see `rootfs`), sparse files, paths that leave the
+ * The members of the tar in `chunks`. Throws `archive` for malformed and truncated streams (the end marker is required)
+ * and for entries that a layer cannot hold: devices and FIFOs (but see `rootfs`), sparse files, paths that leave the
  * tree, names that are not UTF-8. `from` names the archive in messages.
  */
 export function readTar(chunks: AsyncIterable<Buffer>, from: string): AsyncGenerator<Member>;
@@ -72,7 +72,7 @@ export async function* readTar(
   const tar = extract();
   const tape = new Tape();
   const feeding = pipeline(tape.record(chunks), tar);
-  // Awaited below; until then a failure must not count as unhandled.
+  // Awaited below; until then a failure must not count as an unhandled rejection.
   feeding.catch(() => {});
   let end = 0;
   try {
@@ -93,10 +93,10 @@ export async function* readTar(
     tar.destroy();
     await feeding.catch(() => {});
   }
-  if (tape.total < end + BLOCK) throw malformed(from, 'its end is missing: it is truncated');
+  if (tape.total < end + BLOCK) throw malformed(from, 'truncated: the end marker is missing');
 }
 
-/** A file's bytes; what goes wrong in the stream while they are read is reported here, not in the loop over members. */
+/** A file's bytes; stream errors during the read are reported here, not in the loop over members. */
 async function* bodyOf(entry: AsyncIterable<Buffer>, from: string): AsyncGenerator<Buffer> {
   try {
     yield* entry;
@@ -105,7 +105,7 @@ async function* bodyOf(entry: AsyncIterable<Buffer>, from: string): AsyncGenerat
   }
 }
 
-/** Errors with a code are the disk's, not the archive's; tar-stream's have none. */
+/** Errors with a code come from the disk, not from the archive; tar-stream's have none. */
 function explain(error: unknown, from: string): unknown {
   if (error instanceof KinaError || (error instanceof Error && 'code' in error)) return error;
   return malformed(from, error instanceof Error ? error.message : String(error), error);
@@ -166,13 +166,13 @@ function toMember(
   }
 }
 
-/** The PAX records of the extension headers that stand before an entry's own header, the last block of `before`. */
+/** The PAX records of the extension headers before an entry's own header, which is the last block of `before`. */
 function extendedRecords(before: Buffer, from: string): Map<string, Buffer> {
   const records = new Map<string, Buffer>();
   for (let at = 0; at < before.length - BLOCK; ) {
     const block = before.subarray(at, at + BLOCK);
-    // tar(1) stops at the end marker; what it does not show must not come in.
-    if (block.every((byte) => byte === 0)) throw malformed(from, 'something follows its end');
+    // tar(1) stops at the end marker; an entry that tar does not show must not be accepted.
+    if (block.every((byte) => byte === 0)) throw malformed(from, 'data after the end marker');
     const size = Number.parseInt(block.toString('latin1', 124, 136).replace(/[\0 ].*$/s, '') || '0', 8);
     if (block[156] === 0x78) readRecords(before.subarray(at + BLOCK, at + BLOCK + size), records, from);
     at += BLOCK + roundUp(size);
@@ -180,7 +180,7 @@ function extendedRecords(before: Buffer, from: string): Map<string, Buffer> {
   return records;
 }
 
-/** `LENGTH KEY=VALUE\n` again and again; LENGTH counts the whole record. */
+/** A sequence of `LENGTH KEY=VALUE\n`; LENGTH counts the whole record. */
 function readRecords(bytes: Buffer, records: Map<string, Buffer>, from: string): void {
   for (let at = 0; at < bytes.length; ) {
     const space = bytes.indexOf(0x20, at);
@@ -201,7 +201,7 @@ function xattrsOf(records: Map<string, Buffer>): { xattrs?: Map<string, Uint8Arr
   return xattrs.size > 0 ? { xattrs } : {};
 }
 
-/** The last bytes of a stream: from the end of the last member on. */
+/** Keeps the bytes of the stream since the end of the last member. */
 class Tape {
   total = 0;
   #start = 0;
@@ -226,7 +226,7 @@ class Tape {
   }
 }
 
-/** PAX has fractions of seconds (POSIX.1-2017, pax, "mtime"), the plain header has not. */
+/** PAX times have fractions of seconds (POSIX.1-2017, pax, "mtime"), plain headers do not. */
 function timeOf({ mtime, pax }: Header): bigint {
   const match = /^(-?)(\d{1,12})(?:\.(\d*))?$/.exec(pax?.mtime ?? '');
   if (!match) return BigInt(Math.floor((mtime?.getTime() ?? 0) / 1000)) * 1_000_000_000n;
@@ -235,7 +235,7 @@ function timeOf({ mtime, pax }: Header): bigint {
   return sign ? -time : time;
 }
 
-/** tar-stream puts U+FFFD where bytes were not UTF-8. */
+/** tar-stream replaces bytes that are not UTF-8 with U+FFFD. */
 function text(value: string, from: string): string {
   if (value.includes('\ufffd')) throw malformed(from, `${JSON.stringify(value)} is not UTF-8`);
   return value;
@@ -243,7 +243,7 @@ function text(value: string, from: string): string {
 
 function number(value: number | undefined, from: string): number {
   if (value === undefined || !Number.isSafeInteger(value) || value < 0)
-    throw malformed(from, `${value} is no mode and no owner`);
+    throw malformed(from, `${value} is not a valid mode or owner`);
   return value;
 }
 
@@ -253,10 +253,10 @@ function roundUp(size: number): number {
 
 function unsupported(from: string, name: string, what: string): KinaError {
   return new KinaError('archive', `${from} contains ${what}: ${name}`, {
-    hint: 'Layers hold files, directories and links only. Leave it out with `select`, or ask for an archive without it.',
+    hint: 'Layers can contain only files, directories and links. Exclude it with `select`, or use an archive without it.',
   });
 }
 
 function malformed(from: string, why: string, cause?: unknown): KinaError {
-  return new KinaError('archive', `${from} is not a sound tar archive: ${why}`, { cause });
+  return new KinaError('archive', `${from} is not a valid tar archive: ${why}`, { cause });
 }

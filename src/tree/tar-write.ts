@@ -1,11 +1,11 @@
 /**
- * The deterministic tar writer, the only one: entries in, bytes out, and nothing of this machine or this moment in them.
+ * The only tar writer: deterministic, so the bytes depend on the entries and not on the machine or the time.
  *
  * Names are relative and sorted by their UTF-8 bytes, so parents come before children; directories end in `/`; owners
- * are numbers; every entry has the one time that the caller gives. It refuses what some unpacker gets wrong: a path
- * twice (forbidden by the OCI layer specification), a path through a symbolic link (Apple's ext4 unpacker drops it
- * without a word), whiteouts (kina knows its tree before it cuts layers, so a `.wh.` name can only be an accident),
- * components over 255 bytes, hard links whose file is not in the same archive.
+ * are numbers; every entry has the same time, which the caller gives. It refuses entries that some unpackers get wrong: a
+ * duplicate path (forbidden by the OCI layer specification), a path through a symbolic link (Apple's ext4 unpacker drops
+ * it silently), whiteouts (kina builds the whole tree before it splits it into layers, so a `.wh.` name can only be an
+ * accident), components over 255 bytes, hard links whose file is not in the same archive.
  */
 import { posix } from 'node:path';
 import { KinaError } from '../host/errors.ts';
@@ -14,10 +14,9 @@ import { SliceReader } from './slices.ts';
 import { padding, tarHeader } from './tar-header.ts';
 import { canonicalPath, comparePaths } from './tree.ts';
 
-/** Chunks of one size, big enough that hashing and writing them costs no more than their bytes. */
-/** What the store writes and hashes at a time, so that nobody has to join pieces. */
+/** Chunk size, also of hashing and of writes to the store: large enough that the cost per chunk does not matter. */
 const CHUNK = 1 << 20;
-/** Two zero blocks end an archive. No further padding: block factors are for tapes. */
+/** Two zero blocks end an archive. There is no further padding: blocking factors are for tapes. */
 const END = 1024;
 
 export interface TarOptions {
@@ -27,7 +26,7 @@ export interface TarOptions {
 
 /**
  * The archive of these entries, in any order, as chunks of 1 MiB (the last one is shorter). Equal entries give equal
- * bytes. Throws `internal` for entries that no tree should hold (see above), `store` when a file has lost bytes.
+ * bytes. Throws `internal` for entries that a tree must not contain (see above), `store` if a file has lost bytes.
  */
 export async function* writeTar(entries: readonly Entry[], options: TarOptions): AsyncGenerator<Buffer> {
   const ordered = prepare(entries);
@@ -50,7 +49,7 @@ export async function* writeTar(entries: readonly Entry[], options: TarOptions):
   }
 }
 
-/** How many bytes `writeTar` will give: for progress and for a blob's size before it exists. */
+/** The number of bytes that `writeTar` will produce, for progress and for a blob's size before it exists. */
 export function tarSize(entries: readonly Entry[]): number {
   let size = END;
   for (const entry of prepare(entries)) {
@@ -73,9 +72,9 @@ async function* copy(segment: Segment, slices: SliceReader, out: Chunks): AsyncG
 }
 
 /**
- * Decides, for every group of names of one file, that the first-sorted name is the file and the others are links to it.
- * Unpackers that work in stream order then always find the target. Attributes are the file's: all names are one inode.
- * Throws `conflict` when a link's file is not among the entries: links do not reach across layers.
+ * Resolves hard links: in every group of names of one file, the name that sorts first becomes the file and the others
+ * link to it, so unpackers that work in stream order always find the target. Attributes come from the file, since all
+ * names share one inode. Throws `conflict` if a link's file is not among the entries: links cannot cross layers.
  */
 export function settleHardlinks(entries: readonly Entry[]): Entry[] {
   const links = new Map<string, HardlinkEntry>();
@@ -112,13 +111,17 @@ function behind(link: HardlinkEntry, links: Map<string, HardlinkEntry>, files: M
     if (!next) break;
     target = next.target;
   }
-  throw new KinaError('conflict', `/${link.path} is a hard link to /${link.target}, which is no file beside it`, {
-    details: [`/${link.path} comes from ${link.owner}`],
-    hint: 'Keep both names in one layer, or select both from the archive.',
-  });
+  throw new KinaError(
+    'conflict',
+    `/${link.path} is a hard link to /${link.target}, which is not a file in this layer`,
+    {
+      details: [`/${link.path} comes from ${link.owner}`],
+      hint: 'Put both names into one layer, or select both from the archive.',
+    },
+  );
 }
 
-/** Sorted, links settled, everything checked. */
+/** Sorts the entries, resolves links and checks everything. */
 function prepare(entries: readonly Entry[]): Entry[] {
   const ordered = settleHardlinks(entries).sort((a, b) => comparePaths(a.path, b.path));
   const byPath = new Map<string, Entry>();
@@ -130,33 +133,33 @@ function prepare(entries: readonly Entry[]): Entry[] {
   return ordered;
 }
 
-/** `seen` holds everything that sorts before the entry, so all of its parents. */
+/** `seen` holds everything that sorts before the entry, including all its parents. */
 function problemOf(entry: Entry, seen: Map<string, Entry>): string | undefined {
   const { path } = entry;
   if (path === '' || canonicalPath(path, entry.owner) !== path) return 'not a canonical path';
-  if (seen.has(path)) return 'the path is there twice';
+  if (seen.has(path)) return 'duplicate path';
   for (const component of path.split('/')) {
-    if (component.startsWith('.wh.')) return 'the name means "delete" to whoever unpacks it';
-    if (component.length > 85 && Buffer.byteLength(component) > 255) return 'a component has more than 255 bytes';
+    if (component.startsWith('.wh.')) return 'the name is a whiteout, which deletes a file when unpacked';
+    if (component.length > 85 && Buffer.byteLength(component) > 255) return 'a path component is longer than 255 bytes';
   }
   for (let parent = posix.dirname(path); parent !== '.'; parent = posix.dirname(parent)) {
     const above = seen.get(parent);
     if (above && above.type !== 'directory') return `/${parent} is a ${above.type}`;
   }
-  if (!Number.isInteger(entry.mode) || entry.mode < 0 || entry.mode > 0o7777) return `mode ${entry.mode}`;
-  // 2^32-1 means "no id" to the kernel.
+  if (!Number.isInteger(entry.mode) || entry.mode < 0 || entry.mode > 0o7777) return `invalid mode ${entry.mode}`;
+  // The kernel reserves 2^32-1 for "no id".
   for (const id of [entry.uid, entry.gid])
-    if (!Number.isInteger(id) || id < 0 || id >= 0xffff_ffff) return `owner ${entry.uid}:${entry.gid}`;
+    if (!Number.isInteger(id) || id < 0 || id >= 0xffff_ffff) return `invalid owner ${entry.uid}:${entry.gid}`;
   return undefined;
 }
 
-/** Cuts what is put into it into chunks of one size; files are read straight into them. */
+/** Splits its input into chunks of one size; files are read directly into the chunks. */
 class Chunks {
   readonly #full: Buffer[] = [];
   #current = Buffer.allocUnsafeSlow(CHUNK);
   #used = 0;
 
-  /** Free space in the current chunk, at most `wanted` bytes; `advance` says how much was filled. */
+  /** Free space in the current chunk, at most `wanted` bytes; report how much was filled with `advance`. */
   room(wanted: number): Buffer {
     return this.#current.subarray(this.#used, Math.min(CHUNK, this.#used + wanted));
   }

@@ -1,15 +1,15 @@
 /**
- * The virtual file system that an image is before it is bytes.
+ * The virtual file system of an image.
  *
- * One tree holds the whole image; layers are cut from it afterwards. So directory attributes, conflicts and symbolic
- * links are decided once, against everything. A path may be given through a symbolic link of the tree (`bin/sh` where
+ * One tree holds the whole image and is split into layers afterwards, so directory attributes, conflicts and symbolic
+ * links are resolved once, against everything. A path may go through a symbolic link of the tree (`bin/sh` where
  * `bin -> usr/bin`): it is stored under its real name, because Apple's unpacker loses entries whose parent is a link.
  */
 import { posix } from 'node:path';
 import { KinaError } from '../host/errors.ts';
 import type { Content, DirectoryEntry, Entry, FileEntry } from './entry.ts';
 
-/** Checks and normalises a path from outside; throws `archive` for anything that could leave the tree. */
+/** Checks and normalizes an external path; throws `archive` for anything that could leave the tree. */
 export function canonicalPath(raw: string, from: string): string {
   const path = raw.replace(/^(?:\.\/+)+/, '').replace(/\/+$/, '');
   if (path === '' || path === '.') return '';
@@ -22,7 +22,7 @@ export function canonicalPath(raw: string, from: string): string {
         : undefined;
   if (problem)
     throw new KinaError('archive', `${from} contains ${problem}: ${JSON.stringify(raw)}`, {
-      hint: 'The archive is malformed or hostile; nothing of it was used.',
+      hint: 'The archive is malformed or malicious; none of it was used.',
     });
   return path
     .split('/')
@@ -31,7 +31,7 @@ export function canonicalPath(raw: string, from: string): string {
 }
 
 export interface AddOptions {
-  /** Take the place of what another owner put there; otherwise two different things on one path are an error. */
+  /** Replace entries of other owners; otherwise two different entries for one path are an error. */
   replace?: boolean;
 }
 
@@ -59,22 +59,22 @@ export class Tree {
     return this.#entries.values();
   }
 
-  /** All entries sorted by the bytes of their path: parents come before children. */
+  /** All entries sorted by the bytes of their paths, so that parents come before children. */
   sorted(): Entry[] {
     return [...this.#entries.values()].sort((a, b) => comparePaths(a.path, b.path));
   }
 
-  /** Follows symbolic links of this tree in the parents of `path`, so that the result names the real place. */
+  /** Resolves symbolic links in the parents of `path`, so that the result is the real path. */
   realPath(path: string): string {
     return this.#resolve(path, false, 0);
   }
 
-  /** The entry behind `path`, links in parents and in the last segment followed; undefined when there is none. */
+  /** The entry at `path`, with links in parents and in the last segment resolved; undefined if there is none. */
   lookup(path: string): Entry | undefined {
     return this.#entries.get(this.#resolve(path.replace(/^\/+/, ''), true, 0));
   }
 
-  /** The file behind `path`, links followed. */
+  /** The file at `path`, with links resolved. */
   file(path: string): FileEntry | undefined {
     let found = this.lookup(path);
     if (found?.type === 'hardlink') found = this.#entries.get(found.target);
@@ -97,15 +97,15 @@ export class Tree {
   }
 
   /**
-   * Adds an entry. Equal entries and directories that meet are fine (the later directory's attributes win); a
-   * directory that meets a symbolic link to a directory leaves the link. Everything else on a taken path is a
-   * `conflict` that names both owners, unless `replace`.
+   * Adds an entry. Equal entries are fine, and so are two directories (the later attributes win); a directory at a
+   * symbolic link to a directory keeps the link. Any other entry for an existing path is a `conflict` that names both
+   * owners, unless `replace` is set.
    */
   add(entry: Entry, options: AddOptions = {}): void {
     const path = this.realPath(entry.path);
     const placed = this.#place(entry, path);
     const existing = this.#entries.get(path);
-    // With `replace` too: an overlay's `bin/` must not undo `bin -> usr/bin`.
+    // Also with `replace`: an overlay's `bin/` must not replace `bin -> usr/bin`.
     if (placed.type === 'directory' && existing?.type === 'symlink') {
       const behind = this.lookup(path);
       if (!behind || behind.type === 'directory') return;
@@ -114,19 +114,19 @@ export class Tree {
       if (!(placed.type === 'directory' && existing.type === 'directory') && !sameEntry(existing, placed))
         throw new KinaError('conflict', `two owners for /${path}: ${existing.owner} and ${placed.owner}`, {
           details: [`${existing.owner}: ${describe(existing)}`, `${placed.owner}: ${describe(placed)}`],
-          hint: `Say \`replace: true\` on the step that should win, or leave the file out of one of them.`,
+          hint: `Set \`replace: true\` on the step that should win, or exclude the file from one of them.`,
         });
       if (placed.type !== 'directory') return;
     }
     if (placed.type !== 'directory' && existing?.type === 'directory' && this.#hasChildren(path))
       throw new KinaError(
         'conflict',
-        `/${path} is a directory with content (${existing.owner}), ${placed.owner} has a ${placed.type}`,
+        `/${path} is a non-empty directory (${existing.owner}), but ${placed.owner} has a ${placed.type}`,
       );
     this.#entries.set(path, placed);
   }
 
-  /** The entry under its real name; a hard link names its file by the real name as well. */
+  /** The entry under its real path; the target of a hard link is resolved as well. */
   #place(entry: Entry, path: string): Entry {
     if (entry.type !== 'hardlink') return path === entry.path ? entry : { ...entry, path };
     const target = this.realPath(entry.target);
@@ -142,7 +142,7 @@ export class Tree {
     for (const entry of other.sorted()) this.add(entry, options);
   }
 
-  /** Puts the parents that no one named: mode 0755, root. Throws when a parent turns out to be a file. */
+  /** Adds missing parents: mode 0755, root. Throws `conflict` if a parent is a file. */
   addMissingParents(owner: string): void {
     for (const entry of [...this.#entries.values()]) {
       let parent = posix.dirname(entry.path);
@@ -160,13 +160,13 @@ export class Tree {
   }
 }
 
-/** The tree-relative place that a link in folder `from` points to; links that climb above the root stop there. */
+/** The tree-relative target of a link in folder `from`; links that climb above the root end at the root. */
 export function resolveLink(from: string, target: string): string {
   const joined = target.startsWith('/') ? target : `/${from}/${target}`;
   return posix.normalize(joined).replace(/^\/+/, '').replace(/\/+$/, '');
 }
 
-/** Without empty segments. */
+/** The path without empty segments. */
 function joined(...paths: string[]): string {
   return paths
     .flatMap((path) => path.split('/'))
@@ -174,14 +174,14 @@ function joined(...paths: string[]): string {
     .join('/');
 }
 
-/** Order of UTF-8 bytes, not of UTF-16 units and not of a locale. */
+/** Compares UTF-8 bytes, not UTF-16 units and not by locale. */
 export function comparePaths(a: string, b: string): number {
   const length = Math.min(a.length, b.length);
   for (let i = 0; i < length; i++) {
     const x = a.charCodeAt(i);
     const y = b.charCodeAt(i);
     if (x !== y) {
-      // The two orders differ only here: a surrogate (U+10000 and up) comes after U+E000..U+FFFF in UTF-8.
+      // The orders differ only here: a surrogate (U+10000 and up) sorts after U+E000..U+FFFF in UTF-8.
       const surrogateX = (x & 0xf800) === 0xd800;
       const surrogateY = (y & 0xf800) === 0xd800;
       if (surrogateX === surrogateY || x < 0xd800 || y < 0xd800) return x - y;

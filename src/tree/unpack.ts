@@ -1,13 +1,13 @@
 /**
- * The unpack cache. The files of an archive are appended to one pack file, and entries point to slices of it: nothing is
- * ever materialised on the host, whose file system may fold case and cannot own files; a package costs two files
- * instead of thousands; and a second build reads a small JSON instead of the archive.
+ * The unpack cache. The files of an archive are appended to one pack file, and entries point to slices of it. No file is
+ * created on the host, whose file system may fold case and cannot represent owners; a package needs two files instead of
+ * thousands; and a second build reads a small JSON file instead of the archive.
  *
  *     ROOT/<id>/data           the bytes of all selected files, one after the other, read-only
- *     ROOT/<id>/entries.json   paths, attributes, slices, and the size and time that `data` must have
+ *     ROOT/<id>/entries.json   paths, attributes, slices, and the expected size and time of `data`
  *
- * A folder appears by one rename, complete and synced. Processes that unpack the same archive at once do not wait for
- * each other; who comes second throws its copy away. A folder that does not look as it was left is made again.
+ * A folder appears with one rename, complete and synced. Processes that unpack the same archive at the same time do not
+ * wait for each other; the later one discards its copy. A folder that was modified is created again.
  */
 import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
@@ -23,23 +23,23 @@ import { type Member, readTar } from './tar-read.ts';
 import { readZipMembers } from './zip.ts';
 
 export interface UnpackOptions {
-  /** Who the entries belong to, and what messages call the archive. */
+  /** The owner of the entries; also names the archive in messages. */
   owner: string;
-  /** The archive, or the file that `slice` finds it in. */
+  /** The archive, or the file that contains it at `slice`. */
   file: string;
-  /** Where it lies in the file (a member of a .deb); asked only when the archive has to be read. */
+  /** Its range in the file (a member of a .deb); called only if the archive has to be read. */
   slice?: () => Promise<{ readonly offset: number; readonly size: number }>;
-  /** `tar`, compressed or not, unless said otherwise; a zip is always a whole file. */
+  /** Default `tar`, compressed or not; a zip is always a whole file. */
   format?: 'tar' | 'zip';
-  /** Which paths to keep; all. Must be told by the key. */
+  /** Which paths to keep; default all. `key` must reflect it. */
   select?: (path: string) => boolean;
-  /** More unpacked bytes than this are an error; 16 GiB. */
+  /** Maximum unpacked bytes; default 16 GiB. */
   limit?: number;
-  /** Hears of unpacked bytes so far; never when the cache has it. */
+  /** Called with the unpacked bytes so far; not called on a cache hit. */
   onProgress?: (bytes: number) => void;
 }
 
-/** Raised when the meaning of the files changes. */
+/** Increase it when the meaning of the files changes. */
 const FORMAT = 1;
 const DEFAULT_LIMIT = 16 * 2 ** 30;
 const BUFFER = 1 << 20;
@@ -47,14 +47,14 @@ const BUFFER = 1 << 20;
 interface Saved {
   readonly format: number;
   readonly size: number;
-  /** Whole seconds: finer ones do not survive every copy of a cache. */
+  /** Whole seconds: fractions do not survive every way of copying a cache. */
   readonly mtime: number;
   readonly entries: readonly SavedEntry[];
 }
 
 export class Unpacker {
   readonly #root: string;
-  /** Packages for all architectures are wanted by two images at once. */
+  /** Packages for all architectures are requested by two images at once. */
   readonly #running = new Map<string, Promise<Saved>>();
 
   constructor(root: string) {
@@ -62,9 +62,9 @@ export class Unpacker {
   }
 
   /**
-   * The entries of an archive, sorted by path. `key` names the archive's bytes and the selection: equal keys must mean
-   * equal entries. Modification times are not kept. Throws `archive` for malformed, truncated or hostile archives, and
-   * leaves nothing behind then.
+   * The entries of an archive, sorted by path. `key` identifies the archive's bytes and the selection: equal keys must
+   * mean equal entries. Modification times are not kept. Throws `archive` for malformed, truncated or malicious archives
+   * and leaves nothing behind.
    */
   async unpack(key: string, options: UnpackOptions): Promise<Entry[]> {
     const folder = join(this.#root, sha256(key).slice('sha256:'.length));
@@ -94,8 +94,8 @@ export class Unpacker {
 }
 
 /**
- * What lies in the folder; undefined when there is nothing, or something else than was left there. Synchronous: these
- * are small files by the hundred, and trips through the thread pool would take more than the reading.
+ * The content of a cache folder; undefined if it is missing or was modified. Synchronous: these are hundreds of small
+ * files, and thread pool round trips would take longer than the reads.
  */
 function load(folder: string): Saved | undefined {
   try {
@@ -120,7 +120,7 @@ async function publish(temporary: string, folder: string, saved: Saved): Promise
     }
     const found = load(folder);
     if (found) return found;
-    // Not what was left there: out of the way, by a rename too, so that nobody sees half of it.
+    // It was modified: move it away, also by rename, so that readers never see half of it.
     const aside = `${folder}.${uniqueSuffix()}.tmp`;
     await rename(folder, aside).catch(() => {});
     await rm(aside, { recursive: true, force: true });
@@ -137,7 +137,7 @@ async function write(folder: string, options: UnpackOptions): Promise<Saved> {
     const { size, mtime } = await writeData(path, names, options, (p) => select(p) || wanted.has(p));
     const { entries, missing } = names.settle(select);
     if (missing.length > 0) {
-      // A selected hard link names a file that was not selected: once more, with its bytes.
+      // A selected hard link names a file that was not selected: read again, and keep its bytes.
       for (const origin of missing) wanted.add(origin);
       continue;
     }
@@ -200,7 +200,7 @@ async function* counted(chunks: AsyncIterable<Buffer>, onProgress: UnpackOptions
   }
 }
 
-/** Buffers of writers that are done: a fresh one per package is what makes the collector run. */
+/** Buffers of finished writers: allocating one per package is what makes the garbage collector run. */
 const spare: Buffer[] = [];
 
 /** Appends to the pack file in large writes, however small the files. */
@@ -228,7 +228,7 @@ class PackWriter {
       }
     }
     if (this.#position !== offset + size)
-      throw new KinaError('archive', `${from}: a file has ${this.#position - offset} bytes instead of ${size}`);
+      throw new KinaError('archive', `${from}: wrong file size: got ${this.#position - offset}, want ${size}`);
     return { offset, size, sha256: hash.digest('hex') };
   }
 
@@ -238,7 +238,7 @@ class PackWriter {
     this.#used = 0;
   }
 
-  /** Call it last: the buffer then belongs to another writer. */
+  /** Call it last: the buffer is then reused. */
   release(): void {
     spare.push(this.#buffer);
     this.#buffer = Buffer.alloc(0);
@@ -248,17 +248,17 @@ class PackWriter {
 function restore(entry: SavedEntry, data: string, owner: string): Entry {
   if (entry.type !== 'file') return { ...entry, owner };
   const { slice, ...rest } = entry;
-  // The content's own digest, so that a layer's cache key does not depend on which archive brought the file.
+  // The digest of the content, so that a layer's cache key does not depend on the archive that contained the file.
   return { ...rest, owner, content: sliceContent(data, slice.offset, slice.size, `sha256:${slice.sha256}`) };
 }
 
-/** Attributes as `[[name, base64]]`: JSON knows neither maps nor bytes. */
+/** Attributes as `[[name, base64]]`, since JSON has neither maps nor bytes. */
 function replace(_key: string, value: unknown): unknown {
   if (!(value instanceof Map)) return value;
   return [...(value as Map<string, Uint8Array>)].map(([name, bytes]) => [name, Buffer.from(bytes).toString('base64')]);
 }
 
-/** Undoes `replace`. Not as JSON's reviver, which is called for every value of some ten thousand entries. */
+/** Reverses `replace`. Not a JSON reviver, which is called for every value of some ten thousand entries. */
 function withAttributes(entry: SavedEntry): SavedEntry {
   if (entry.xattrs === undefined) return entry;
   const saved = entry.xattrs as unknown as [string, string][];

@@ -1,13 +1,14 @@
 /**
- * One OCI layer laid over a tree: whiteouts (`.wh.NAME`) hide what lies below, an opaque marker hides all of a folder's
- * lower content (OCI image specification, layer.md, "Whiteouts"). Whiteouts act on lower layers only, so they come first.
+ * Applies an OCI layer to a tree: whiteouts (`.wh.NAME`) hide lower entries, an opaque marker hides all lower content of
+ * a folder (OCI image specification, layer.md, "Whiteouts"). Whiteouts affect lower layers only, so they are applied
+ * first.
  */
 import { posix } from 'node:path';
 import type { Entry } from './entry.ts';
 import type { Tree } from './tree.ts';
 
 const PREFIX = '.wh.';
-/** What AUFS kept for itself begins so, and one of these names came to mean "opaque". */
+/** The prefix that AUFS reserved for itself; one of these names came to mean "opaque". */
 const OWN_PREFIX = '.wh..wh.';
 const OPAQUE = '.wh..wh..opq';
 
@@ -16,7 +17,7 @@ export function applyLayer(tree: Tree, entries: readonly Entry[]): void {
   const gone = new Set<string>();
   const emptied = new Set<string>();
   for (const entry of entries.filter(isWhiteout)) {
-    // As for any other entry, links of lower layers count: `bin/.wh.sh` hides `usr/bin/sh` where `bin -> usr/bin`.
+    // As for any other entry, links of lower layers are followed: `bin/.wh.sh` hides `usr/bin/sh` if `bin -> usr/bin`.
     const path = tree.realPath(entry.path);
     const name = posix.basename(path);
     if (name === OPAQUE) emptied.add(posix.dirname(path));
@@ -28,7 +29,7 @@ export function applyLayer(tree: Tree, entries: readonly Entry[]): void {
     const path = tree.realPath(entry.path);
     const existing = tree.get(path);
     if (existing?.type === 'directory' && entry.type !== 'directory') hide(tree, new Set(), new Set([path]));
-    // A folder over a link replaces the link (layer.md, "Changeset over existing files").
+    // A folder replaces a link (layer.md, "Changeset over existing files").
     if (existing && existing.type !== entry.type) tree.delete(path);
     tree.add(entry, { replace: true });
   }

@@ -1,8 +1,8 @@
 /**
- * One stream of bytes from a compressed file or a slice of one: gzip and zstd by Node's zlib, xz by `xz.ts`.
+ * Decompresses a file or a slice of one as a stream: gzip and zstd with Node's zlib, xz with `xz.ts`.
  *
- * Whole means whole: several gzip members or zstd frames in a row are one stream, and data that stops early is an
- * error, never a shorter result. Output over a limit is an error too, so that a small file cannot fill a disk.
+ * The stream is complete: consecutive gzip members or zstd frames are one stream, and truncated data is an error, never
+ * a shorter result. Output over a limit is an error too, so that a small file cannot fill a disk.
  */
 import { createReadStream } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
@@ -15,7 +15,7 @@ export type Compression = 'none' | 'gzip' | 'xz' | 'zstd';
 const CHUNK = 256 << 10;
 const DEFAULT_LIMIT = 16 * 2 ** 30;
 
-/** How the formats begin. Those without a name of ours are refused by theirs. */
+/** Magic numbers. Formats that kina does not support are listed so that the error can name them. */
 const MAGICS: readonly { bytes: readonly number[]; compression?: Compression; name: string }[] = [
   { bytes: [0x1f, 0x8b], compression: 'gzip', name: 'gzip' },
   { bytes: [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00], compression: 'xz', name: 'xz' },
@@ -29,14 +29,14 @@ const MAGICS: readonly { bytes: readonly number[]; compression?: Compression; na
 ];
 
 /**
- * The compression that the first bytes (six are enough) show; `none` for what looks like no compressed file. Throws
- * `archive` for a compression that kina does not read. `from` names the file in the message.
+ * Detects the compression from the first bytes (six are enough); `none` if they match no format. Throws `archive` for an
+ * unsupported compression. `from` names the file in the message.
  */
 export function sniff(head: Uint8Array, from = 'the file'): Compression {
   const found = MAGICS.find(({ bytes }) => bytes.every((byte, i) => head[i] === byte));
   if (found && !found.compression)
-    throw new KinaError('archive', `${from} is compressed with ${found.name}: unknown compression`, {
-      hint: 'kina reads gzip, xz and zstd.',
+    throw new KinaError('archive', `${from} is compressed with ${found.name}: unsupported compression`, {
+      hint: 'kina supports gzip, xz and zstd.',
     });
   // A skippable frame (RFC 8878, 3.1.2) may come first, e.g. from pzstd.
   if (((head[0] ?? 0) & 0xf0) === 0x50 && head[1] === 0x2a && head[2] === 0x4d && head[3] === 0x18) return 'zstd';
@@ -44,19 +44,19 @@ export function sniff(head: Uint8Array, from = 'the file'): Compression {
 }
 
 export interface DecompressOptions {
-  /** Where the data starts in the file, in bytes; 0. */
+  /** Offset of the data in the file, in bytes; default 0. */
   offset?: number;
-  /** Its length in bytes; to the end of the file. */
+  /** Length of the data in bytes; default to the end of the file. */
   size?: number;
-  /** More output than this is an error; 16 GiB. */
+  /** Maximum output in bytes; default 16 GiB. */
   limit?: number;
-  /** What to call it in messages; the file's path. */
+  /** Name for messages; default the file's path. */
   from?: string;
-  /** Bytes that gzip's and zstd's decoders reserve for what they put out, and fill before they reserve more; 256 KiB. */
+  /** Output buffer size of the gzip and zstd decoders; default 256 KiB. */
   chunkSize?: number;
 }
 
-/** The decompressed bytes. Throws `archive` for damaged, truncated or over-long data. */
+/** The decompressed bytes. Throws `archive` for damaged, truncated or too much data. */
 export async function* decompressFile(file: string, options: DecompressOptions = {}): AsyncGenerator<Buffer> {
   const { offset = 0, limit = DEFAULT_LIMIT, from = file, chunkSize = CHUNK } = options;
   const size = options.size ?? (await stat(file)).size - offset;
@@ -68,7 +68,7 @@ export async function* decompressFile(file: string, options: DecompressOptions =
     total += chunk.length;
     if (total > limit)
       throw new KinaError('archive', `${from} expands to more than the limit of ${limit} bytes`, {
-        hint: 'The file is far from what it should be, or hostile; nothing of it was used.',
+        hint: 'The file is damaged or malicious; none of it was used.',
       });
     yield chunk;
   }
@@ -94,18 +94,18 @@ async function* readPlain({ file, offset, size, from }: Source): AsyncGenerator<
   if (seen !== size) throw new KinaError('archive', `${from} is truncated: ${seen} of ${size} bytes`);
 }
 
-/** Node's gunzip reads all members, ignores zeros after the last and refuses other trailing bytes. */
+/** Node's gunzip reads all members, ignores trailing zeros and refuses other trailing bytes. */
 async function* decodeGzip(source: Source): AsyncGenerator<Buffer> {
   yield* through(source, source.offset, createGunzip({ chunkSize: source.chunkSize }));
 }
 
-/** Node's zstd stops after one frame, quietly; its count of consumed bytes says where the next one starts. */
+/** Node's zstd stops silently after one frame; its count of consumed bytes tells where the next one starts. */
 async function* decodeZstd(source: Source): AsyncGenerator<Buffer> {
   const end = source.offset + source.size;
   for (let position = source.offset; position < end; ) {
     const decoder = createZstdDecompress({ chunkSize: source.chunkSize });
     yield* through(source, position, decoder);
-    if (decoder.bytesWritten === 0) throw damaged(source.from, 'zstd', 'a frame of no bytes');
+    if (decoder.bytesWritten === 0) throw damaged(source.from, 'zstd', 'an empty frame');
     position += decoder.bytesWritten;
   }
 }
@@ -116,7 +116,7 @@ async function* through(source: Source, position: number, decoder: Decoder): Asy
   const { file, offset, size, from } = source;
   const input = createReadStream(file, { start: position, end: offset + size - 1, highWaterMark: CHUNK });
   input.on('error', (error) => decoder.destroy(error));
-  // Not `pipeline`: a zstd decoder is done before its input is, which pipeline takes for a failure.
+  // Not `pipeline`: a zstd decoder can finish before its input, which pipeline treats as a failure.
   input.pipe(decoder);
   try {
     for await (const chunk of decoder) yield chunk;
@@ -131,11 +131,11 @@ async function* through(source: Source, position: number, decoder: Decoder): Asy
 }
 
 function reason(error: Error): string {
-  return isErrno(error, 'Z_BUF_ERROR') ? 'it is truncated' : error.message;
+  return isErrno(error, 'Z_BUF_ERROR') ? 'truncated' : error.message;
 }
 
 function damaged(from: string, kind: string, why: string, cause?: unknown): KinaError {
-  return new KinaError('archive', `${from} is not a sound ${kind} file: ${why}`, { cause });
+  return new KinaError('archive', `${from} is not a valid ${kind} file: ${why}`, { cause });
 }
 
 async function readStart(file: string, offset: number, length: number): Promise<Buffer> {

@@ -1,4 +1,4 @@
-/** A gate that lets through only so much at a time, counted in bytes of memory; first come, first served. */
+/** Limits concurrent work by weight, in bytes of memory; first come, first served. */
 export class WeightedSemaphore {
   readonly #limit: number;
   readonly #waiting: { cost: number; go: () => void }[] = [];
@@ -8,13 +8,13 @@ export class WeightedSemaphore {
     this.#limit = limit;
   }
 
-  /** Resolves when there is room. What is larger than the limit goes through alone. */
+  /** Resolves when there is room. A weight above the limit is admitted alone. */
   async enter(cost: number): Promise<void> {
     if (this.tryEnter(cost)) return;
     await new Promise<void>((go) => this.#waiting.push({ cost, go }));
   }
 
-  /** Enters if that needs no waiting. */
+  /** Acquires only if that needs no waiting. */
   tryEnter(cost: number): boolean {
     if (this.#waiting.length > 0 || !this.#fits(cost)) return false;
     this.#used += cost;

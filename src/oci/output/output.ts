@@ -261,7 +261,7 @@ function explainDestination(error: unknown, dest: string): never {
   if (isErrno(error, 'ENOSPC', 'EDQUOT'))
     throw new KinaError(
       'disk-full',
-      `no space left on the disk while writing ${dest}; what was there before is unchanged`,
+      `no space left on device while writing ${dest}; what was there before is unchanged`,
       {
         hint: 'Free some space, or write to another disk.',
         cause: error,

@@ -240,7 +240,7 @@ describeWith('a full disk', canMount() ? [] : ['root', 'permission to mount a tm
   ])('for the store, %s', async (_when, size) => {
     const left = 'find small/store/tmp -type f';
     const result = await onSmallDisk('small', size, [], left);
-    expect(result.stderr).toContain('ERROR: no space left on the disk while writing');
+    expect(result.stderr).toContain('ERROR: no space left on device while writing');
     expect(result.stderr).toContain('KINA_CACHE_DIR');
     expect(result.stderr).not.toContain('defect of kina');
     expect(result.code).toBe(1);
@@ -262,7 +262,7 @@ describeWith('a full disk', canMount() ? [] : ['root', 'permission to mount a tm
     await mkdir(at('disk'), { recursive: true });
     const script = 'mount -t tmpfs -o size=8m none disk; "$@"; code=$?; ls -A disk; exit $code';
     const result = await run(['unshare', '--mount', 'sh', '-c', script, 'sh', ...argv], { cwd: bench.folder, env });
-    expect(result.stderr).toContain('ERROR: no space left on the disk while writing disk/node');
+    expect(result.stderr).toContain('ERROR: no space left on device while writing disk/node');
     expect(result.code).toBe(1);
     expect(result.stdout).toBe('');
   });

@@ -212,7 +212,7 @@ describe('--type', () => {
   test('a file named like a version does not change what the version means', async () => {
     await writeFile(join(bench.folder, version), 'not a tarball');
     expectReleased(await build(version, '--json'));
-    expect((await build(`./${version}`)).stderr).toContain(`ERROR: ./${version} is not a sound tar archive`);
+    expect((await build(`./${version}`)).stderr).toContain(`ERROR: ./${version} is not a valid tar archive`);
   });
 });
 

@@ -28,7 +28,7 @@ describe('kina image test', () => {
     const { code, stdout, stderr } = await image(['--platform', `linux/${own}`]);
     expect(stdout).toBe('');
     expect(stderr).toContain(`nothing here can boot a ${own} image`);
-    expect(stderr).toContain('podman is not installed, or not on the PATH');
+    expect(stderr).toContain('podman is not installed or not in PATH');
     expect(stderr).toMatch(/Install podman or docker.*qemu-system-/);
     expect(code).toBe(1);
   });

@@ -261,6 +261,6 @@ describe('registries that lie', () => {
     });
     closing.push(server.stop);
     const error = await failure(resolveImage(`${server.url.slice(7)}/x`, amd64, transport()));
-    expect(error.message).toContain('did not answer with a token');
+    expect(error.message).toContain('did not return a token');
   });
 });

@@ -202,7 +202,7 @@ const cases: Case[] = [
     'upstreams',
     'unreachable',
     'fail',
-    { upstreams: async () => answers({ problem: 'the host name is unknown' }) },
+    { upstreams: async () => answers({ problem: 'unknown host name' }) },
     'HTTPS_PROXY',
   ],
   ['clock', 'an hour behind', 'fail', { now: () => now - 3_600_000 }, 'timedatectl'],

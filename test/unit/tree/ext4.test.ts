@@ -161,10 +161,10 @@ describe('what cannot be', () => {
     () =>
       layoutExt4(entries, { ...options, size });
 
-  test('more than the disk holds', () => expect(lay([promised('a', 65 << 20)])).toThrow(/the disk has 67108864/));
-  test('a file in no directory', () => expect(lay([promised('a/b', 1)])).toThrow(/is in no directory/));
-  test('a link to nothing', () =>
-    expect(lay([{ ...symlink('a', 'x', 'test'), type: 'hardlink', target: 'gone' }])).toThrow(/is no file/));
-  test('attributes of an unknown name space', () =>
-    expect(lay([{ ...promised('a', 1), xattrs: new Map([['odd.x', Buffer.alloc(1)]]) }])).toThrow(/unknown kind/));
+  test('more data than the disk can hold', () => expect(lay([promised('a', 65 << 20)])).toThrow(/have 67108864/));
+  test('a file without a parent directory', () => expect(lay([promised('a/b', 1)])).toThrow(/has no parent directory/));
+  test('a link to a missing file', () =>
+    expect(lay([{ ...symlink('a', 'x', 'test'), type: 'hardlink', target: 'gone' }])).toThrow(/is not a file/));
+  test('attributes of an unknown namespace', () =>
+    expect(lay([{ ...promised('a', 1), xattrs: new Map([['odd.x', Buffer.alloc(1)]]) }])).toThrow(/unknown namespace/));
 });
