@@ -39,6 +39,8 @@ for (const file of readdirSync(root, { recursive: true, encoding: 'utf8' }).filt
   const room = file.split(sep)[0] ?? '';
   if (!(room in allowed)) problems.push(`src/${file}: src/${room} is no room of the house`);
   const text = readFileSync(join(root, file), 'utf8');
+  if (text.includes('process.env') && file !== join('host', 'environment.ts'))
+    problems.push(`src/${file}: take an Environment; only src/host/environment.ts reads process.env`);
   const imports: string[] = [];
   for (const match of text.matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g)) {
     const target = relative(root, resolve(root, dirname(file), match[1] as string));

@@ -10,6 +10,7 @@
 import { availableParallelism } from 'node:os';
 import pLimit from 'p-limit';
 import type { Artifact } from '../artifacts/artifact.ts';
+import type { Environment } from '../host/environment.ts';
 import { KinaError } from '../host/errors.ts';
 import { releaseMuchMemory } from '../host/memory.ts';
 import { type AssembledLayer, assemble } from '../layers/assemble.ts';
@@ -54,7 +55,7 @@ export interface BuiltNodeImage {
 }
 
 /** Reads SOURCE_DATE_EPOCH; empty counts as unset (reproducible-builds.org, and a trap in CI files). */
-export function imageEpoch(env: NodeJS.ProcessEnv = process.env): number {
+export function imageEpoch(env: Environment): number {
   const value = env.SOURCE_DATE_EPOCH;
   if (value === undefined || value === '') return DEFAULT_EPOCH;
   const seconds = /^\d+$/.test(value) ? Number(value) : Number.NaN;

@@ -2,15 +2,20 @@
  * Clusters without root on the host. They need cgroup v2 with the controllers that kubelet sets limits with, delegated to
  * the user; without them kubelet starts and pods never do, so it is asked before anything is made.
  */
+import { type Environment, processEnvironment } from '../host/environment.ts';
 import { KinaError } from '../host/errors.ts';
 import type { Provider } from '../provider/provider.ts';
 
 const needed = ['cpu', 'memory', 'pids'] as const;
 
 /** Whether nodes will be rootless. Throws `provider` when they would be and cannot work. */
-export async function checkRootless(provider: Provider, uid = process.getuid?.()): Promise<boolean> {
+export async function checkRootless(
+  provider: Provider,
+  uid = process.getuid?.(),
+  environment: Environment = processEnvironment(),
+): Promise<boolean> {
   // An engine that root runs for root has no user namespace unless somebody asked for one, and asking costs a call.
-  if (uid === 0 && !process.env.DOCKER_HOST?.includes('/run/user/')) return false;
+  if (uid === 0 && !environment.DOCKER_HOST?.includes('/run/user/')) return false;
   const { rootless, cgroupVersion, controllers } = await provider.host();
   if (!rootless) return false;
   const missing = controllers ? needed.filter((one) => !controllers.includes(one)) : [];

@@ -1,5 +1,7 @@
 /** From a configuration to what the provider is to make: one specification per node. */
+
 import { existsSync } from 'node:fs';
+import { type Environment, processEnvironment } from '../host/environment.ts';
 import { freePorts } from '../host/ports.ts';
 import type { NodePort, NodeSpec, NodeStatus } from '../provider/provider.ts';
 import type { Cluster, NodeConfig } from './config/cluster.ts';
@@ -19,7 +21,10 @@ export interface Surroundings {
 
 export async function nodeSpecs(cluster: Cluster, around: Surroundings): Promise<NodeSpec[]> {
   const ports = await chosenPorts(cluster, around);
-  const env = { ...proxies(cluster, around.subnets, process.env), ...nodeEnvironment(cluster, process.env) };
+  const env = {
+    ...proxies(cluster, around.subnets, processEnvironment()),
+    ...nodeEnvironment(cluster, processEnvironment()),
+  };
   return cluster.nodes.map((node, i) => ({
     name: node.name,
     cluster: cluster.name,
@@ -123,7 +128,7 @@ export function apiServerOf(cluster: { readonly name: string }, statuses: readon
 }
 
 /** The host's proxies for the node, and everything inside the cluster kept away from them. */
-export function proxies(cluster: Cluster, subnets: readonly string[], host: NodeJS.ProcessEnv): Record<string, string> {
+export function proxies(cluster: Cluster, subnets: readonly string[], host: Environment): Record<string, string> {
   const value = (name: string) => host[name] ?? host[name.toLowerCase()];
   const env: Record<string, string> = {};
   for (const name of ['HTTP_PROXY', 'HTTPS_PROXY']) {
@@ -147,7 +152,7 @@ export function proxies(cluster: Cluster, subnets: readonly string[], host: Node
   return env;
 }
 
-function nodeEnvironment({ networking }: Cluster, host: NodeJS.ProcessEnv): Record<string, string> {
+function nodeEnvironment({ networking }: Cluster, host: Environment): Record<string, string> {
   const snapshotter = host.KINA_EXPERIMENTAL_CONTAINERD_SNAPSHOTTER ?? host.KIND_EXPERIMENTAL_CONTAINERD_SNAPSHOTTER;
   return {
     ...(snapshotter ? { KIND_EXPERIMENTAL_CONTAINERD_SNAPSHOTTER: snapshotter } : {}),

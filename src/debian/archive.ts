@@ -34,19 +34,9 @@ const own: ArchiveBases = {
   'debian-security': 'http://security.debian.org/debian-security',
 };
 
-const variables: Readonly<Record<string, string>> = {
-  debian: 'KINA_DEBIAN_MIRROR',
-  'debian-security': 'KINA_DEBIAN_SECURITY_MIRROR',
-};
-
-/** The bases to use when nobody says otherwise. `root` is where `etc/apt` is looked for. */
-export async function defaultBases(env: NodeJS.ProcessEnv = process.env, root = '/'): Promise<ArchiveBases> {
-  const bases: Record<string, string> = { ...own, ...(await aptBases(root)) };
-  for (const [archive, variable] of Object.entries(variables)) {
-    const value = env[variable];
-    if (value) bases[archive] = checkedBase(value, variable);
-  }
-  return bases;
+/** The bases to use without settings: apt's own sources on Debian, else Debian's servers. `root` holds `etc/apt`. */
+export async function defaultBases(root = '/'): Promise<ArchiveBases> {
+  return { ...own, ...(await aptBases(root)) };
 }
 
 /** Checks a base URL that a person gave; `from` names the flag, variable or key. */

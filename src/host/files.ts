@@ -4,6 +4,7 @@ import { constants } from 'node:fs';
 import { access, type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
+import type { Environment } from './environment.ts';
 import { isErrno, KinaError } from './errors.ts';
 
 /** A unique suffix for temporary files beside their destination. */
@@ -63,14 +64,14 @@ export async function checkFileDestination(path: string, what: string): Promise<
 }
 
 /** The store's folder: `KINA_CACHE_DIR`, else the platform's cache folder. */
-export function cacheDirectory(env: NodeJS.ProcessEnv = process.env): string {
+export function cacheDirectory(env: Environment): string {
   if (env.KINA_CACHE_DIR) return env.KINA_CACHE_DIR;
   if (process.platform === 'darwin') return join(homedir(), 'Library', 'Caches', 'kina');
   return join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'kina');
 }
 
 /** The user's config file: `KINA_CONFIG`, else `kina/config.yaml` in the platform's config folder. */
-export function configFile(env: NodeJS.ProcessEnv = process.env): string {
+export function configFile(env: Environment): string {
   if (env.KINA_CONFIG) return env.KINA_CONFIG;
   return join(env.XDG_CONFIG_HOME || join(homedir(), '.config'), 'kina', 'config.yaml');
 }

@@ -3,6 +3,7 @@
  * retried: lost connections, timeouts and overloaded servers are transient; certificate errors, unknown hosts, refusals
  * and Ctrl-C are not.
  */
+import type { Proxies } from './environment.ts';
 import { type ErrorOptions, isErrno, KinaError } from './errors.ts';
 import { redact } from './http-route.ts';
 
@@ -101,12 +102,12 @@ export function refused(
 }
 
 /** Turns any error of a connection into an explained error. KinaErrors pass unchanged. */
-export function explainFailure(error: unknown, asked: Asked): KinaError {
+export function explainFailure(error: unknown, asked: Asked, proxies: Proxies = {}): KinaError {
   if (error instanceof KinaError) return error;
   const reason = findReason(error);
   return new TransferError(`${describe(asked)}: ${reason.text}`, {
     transient: reason.transient,
-    hint: [reason.hint, proxyHint(asked.address)].filter(Boolean).join(' '),
+    hint: [reason.hint, proxyHint(asked.address, proxies)].filter(Boolean).join(' '),
     cause: error,
   });
 }
@@ -187,9 +188,9 @@ function findReason(error: unknown): Reason {
 }
 
 /** A reminder that a proxy is in use, without its credentials. */
-function proxyHint(address: string): string {
+function proxyHint(address: string, proxies: Proxies): string {
   const name = address.startsWith('https:') ? 'HTTPS_PROXY' : 'HTTP_PROXY';
-  const proxy = process.env[name.toLowerCase()] || process.env[name];
+  const proxy = name === 'HTTPS_PROXY' ? proxies.https : proxies.http;
   return proxy && !address.startsWith('file:')
     ? `${name} is ${redact(proxy)}; hosts in NO_PROXY are reached without it.`
     : '';

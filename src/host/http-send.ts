@@ -8,6 +8,7 @@
  */
 import { Readable } from 'node:stream';
 import { Agent, type Dispatcher, EnvHttpProxyAgent, request } from 'undici';
+import type { Proxies } from './environment.ts';
 import { KinaError } from './errors.ts';
 import { basic, type RealmReader } from './http-bearer.ts';
 import { type Asked, describe, explainFailure, interrupted, notFound, refused, TransferError } from './http-errors.ts';
@@ -55,6 +56,7 @@ const maxRedirects = 10;
 export class Connections {
   readonly #userAgent: string;
   readonly #timeouts: Timeouts;
+  readonly #proxies: Proxies;
   readonly #direct: Dispatcher;
   readonly #proxied: Dispatcher;
   readonly #authorizations: Authorizations;
@@ -65,7 +67,9 @@ export class Connections {
     timeouts: Timeouts;
     readRealm: RealmReader;
     findLogin?: FindLogin | undefined;
+    proxies: Proxies;
   }) {
+    this.#proxies = options.proxies;
     this.#userAgent = options.userAgent;
     this.#timeouts = options.timeouts;
     const agent = { connect: { timeout: options.timeouts.connect ?? 15_000 } };
@@ -74,8 +78,9 @@ export class Connections {
     this.#proxied = new EnvHttpProxyAgent({
       ...agent,
       proxyTunnel: false,
-      ...proxyOption('httpProxy', 'HTTP_PROXY'),
-      ...proxyOption('httpsProxy', 'HTTPS_PROXY'),
+      httpProxy: proxyUrl(this.#proxies.http, 'HTTP_PROXY'),
+      httpsProxy: proxyUrl(this.#proxies.https, 'HTTPS_PROXY'),
+      noProxy: this.#proxies.none ?? '',
     });
     this.#authorizations = new Authorizations(options.readRealm, options.findLogin);
   }
@@ -93,7 +98,8 @@ export class Connections {
       const answer = await this.#exchange(target, headers, options);
       const { status } = answer;
       const wanted = (status >= 200 && status < 300) || status === 304 || options.accept?.includes(status);
-      if (wanted) return { ...answer, body: guarded(answer.body, asked, signal), address: redact(asked.address) };
+      if (wanted)
+        return { ...answer, body: guarded(answer.body, asked, signal, this.#proxies), address: redact(asked.address) };
       const says = await whatItSays(answer, (text) => this.#authorizations.mask(text));
       if (status === 404 || status === 410) throw notFound(asked.url, [target]);
       if ([301, 302, 303, 307, 308].includes(status) && answer.headers.location) {
@@ -150,7 +156,7 @@ export class Connections {
 
   /** HTTP_PROXY does not apply to https, although undici falls back to it. */
   #dispatcher(url: URL): Dispatcher {
-    if (isLoopback(url.hostname) || (url.protocol === 'https:' && !environment('HTTPS_PROXY'))) return this.#direct;
+    if (isLoopback(url.hostname) || (url.protocol === 'https:' && !this.#proxies.https)) return this.#direct;
     return this.#proxied;
   }
 
@@ -161,7 +167,7 @@ export class Connections {
 }
 
 /** Passes the bytes on and explains errors. */
-function guarded(body: Readable, asked: Asked, signal: AbortSignal | undefined): Readable {
+function guarded(body: Readable, asked: Asked, signal: AbortSignal | undefined, proxies: Proxies): Readable {
   const readable = Readable.from(
     (async function* () {
       try {
@@ -171,7 +177,7 @@ function guarded(body: Readable, asked: Asked, signal: AbortSignal | undefined):
           if (signal?.aborted) throw interrupted(signal.reason);
         }
       } catch (error) {
-        throw signal?.aborted ? interrupted(signal.reason) : explainFailure(error, asked);
+        throw signal?.aborted ? interrupted(signal.reason) : explainFailure(error, asked, proxies);
       }
     })(),
     { objectMode: false },
@@ -237,16 +243,14 @@ async function whatItSays(answer: Answer, mask: (text: string) => string): Promi
     .slice(0, 300);
 }
 
-function environment(name: string): string | undefined {
-  return process.env[name.toLowerCase()] || process.env[name] || undefined;
-}
-
-/** The proxy of an environment variable; `HOST:PORT` is accepted, as in curl. */
-function proxyOption(option: 'httpProxy' | 'httpsProxy', variable: string): Record<string, string> {
-  const value = environment(variable);
-  if (value === undefined) return {};
+/**
+ * The proxy's URL; `HOST:PORT` is accepted, as in curl. Empty without one: for `undefined` undici reads the environment
+ * itself. `variable` names the setting in errors.
+ */
+function proxyUrl(value: string | undefined, variable: string): string {
+  if (value === undefined) return '';
   const url = value.includes('://') ? value : `http://${value}`;
   if (!URL.canParse(url) || !/^(https?|socks5?):$/.test(new URL(url).protocol))
     throw new KinaError('usage', `${variable} is not a proxy URL: ${redact(url)}`, { hint: 'Use http://HOST:PORT.' });
-  return { [option]: url };
+  return url;
 }

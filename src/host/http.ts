@@ -10,6 +10,7 @@
  * - Redirects, proxies and logins: `http-send.ts`.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Proxies } from './environment.ts';
 import type { KinaError } from './errors.ts';
 import { explainFailure, interrupted, isTransient, notFound, offlineError, TransferError } from './http-errors.ts';
 import type { FindLogin } from './http-login.ts';
@@ -27,6 +28,8 @@ export interface TransportOptions extends RouteOptions {
   /** Milliseconds before the first retry; doubled each time. Default 500. */
   readonly retryDelay?: number | undefined;
   readonly timeouts?: Timeouts | undefined;
+  /** Default: no proxy. */
+  readonly proxies?: Proxies | undefined;
   /** Finds the login for a server. Anonymous if absent. */
   readonly findLogin?: FindLogin | undefined;
   /** Cancels all requests of this transport. */
@@ -60,16 +63,18 @@ export class Transport {
   readonly #offline: boolean;
   readonly #signal: AbortSignal | undefined;
   readonly #connections: Connections;
+  readonly #proxies: Proxies;
   /** Origins whose last request failed; among several mirrors they are asked last. */
   readonly #troubled = new Set<string>();
 
-  /** Throws `usage` for a mirror or an environment proxy that is not a URL. */
+  /** Throws `usage` for a mirror or a proxy that is not a URL. */
   constructor(options: TransportOptions = {}) {
     this.retries = options.retries ?? 4;
     this.#retryDelay = options.retryDelay ?? 500;
     this.#routes = new Routes(options);
     this.#offline = options.offline ?? false;
     this.#signal = options.signal;
+    this.#proxies = options.proxies ?? {};
     this.#connections = new Connections({
       userAgent: options.userAgent ?? 'kina',
       timeouts: options.timeouts ?? {},
@@ -79,6 +84,7 @@ export class Transport {
         return (await this.#read(realm, addresses, { ...request, anonymous: true, limit: 64 << 10 })).bytes;
       },
       findLogin: options.findLogin,
+      proxies: this.#proxies,
     });
   }
 
@@ -174,7 +180,7 @@ export class Transport {
           return result;
         } catch (error) {
           if (signal?.aborted) throw interrupted(signal.reason);
-          const explained = explainFailure(error, { url, address });
+          const explained = explainFailure(error, { url, address }, this.#proxies);
           if (explained.code === 'not-found') {
             missing.add(address);
             continue;

@@ -1,7 +1,9 @@
 /** The CRI service joined with what it needs from other rooms: the store, and how registries are reached. */
+
 import { ImageLibrary } from '../cri/images/library.ts';
 import type { CriOptions } from '../cri/runtime/options.ts';
 import { type RunningService, serveCri } from '../cri/serve.ts';
+import type { Environment } from '../host/environment.ts';
 import { KinaError } from '../host/errors.ts';
 import { cacheDirectory } from '../host/files.ts';
 import { hostPlatform } from '../oci/platform.ts';
@@ -25,6 +27,7 @@ export interface CriSettings extends Omit<CriOptions, 'provider' | 'sandboxImage
 export interface ServedBy extends CriSettings {
   readonly sandboxImage: string;
   readonly version: string;
+  readonly environment: Environment;
   log(line: string): void;
 }
 
@@ -36,11 +39,18 @@ export async function startCri(settings: ServedBy, signal: AbortSignal): Promise
     throw new KinaError('provider', `${provider.name} runs without root here: its containers cannot be sandboxes`, {
       hint: 'A sandbox mounts the disks of images, which needs root on Linux. Run the engine and kina cri as root.',
     });
-  const { insecureRegistries, mirrors, offline, version } = settings;
-  const { network } = await openConnection({ insecureRegistries, mirrors, offline, version, signal });
+  const { environment, insecureRegistries, mirrors, offline, version } = settings;
+  const { network } = await openConnection({
+    insecureRegistry: insecureRegistries,
+    mirror: mirrors,
+    offline,
+    environment,
+    version,
+    signal,
+  });
   const images = await ImageLibrary.open({
     root: settings.root,
-    store: await Store.open(cacheDirectory()),
+    store: await Store.open(cacheDirectory(environment)),
     platform: hostPlatform(),
     network,
   });

@@ -27,7 +27,11 @@ export async function buildAndTag({ recipe, source, platform }: ImageToBuild, to
     tools,
   );
   const { plan } = resolved;
-  const built = await buildNodeImage(resolved, { compression: undefined, noCache: false, epoch: imageEpoch() }, tools);
+  const built = await buildNodeImage(
+    resolved,
+    { compression: undefined, noCache: false, epoch: imageEpoch(tools.environment) },
+    tools,
+  );
   const template = plan.image.tag;
   const reference = template ? expandTag(plan, template) : defaultTag(plan.recipe, plan.kubernetes ?? 'latest');
   await tools.store.tag(reference, built.index);

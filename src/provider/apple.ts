@@ -10,6 +10,7 @@
  * - Files reach a node through `exec -i` alone: its own copy writes below what is mounted there, and reports success.
  * - Ports and addresses belong to the runtime: a published port stays, an address is another one after every start.
  */
+
 import { spawn } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -19,6 +20,7 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import semver from 'semver';
+import { processEnvironment } from '../host/environment.ts';
 import { KinaError } from '../host/errors.ts';
 import { freePorts } from '../host/ports.ts';
 import { lastLines, type ProcessOptions, type ProcessResult, run, start } from '../host/process.ts';
@@ -247,7 +249,7 @@ export class AppleProvider implements Provider {
     // It makes its standard input non-blocking, also for others who have the same one open: a pipe of its own, then.
     const child = spawn(program, ['exec', '-i', ...(terminal ? ['-t'] : []), node, ...argv], {
       stdio: [terminal ? 'inherit' : 'pipe', 'inherit', 'inherit'],
-      env: { ...process.env, ...environment },
+      env: { ...processEnvironment(), ...environment },
     });
     if (child.stdin) {
       child.stdin.on('error', () => {});

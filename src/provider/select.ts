@@ -2,6 +2,7 @@
  * Which provider: the one that was asked for, the one that has the cluster, else the first that works. Installed is not
  * working: a docker client without a daemon is passed over.
  */
+import { type Environment, processEnvironment } from '../host/environment.ts';
 import { KinaError } from '../host/errors.ts';
 import { didYouMean } from '../host/suggest.ts';
 import { AppleProvider } from './apple.ts';
@@ -38,7 +39,7 @@ const isProvider = (name: string): boolean => (providerNames as readonly string[
 const kindVariables = ['KINA_EXPERIMENTAL_PROVIDER', 'KIND_EXPERIMENTAL_PROVIDER'] as const;
 
 /** Which of them names what kina has not, `VARIABLE=NAME`: kind goes on without it then, and says so. */
-export function unknownKindProvider(env: NodeJS.ProcessEnv = process.env): string | undefined {
+export function unknownKindProvider(env: Environment = processEnvironment()): string | undefined {
   const variable = kindVariables.find((name) => env[name]);
   const name = env[variable ?? ''];
   return name && !env.KINA_PROVIDER && !isProvider(name) ? `${variable}=${name}` : undefined;
@@ -47,7 +48,7 @@ export function unknownKindProvider(env: NodeJS.ProcessEnv = process.env): strin
 /** Asked for by flag or environment (KINA_PROVIDER, else kind's variable); undefined when nobody did. */
 export function requestedProvider(
   flag: string | undefined,
-  env: NodeJS.ProcessEnv = process.env,
+  env: Environment = processEnvironment(),
 ): Provider | undefined {
   if (flag !== undefined) return providerNamed(flag, '--provider');
   if (env.KINA_PROVIDER) return providerNamed(env.KINA_PROVIDER, 'KINA_PROVIDER');
@@ -84,20 +85,20 @@ async function workingProviders(): Promise<Provider[]> {
 }
 
 /** A provider to create with. Throws `provider` that says of each why it does not work. */
-export async function selectProvider(flag: string | undefined, env?: NodeJS.ProcessEnv): Promise<Provider> {
+export async function selectProvider(flag: string | undefined, env?: Environment): Promise<Provider> {
   const asked = requestedProvider(flag, env);
   if (asked) return asked;
   return (await workingProviders())[0]!;
 }
 
 /** The provider that a creation would use; undefined when none works here. Throws `usage` for one that there is not. */
-export async function plannedProvider(flag: string | undefined, env?: NodeJS.ProcessEnv): Promise<string | undefined> {
+export async function plannedProvider(flag: string | undefined, env?: Environment): Promise<string | undefined> {
   const asked = requestedProvider(flag, env);
   return asked ? asked.name : (await tryProviders()).working[0]?.name;
 }
 
 /** The providers to look for clusters on: the one that was asked for, else all that answer. Throws like `selectProvider`. */
-export async function providersToSearch(flag: string | undefined, env?: NodeJS.ProcessEnv): Promise<Provider[]> {
+export async function providersToSearch(flag: string | undefined, env?: Environment): Promise<Provider[]> {
   const asked = requestedProvider(flag, env);
   return asked ? [asked] : workingProviders();
 }
@@ -106,7 +107,7 @@ export async function providersToSearch(flag: string | undefined, env?: NodeJS.P
 export async function findCluster(
   name: string,
   flag: string | undefined,
-  env?: NodeJS.ProcessEnv,
+  env?: Environment,
 ): Promise<{ provider: Provider; nodes: NodeStatus[] } | undefined> {
   for (const provider of await providersToSearch(flag, env)) {
     const nodes = await provider.nodes(name);

@@ -1,8 +1,12 @@
-/** What a build works with: one store, one transport, one reporter. Made once per command. */
+/**
+ * What every command works with: one store, one transport, one reporter, one signal. Made once per command by
+ * `openSession`, which reads the environment and the user's configuration; what works with a session extends it.
+ */
 import { join } from 'node:path';
 import type { ResolveOptions } from '../artifacts/checksums.ts';
 import { Fetcher } from '../artifacts/fetch.ts';
 import type { ArchiveBases } from '../debian/archive.ts';
+import type { Environment } from '../host/environment.ts';
 import { KinaError } from '../host/errors.ts';
 import { cacheDirectory } from '../host/files.ts';
 import type { Transport } from '../host/http.ts';
@@ -16,6 +20,7 @@ export interface SessionOptions extends ConnectionOptions {
 }
 
 export interface Session {
+  readonly environment: Environment;
   readonly store: Store;
   readonly transport: Transport;
   readonly fetcher: Fetcher;
@@ -32,11 +37,12 @@ export interface Session {
 }
 
 export async function openSession(options: SessionOptions): Promise<Session> {
-  const { reporter, signal } = options;
+  const { environment, reporter, signal } = options;
   const { transport, debianBases, config } = await openConnection(options);
-  const store = await Store.open(cacheDirectory());
+  const store = await Store.open(cacheDirectory(environment));
   const fetcher = new Fetcher({ store, transport, reporter, signal });
   return {
+    environment,
     store,
     transport,
     fetcher,
@@ -46,15 +52,15 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     offline: options.offline ?? false,
     debianBases,
     debianCheckValidUntil:
-      checkValidUntil(process.env.KINA_DEBIAN_CHECK_VALID_UNTIL) ?? config.debian?.checkValidUntil ?? true,
+      checkValidUntil(environment.KINA_DEBIAN_CHECK_VALID_UNTIL) ?? config.debian?.checkValidUntil ?? true,
     checksums: { transport, store, reporter, signal },
     version: options.version,
   };
 }
 
-/** The same tools, with nothing unpacked yet: archives are unpacked into `folder`, which is the caller's to remove. */
-export function withoutUnpacked(tools: Session, folder: string): Session {
-  return { ...tools, unpacker: new Unpacker(folder) };
+/** The same session with nothing unpacked yet: archives are unpacked into `folder`, which the caller removes. */
+export function withoutUnpacked(session: Session, folder: string): Session {
+  return { ...session, unpacker: new Unpacker(folder) };
 }
 
 function checkValidUntil(value: string | undefined): boolean | undefined {

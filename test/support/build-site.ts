@@ -18,7 +18,7 @@ export function useBuildSite(name: string): BuildSite {
   beforeAll(async () => {
     site.folder = await mkdtemp(join(tmpdir(), `kina-${name}-`));
     site.upstream = await startUpstream();
-    site.workshop = await openWorkshop({ mirrors: [site.upstream.url] });
+    site.workshop = await openWorkshop({ mirror: [site.upstream.url] });
   });
   afterAll(async () => {
     await site.workshop?.close();

@@ -46,6 +46,7 @@ export async function openWorkshop({
   process.env.KINA_CACHE_DIR = folder;
   const warnings: string[] = [];
   const tools = await openSession({
+    environment: process.env,
     reporter: { ...silent, warn: (m) => warnings.push(m) },
     version: '0.0.0-test',
     ...options,

@@ -26,10 +26,10 @@ export interface Published {
 /** Builds, pushes to `ref` with SBOMs and provenance, and signs. */
 export async function publishSigned(ref: string): Promise<Published> {
   const upstream = await startUpstream();
-  const maker = await openWorkshop({ mirrors: [upstream.url] });
+  const maker = await openWorkshop({ mirror: [upstream.url] });
   const elsewhere = await openWorkshop();
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const transport = writingTransport({ insecureRegistries: [], version: 'test' });
+  const transport = writingTransport({ environment: process.env, insecureRegistry: [], version: 'test' });
   const { store, reporter } = maker.tools;
   const platforms = ['linux/amd64', 'linux/arm64'];
   const built = await maker.build({ recipe: smallRecipe, source: version, platforms });

@@ -40,7 +40,7 @@ export function vmRequirements(architecture: Architecture): string[] {
 export async function bootVm({ archive, platform, memory, entrypoint, ...kernel }: VmOptions): Promise<Vm> {
   const before = process.env.KINA_CACHE_DIR;
   process.env.KINA_CACHE_DIR = join(testCache, 'store');
-  const tools = await openSession({ reporter: silent, version: '0.0.0-test' }).finally(() => {
+  const tools = await openSession({ environment: process.env, reporter: silent, version: '0.0.0-test' }).finally(() => {
     if (before === undefined) delete process.env.KINA_CACHE_DIR;
     else process.env.KINA_CACHE_DIR = before;
   });

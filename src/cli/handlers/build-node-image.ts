@@ -4,6 +4,7 @@ import { type BuiltNodeImage, buildNodeImage, imageEpoch } from '../../build/ima
 import { lockDigest } from '../../build/lock.ts';
 import { expandTag } from '../../build/plan/plan.ts';
 import { resolveRecipe } from '../../build/resolve.ts';
+import { processEnvironment } from '../../host/environment.ts';
 import { KinaError } from '../../host/errors.ts';
 import { checkFileDestination } from '../../host/files.ts';
 import { compressorOf } from '../../oci/compress.ts';
@@ -62,7 +63,7 @@ export async function run(flags: BuildFlags, source: string | undefined): Promis
     if (given && !flags.push) throw new KinaError('usage', `${flag} is about what is pushed: it needs --push`);
   const pushTo = flags.push ? pushDestinations(names, flags) : [];
   const chosen = compression(flags.compression ?? (flags.push ? 'zstd' : undefined));
-  const epoch = imageEpoch();
+  const epoch = imageEpoch(processEnvironment());
   const lockFile = flags.lock ?? (flags.locked ? 'kina.lock' : undefined);
   const request = resolveRequest(source, flags, lockFile);
   if (request.platforms.length > 1 && outputs.some((o) => o.type === 'docker-archive'))
@@ -93,7 +94,7 @@ export async function run(flags: BuildFlags, source: string | undefined): Promis
       reporter.warn(`${a} is not verified by any checksum or signature of its publisher`);
     const { rememberOrigin } = await import('../../ops/trust/origin.ts');
     const { publishImage, writingTransport } = await import('../../ops/registry/publish.ts');
-    const transport = writingTransport({ insecureRegistries: flags.insecureRegistry, version, signal });
+    const transport = writingTransport({ ...flags, environment: processEnvironment(), version, signal });
     const cache = registryCache(cacheFrom, cacheTo, tools, transport);
     const built = await buildNodeImage(resolved, { compression: chosen, noCache: !flags.cache, epoch, cache }, tools);
     await rememberOrigin(tools.store, resolved.lock, built);

@@ -1,4 +1,5 @@
 import { imageEpoch } from '../../build/image.ts';
+import { processEnvironment } from '../../host/environment.ts';
 import { copyImage } from '../../ops/registry/copy.ts';
 import { parseLocation } from '../../ops/registry/location.ts';
 import { writingTransport } from '../../ops/registry/publish.ts';
@@ -17,11 +18,17 @@ export async function run(flags: CopyFlags, src: string, dest: string): Promise<
   const from = parseLocation(src);
   const to = parseLocation(dest);
   if (to.type === 'registry') destination(to.ref);
-  const how = { mtime: imageEpoch(), alone: !flags.referrers };
+  const how = { mtime: imageEpoch(processEnvironment()), alone: !flags.referrers };
   const { root, pushed, referrers } = await withProgress(flags, async (reporter, signal) => {
     const insecureRegistries = flags.insecureRegistry;
     const tools = await sessionFor(flags, reporter, signal);
-    return copyImage(from, to, tools, writingTransport({ insecureRegistries, version, signal }), how);
+    return copyImage(
+      from,
+      to,
+      tools,
+      writingTransport({ insecureRegistry: insecureRegistries, environment: processEnvironment(), version, signal }),
+      how,
+    );
   });
   if (flags.json) return answerJson({ destination: dest, digest: root.digest, ...pushed, referrers });
   if (pushed && !flags.quiet) process.stderr.write(`${pushSummary(pushed)}\n`);

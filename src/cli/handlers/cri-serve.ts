@@ -1,3 +1,4 @@
+import { processEnvironment } from '../../host/environment.ts';
 import { KinaError } from '../../host/errors.ts';
 import type { CriSettings } from '../../ops/cri.ts';
 import { type GlobalFlags, version, withSignal } from '../terminal/context.ts';
@@ -12,7 +13,10 @@ export async function run(flags: ServeFlags): Promise<void> {
   await withSignal(async (signal) => {
     const image = await prepareSandboxImage(flags, settings, signal);
     const { startCri } = await import('../../ops/cri.ts');
-    const service = await startCri({ ...settings, sandboxImage: image, version, log: say }, signal);
+    const service = await startCri(
+      { ...settings, sandboxImage: image, version, environment: processEnvironment(), log: say },
+      signal,
+    );
     releaseMemory(); // what starting took
     if (!flags.quiet) say(`serving CRI on unix://${settings.socket}, streams on ${service.streamingUrl}`);
     await new Promise((ended) => signal.addEventListener('abort', ended));

@@ -1,4 +1,5 @@
 import { imageEpoch } from '../../build/image.ts';
+import { processEnvironment } from '../../host/environment.ts';
 import { KinaError } from '../../host/errors.ts';
 import { choosePlatforms, nameOf, narrowImage, openImage } from '../../oci/image/select.ts';
 import { writeOutput } from '../../oci/output/output.ts';
@@ -19,7 +20,7 @@ export async function run(flags: SaveFlags, ref: string): Promise<void> {
       hint: 'It looks like --output type=oci-archive,dest=node.tar.',
     });
   const wanted = flags.platform === undefined ? undefined : platforms(flags.platform);
-  const mtime = imageEpoch();
+  const mtime = imageEpoch(processEnvironment());
   const index = await withProgress(flags, async (reporter) => {
     const store = await openStore();
     const contents = await openImage(store, ref);

@@ -9,8 +9,6 @@ interface OutdatedFlags extends GlobalFlags {
   lock: string;
   recipe?: string;
   mirror: string[];
-  debianMirror?: string;
-  debianSecurityMirror?: string;
   insecureRegistry: string[];
   json: boolean;
 }

@@ -1,3 +1,4 @@
+import { processEnvironment } from '../../host/environment.ts';
 import { choosePlatforms, narrowImage, openImage } from '../../oci/image/select.ts';
 import { publishImage, writingTransport } from '../../ops/registry/publish.ts';
 import { attachDocuments } from '../../ops/trust/attach.ts';
@@ -25,7 +26,7 @@ export async function run(flags: PushFlags, ref: string, names: string[]): Promi
   await checkMetadata(flags.metadataFile);
   const result = await withProgress(flags, async (reporter, signal) => {
     const signer = await signerFor(flags, signal);
-    const transport = writingTransport({ insecureRegistries: flags.insecureRegistry, version, signal });
+    const transport = writingTransport({ ...flags, environment: processEnvironment(), version, signal });
     const store = await openStore();
     const contents = await openImage(store, ref);
     const image = await narrowImage(store, contents, choosePlatforms(ref, contents, wanted));

@@ -1,3 +1,4 @@
+import { processEnvironment } from '../../host/environment.ts';
 import { formatReference, parseReference } from '../../oci/reference.ts';
 import { resolveReference } from '../../oci/registry/client.ts';
 import { writingTransport } from '../../ops/registry/publish.ts';
@@ -17,7 +18,7 @@ export async function run(flags: SignFlags, ref: string): Promise<void> {
   const to = parseReference(named);
   const { image, signature } = await withProgress(flags, async (_, signal) => {
     const by = await signer(flags.key, flags, signal);
-    const transport = writingTransport({ insecureRegistries: flags.insecureRegistry, version, signal });
+    const transport = writingTransport({ ...flags, environment: processEnvironment(), version, signal });
     const { descriptor } = await resolveReference(named, transport, signal);
     const digest = await attachSignature(to, descriptor, [], by, { transport, signal });
     return { image: descriptor.digest, signature: digest };

@@ -1,5 +1,7 @@
 /** What every command shares: global flags, cancellation, the way answers and errors are printed. */
+
 import { readFileSync } from 'node:fs';
+import { processEnvironment } from '../../host/environment.ts';
 import { exitCodeOf, KinaError } from '../../host/errors.ts';
 import type { ProgressReporter } from './progress.ts';
 
@@ -65,7 +67,7 @@ export async function withSignal<T>(work: (signal: AbortSignal) => Promise<T>): 
 
 /** Live drawing needs a capable terminal. */
 export function isLive(): boolean {
-  return Boolean(process.stderr.isTTY) && !process.env.CI && process.env.TERM !== 'dumb';
+  return Boolean(process.stderr.isTTY) && !processEnvironment().CI && processEnvironment().TERM !== 'dumb';
 }
 
 /** Prints an error for people (stderr), or as JSON where the command was asked for it, and sets the exit code. */

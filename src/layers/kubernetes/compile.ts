@@ -13,11 +13,13 @@
  * What steps ask for at the same time is compiled in one go, and there is one `make` at a time: it uses all cores
  * itself, and two would write the same generated files.
  */
+
 import { mkdtemp, readFile, realpath, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import semver from 'semver';
+import type { Environment } from '../../host/environment.ts';
 import { KinaError } from '../../host/errors.ts';
 import { lastLines, run } from '../../host/process.ts';
 import type { Reporter, Task } from '../../host/progress.ts';
@@ -39,6 +41,7 @@ const maxTail = 1 << 16;
 export type Stamp = Readonly<Record<string, string>>;
 
 export interface CompileOptions {
+  readonly environment: Environment;
   readonly reporter: Reporter;
   readonly signal: AbortSignal | undefined;
 }
@@ -138,7 +141,7 @@ async function make(
         KUBE_BUILD_PLATFORMS: `linux/${architecture}`,
         KUBE_STATIC_OVERRIDES: names.join(' '),
         KUBE_GIT_VERSION_FILE: versionFile,
-        SOURCE_DATE_EPOCH: process.env.SOURCE_DATE_EPOCH || String(defaultEpoch),
+        SOURCE_DATE_EPOCH: options.environment.SOURCE_DATE_EPOCH || String(defaultEpoch),
       },
       signal: options.signal,
       onOutput: (text) => {

@@ -6,8 +6,10 @@
  * Pins need digests, and only compiling gives them: so planning compiles, `--dry-run` and `kina lock` too. `make` itself
  * decides what is still good. A build from the lock does not compile: what was compiled is in the store.
  */
+
 import { readFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
+import type { Environment } from '../../host/environment.ts';
 import { KinaError } from '../../host/errors.ts';
 import { importArchive } from '../../oci/image/import.ts';
 import type { Architecture } from '../../oci/platform.ts';
@@ -56,7 +58,7 @@ export async function openSourceTree(path: string, context: SourceContext): Prom
   const baseOf = async (name: string, architecture: Architecture): Promise<BaseLayer[]> => {
     if (name !== 'kube-proxy') return [];
     try {
-      return await fetchBase(await proxyBase(tree), architecture, context);
+      return await fetchBase(await proxyBase(tree, context.environment), architecture, context);
     } catch (error) {
       if (!(error instanceof KinaError)) throw error;
       throw new KinaError(error.code, `no base for the image of kube-proxy: ${error.message}`, {
@@ -104,14 +106,14 @@ function tagOf(version: string): string {
 }
 
 /** What kube-proxy's image stands on: upstream's own variables, else the version in its build/common.sh. */
-async function proxyBase(tree: string): Promise<string> {
-  if (process.env.KUBE_PROXY_BASE_IMAGE) return process.env.KUBE_PROXY_BASE_IMAGE;
+async function proxyBase(tree: string, environment: Environment): Promise<string> {
+  if (environment.KUBE_PROXY_BASE_IMAGE) return environment.KUBE_PROXY_BASE_IMAGE;
   const script = join(tree, 'build/common.sh');
   const text = await readFile(script, 'utf8').catch(() => '');
   // distroless-iptables since 1.25, debian-iptables before.
   const found = /\b(?:__default_)?(distroless|debian)_iptables_version=([\w.-]+)/.exec(text);
   if (!found) throw new KinaError('not-found', `${script} names no version of distroless-iptables or debian-iptables`);
   // k8s.gcr.io, which old trees name, takes no new images since 2023, and registry.k8s.io has all the old ones.
-  const registry = process.env.KUBE_BASE_IMAGE_REGISTRY || 'registry.k8s.io/build-image';
+  const registry = environment.KUBE_BASE_IMAGE_REGISTRY || 'registry.k8s.io/build-image';
   return `${registry}/${found[1]}-iptables:${found[2]}`;
 }

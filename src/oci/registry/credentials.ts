@@ -10,10 +10,12 @@
  * These files and programs hold passwords, so errors name the file or the program and never what they contain: not even
  * a JSON parser's message, which quotes.
  */
+
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
+import type { Environment } from '../../host/environment.ts';
 import { isErrno, KinaError } from '../../host/errors.ts';
 import type { Login } from '../../host/http-bearer.ts';
 import type { FindLogin } from '../../host/http-login.ts';
@@ -46,7 +48,7 @@ const helperTimeout = 60_000;
  * Finds the login for a registry's URL. Files are read once, when the first server asks. The finder throws `usage` for
  * an unreadable file and for a helper that is missing or fails.
  */
-export function registryLogins(env: NodeJS.ProcessEnv = process.env): FindLogin {
+export function registryLogins(env: Environment): FindLogin {
   let files: Promise<AuthFile[]> | undefined;
   const known = new Map<string, Promise<Login | undefined>>();
   return async (address) => {
@@ -64,7 +66,7 @@ async function find(
   files: readonly AuthFile[],
   host: string,
   repository: string,
-  env: NodeJS.ProcessEnv,
+  env: Environment,
 ): Promise<Login | undefined> {
   const names = hub.includes(host) ? hub : [host];
   for (const file of files) {
@@ -120,7 +122,7 @@ async function askHelper(
   name: string,
   server: string,
   { path }: AuthFile,
-  env: NodeJS.ProcessEnv,
+  env: Environment,
 ): Promise<Login | undefined> {
   const program = `docker-credential-${name}`;
   const refuse = (problem: string) =>
@@ -143,7 +145,7 @@ async function askHelper(
     : { source: program, username, password: secret };
 }
 
-async function readFiles(env: NodeJS.ProcessEnv): Promise<AuthFile[]> {
+async function readFiles(env: Environment): Promise<AuthFile[]> {
   const found: AuthFile[] = [];
   for (const path of paths(env)) {
     const text = await readFile(path, 'utf8').catch((error) => {
@@ -164,7 +166,7 @@ async function readFiles(env: NodeJS.ProcessEnv): Promise<AuthFile[]> {
   return found;
 }
 
-function paths(env: NodeJS.ProcessEnv): string[] {
+function paths(env: Environment): string[] {
   if (env.REGISTRY_AUTH_FILE) return [env.REGISTRY_AUTH_FILE];
   const home = env.HOME || homedir();
   return [

@@ -1,8 +1,10 @@
 /** The machine as it is. Engines and servers are asked once, however many checks want to know. */
+
 import { existsSync } from 'node:fs';
 import { readFile, statfs } from 'node:fs/promises';
 import { freemem, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
+import type { Environment } from '../../host/environment.ts';
 import { isErrno, KinaError } from '../../host/errors.ts';
 import { cacheDirectory } from '../../host/files.ts';
 import type { Transport } from '../../host/http.ts';
@@ -16,12 +18,13 @@ const places = ['https://dl.k8s.io/release/stable.txt', 'https://registry.k8s.io
 const patience = 20_000;
 
 export interface ProbeOptions {
+  readonly environment: Environment;
   /** How servers are asked, and the base of Debian's archive; undefined: no network. */
   readonly connect: (() => Promise<{ transport: Transport; debian: string }>) | undefined;
 }
 
-export function machineProbes({ connect }: ProbeOptions): Probes {
-  const folder = cacheDirectory();
+export function machineProbes({ environment, connect }: ProbeOptions): Probes {
+  const folder = cacheDirectory(environment);
   const names = process.platform === 'darwin' ? ['apple', 'docker', 'podman'] : ['docker', 'podman'];
   return {
     platform: process.platform,

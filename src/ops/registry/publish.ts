@@ -5,10 +5,10 @@ import type { Reporter } from '../../host/progress.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { readContents } from '../../oci/image/contents.ts';
 import { type LayerForm, recompressImage } from '../../oci/recompress.ts';
-import { formatReference, type ImageReference, insecureHosts } from '../../oci/reference.ts';
-import { registryLogins } from '../../oci/registry/credentials.ts';
+import { formatReference, type ImageReference } from '../../oci/reference.ts';
 import { Push, type PushResult } from '../../oci/registry/push.ts';
 import type { Store } from '../../oci/store/store.ts';
+import { type ConnectionOptions, directNetwork } from '../../session/connection.ts';
 
 export interface Published {
   /** Of what is in the registries now. */
@@ -19,17 +19,8 @@ export interface Published {
 }
 
 /** A transport for writing: it goes to the registry that was named, never to a mirror. Close it in the end. */
-export function writingTransport(options: {
-  insecureRegistries: readonly string[];
-  version: string;
-  signal?: AbortSignal | undefined;
-}): Transport {
-  return new Transport({
-    hostMirrors: insecureHosts(options.insecureRegistries),
-    findLogin: registryLogins(),
-    userAgent: `kina/${options.version}`,
-    signal: options.signal,
-  });
+export function writingTransport(options: ConnectionOptions): Transport {
+  return new Transport(directNetwork(options));
 }
 
 /** `image` is of the store. Throws what `pushImage` throws, and `store` for a damaged image. */

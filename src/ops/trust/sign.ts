@@ -6,9 +6,11 @@
  * The token is worth the pipeline's name while it is valid. It is asked for at the moment of signing, goes to Fulcio and
  * nowhere else, and what the library and the servers say is searched for it before anybody sees it.
  */
+
 import { type KeyObject, sign as signBytes } from 'node:crypto';
 import type { Bundle } from '@sigstore/bundle';
 import { CIContextProvider, DSSEBundleBuilder, FulcioSigner, InternalError, RekorWitness } from '@sigstore/sign';
+import type { Environment } from '../../host/environment.ts';
 import { KinaError } from '../../host/errors.ts';
 import { isLoopback } from '../../host/http-route.ts';
 import type { Digest } from '../../oci/descriptor.ts';
@@ -56,8 +58,12 @@ export function keySigner(key: KeyObject): ImageSigner {
 }
 
 /** Throws `usage` when no token can be had here, or when a service would get it over plain HTTP. */
-export function keylessSigner({ fulcio, rekor }: Instance, signal?: AbortSignal): ImageSigner {
-  const { SIGSTORE_ID_TOKEN, ACTIONS_ID_TOKEN_REQUEST_URL, ACTIONS_ID_TOKEN_REQUEST_TOKEN } = process.env;
+export function keylessSigner(
+  { fulcio, rekor }: Instance,
+  environment: Environment,
+  signal?: AbortSignal,
+): ImageSigner {
+  const { SIGSTORE_ID_TOKEN, ACTIONS_ID_TOKEN_REQUEST_URL, ACTIONS_ID_TOKEN_REQUEST_TOKEN } = environment;
   if (!SIGSTORE_ID_TOKEN && !(ACTIONS_ID_TOKEN_REQUEST_URL && ACTIONS_ID_TOKEN_REQUEST_TOKEN))
     throw new KinaError('usage', 'there is no identity to sign with', {
       hint: 'In GitHub Actions give the job `permissions: id-token: write`; elsewhere put an OIDC token for the audience sigstore into SIGSTORE_ID_TOKEN; or sign with a key.',

@@ -21,7 +21,7 @@ let folder: string;
 
 beforeAll(async () => {
   upstream = await startUpstream();
-  workshop = await openWorkshop({ mirrors: [upstream.url] });
+  workshop = await openWorkshop({ mirror: [upstream.url] });
   folder = await mkdtemp(join(tmpdir(), 'kina-images-'));
 });
 afterAll(async () => {

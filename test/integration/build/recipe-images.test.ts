@@ -79,7 +79,7 @@ describe('an image made by a recipe', () => {
   });
 
   test('shares downloads with the image around it', async () => {
-    const own = await openWorkshop({ mirrors: [site.upstream.url] });
+    const own = await openWorkshop({ mirror: [site.upstream.url] });
     try {
       await agent();
       let downloads = 0;

@@ -78,7 +78,7 @@ describeWith('a source tree', ['make', 'bash', 'git'], () => {
     mkdirSync(join(folder, 'bin'));
     writeFileSync(join(folder, 'bin/go'), '#!/bin/sh\necho go version go1.24.0 linux/amd64\n', { mode: 0o755 });
     upstream = await startUpstream();
-    workshop = await openWorkshop({ mirrors: [upstream.url] });
+    workshop = await openWorkshop({ mirror: [upstream.url] });
   });
   beforeEach(() => {
     process.env.PATH = `${join(folder, 'bin')}${delimiter}${PATH}`;

@@ -19,7 +19,7 @@ beforeAll(async () => {
   upstream.markers.set('release/latest-1.34.txt', 'v1.34.3-rc.1');
   upstream.markers.set('ci/latest.txt', ci);
   upstream.markers.set('ci/k8s-beta.txt', '<html>who are you?</html>');
-  workshop = await openWorkshop({ mirrors: [upstream.url] });
+  workshop = await openWorkshop({ mirror: [upstream.url] });
 });
 afterAll(async () => {
   await workshop?.close();

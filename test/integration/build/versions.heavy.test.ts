@@ -12,7 +12,7 @@ describeUnless(await noDebianMirror(), 'every row of the version table', () => {
   let workshop: Workshop;
   beforeAll(async () => {
     upstream = await startUpstream();
-    workshop = await openWorkshop({ mirrors: [upstream.url] });
+    workshop = await openWorkshop({ mirror: [upstream.url] });
   });
   afterAll(async () => {
     await workshop?.close();

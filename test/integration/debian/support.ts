@@ -4,11 +4,12 @@ import { existsSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Artifact, Fetched } from '../../../src/artifacts/artifact.ts';
-import { type ArchiveSpec, archivePrefixes, defaultBases } from '../../../src/debian/archive.ts';
+import { type ArchiveSpec, archivePrefixes } from '../../../src/debian/archive.ts';
 import type { ArchiveContext } from '../../../src/debian/index.ts';
+import { openConnection } from '../../../src/session/connection.ts';
 
 export const scratch = mkdtempSync(join(tmpdir(), 'kina-debian-'));
-export const bases = await defaultBases();
+export const bases = (await openConnection({ environment: process.env, version: 'test' })).debianBases;
 
 /** Why the mirror cannot be used, or undefined. */
 export async function mirrorProblem(): Promise<string | undefined> {

@@ -36,7 +36,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'kina-hostile-'));
   await mkdir(join(folder, 'recipe'));
   await writeFile(join(folder, 'canary'), 'untouched');
-  workshop = await openWorkshop({ mirrors: [server.url] });
+  workshop = await openWorkshop({ mirror: [server.url] });
 });
 afterAll(async () => {
   await workshop?.close();

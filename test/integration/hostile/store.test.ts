@@ -26,7 +26,7 @@ test('ten builds at once on one empty store: the same image ten times, every nam
 
 test('no two names in the store differ only in case, and none needs more than letters, digits, dot and dash', async () => {
   const upstream = await startUpstream();
-  const workshop = await openWorkshop({ mirrors: [upstream.url] });
+  const workshop = await openWorkshop({ mirror: [upstream.url] });
   try {
     const built = await workshop.build({
       recipe: smallRecipe,

@@ -22,7 +22,7 @@ let workshop: Workshop;
 beforeAll(async () => {
   upstream = await startUpstream();
   archive = await startDebianArchive();
-  workshop = await openWorkshop({ mirrors: [upstream.url], debianMirror: archive.server.url });
+  workshop = await openWorkshop({ mirror: [upstream.url], debianMirror: archive.server.url });
 });
 afterAll(async () => {
   await workshop?.close();

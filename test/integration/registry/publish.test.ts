@@ -38,7 +38,7 @@ describeUnless(registry.skip, 'a push that compresses', () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'kina-publish-'));
     store = await Store.open(folder);
-    transport = writingTransport({ insecureRegistries: [], version: 'test' });
+    transport = writingTransport({ environment: process.env, insecureRegistry: [], version: 'test' });
   });
   afterAll(async () => {
     await transport?.close();

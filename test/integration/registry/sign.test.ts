@@ -40,11 +40,11 @@ describeUnless(registry.skip, 'signatures', () => {
   let workshop: Workshop;
   let elsewhere: Workshop;
   let built: Descriptor;
-  const transport = writingTransport({ insecureRegistries: [], version: 'test' });
+  const transport = writingTransport({ environment: process.env, insecureRegistry: [], version: 'test' });
 
   beforeAll(async () => {
     upstream = await startUpstream();
-    workshop = await openWorkshop({ mirrors: [upstream.url] });
+    workshop = await openWorkshop({ mirror: [upstream.url] });
     elsewhere = await openWorkshop();
     const platforms = ['linux/amd64', 'linux/arm64'];
     const made = await workshop.build({ recipe: smallRecipe, source: version, platforms });
@@ -172,7 +172,7 @@ describeUnless(registry.skip, 'signatures', () => {
       delete process.env.SIGSTORE_ID_TOKEN;
       await sigstore?.stop();
     });
-    const signer = () => keylessSigner({ fulcio: sigstore.url, rekor: sigstore.url });
+    const signer = () => keylessSigner({ fulcio: sigstore.url, rekor: sigstore.url }, process.env);
 
     test('the identity and its issuer verify, whole and nothing else; no server is asked', async () => {
       const { ref, to, root: image } = await pushed('keyless');

@@ -32,12 +32,12 @@ describeUnless(registry.skip, 'kina verify', () => {
   let other: Workshop;
   let digest: string;
   let lock: Lock;
-  const transport = writingTransport({ insecureRegistries: [], version: 'test' });
+  const transport = writingTransport({ environment: process.env, insecureRegistry: [], version: 'test' });
 
   beforeAll(async () => {
     upstream = await startUpstream();
-    maker = await openWorkshop({ mirrors: [upstream.url] });
-    other = await openWorkshop({ mirrors: [upstream.url] });
+    maker = await openWorkshop({ mirror: [upstream.url] });
+    other = await openWorkshop({ mirror: [upstream.url] });
     const platforms = ['linux/amd64', 'linux/arm64'];
     const built = await maker.build({ recipe: smallRecipe, source: version, platforms, set: { motd: 'a: b' } });
     lock = built.resolved.lock;

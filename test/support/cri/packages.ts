@@ -41,7 +41,7 @@ const suite = 'trixie';
 
 /** Packages of this machine's architecture; what was fetched stays in the test cache. */
 export async function openPackages(): Promise<Packages> {
-  const { transport } = await openConnection({ version: 'test' });
+  const { transport } = await openConnection({ environment: process.env, version: 'test' });
   const store = await Store.open(join(testCache, 'cri-store'));
   const fetcher = new Fetcher({ store, transport, reporter: silent });
   const context = archiveContext({ store, transport, fetcher });

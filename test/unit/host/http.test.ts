@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { proxiesOf } from '../../../src/host/environment.ts';
 import type { KinaError } from '../../../src/host/errors.ts';
 import { Transport, type TransportOptions } from '../../../src/host/http.ts';
 import { breakOff, sendFile, startServer, type TestServer } from '../../support/server.ts';
@@ -30,7 +31,7 @@ async function serve(...args: Parameters<typeof startServer>): Promise<TestServe
   return server;
 }
 function transport(options: TransportOptions = {}): Transport {
-  const made = new Transport({ retryDelay: 5, ...options });
+  const made = new Transport({ retryDelay: 5, proxies: proxiesOf(process.env), ...options });
   cleanups.push(() => made.close());
   return made;
 }
@@ -366,8 +367,8 @@ describe('proxies', () => {
     expect(await http.text('http://proxied.invalid/')).toBe('by proxy');
   });
 
-  test('a proxy that is no URL is an error before the first request', () => {
+  test('a proxy that is not a URL is an error before the first request', () => {
     vi.stubEnv('HTTPS_PROXY', 'gopher://x');
-    expect(() => new Transport()).toThrow('HTTPS_PROXY is not a proxy URL');
+    expect(() => transport()).toThrow('HTTPS_PROXY is not a proxy URL');
   });
 });

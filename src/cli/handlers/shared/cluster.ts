@@ -1,8 +1,10 @@
 /** What the commands on clusters share. */
+
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import type { Cluster } from '../../../cluster/config/cluster.ts';
 import { loadCluster } from '../../../cluster/config/cluster.ts';
+import { processEnvironment } from '../../../host/environment.ts';
 import { KinaError } from '../../../host/errors.ts';
 import { providerNames } from '../../../provider/provider.ts';
 import { unknownKindProvider } from '../../../provider/select.ts';
@@ -18,7 +20,7 @@ export interface ClusterFlags extends GlobalFlags {
 
 /** The name as kind finds it: flag, environment, the default. */
 export function nameOf(flags: { readonly name?: string | undefined }): string {
-  return flags.name || process.env.KINA_CLUSTER_NAME || process.env.KIND_CLUSTER_NAME || 'kina';
+  return flags.name || processEnvironment().KINA_CLUSTER_NAME || processEnvironment().KIND_CLUSTER_NAME || 'kina';
 }
 
 /** What of the environment is passed over, in one line on stderr. */
@@ -66,7 +68,7 @@ export async function readCluster(
     ...(given === undefined ? {} : { text: given, file: file === '-' ? '(standard input)' : file }),
     overrides,
     cwd: process.cwd(),
-    env: process.env,
+    env: processEnvironment(),
   });
 }
 

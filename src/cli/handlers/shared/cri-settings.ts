@@ -1,4 +1,5 @@
 /** The settings of `kina cri serve`, from flags and the file that `--config` names; every problem is told at once. */
+
 import { mkdir, readFile, realpath, stat } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { homedir } from 'node:os';
@@ -8,6 +9,7 @@ import { z } from 'zod';
 import { checkRoot, socketPath } from '../../../cri/socket.ts';
 import { outermost } from '../../../cri/spec/shares.ts';
 import { checkStreamingAddress } from '../../../cri/streaming/server.ts';
+import { processEnvironment } from '../../../host/environment.ts';
 import { isErrno, KinaError } from '../../../host/errors.ts';
 import type { CriSettings } from '../../../ops/cri.ts';
 import { requestedProvider } from '../../../provider/select.ts';
@@ -184,7 +186,7 @@ async function rootFolder(flag: string | undefined): Promise<string> {
   if (process.getuid?.() === 0) return withoutLinks('/var/lib/kina-cri');
   if (process.platform === 'darwin')
     return withoutLinks(join(homedir(), 'Library', 'Application Support', 'kina', 'cri'));
-  return withoutLinks(join(process.env.XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'kina', 'cri'));
+  return withoutLinks(join(processEnvironment().XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'kina', 'cri'));
 }
 
 /**

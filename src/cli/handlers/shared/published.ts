@@ -1,5 +1,7 @@
 /** What is said about a push: to the next step of a pipeline, and to people. */
+
 import { appendFile } from 'node:fs/promises';
+import { processEnvironment } from '../../../host/environment.ts';
 import { KinaError } from '../../../host/errors.ts';
 import { atomicWrite, checkFileDestination } from '../../../host/files.ts';
 import { type ImageReference, parseReference } from '../../../oci/reference.ts';
@@ -48,7 +50,7 @@ export async function reportPublished({ root, references }: Published, file: str
         2,
       )}\n`,
     );
-  const outputs = process.env.GITHUB_OUTPUT;
+  const outputs = processEnvironment().GITHUB_OUTPUT;
   if (outputs)
     await appendFile(
       outputs,

@@ -1,27 +1,18 @@
-/** From flags to what fetches, stores and tells: one way for every command that builds or reads from outside. */
+/** The session of a command: its flags, this process's environment and the user's configuration. */
+
+import { processEnvironment } from '../../../host/environment.ts';
 import { type Reporter, silent } from '../../../host/progress.ts';
+import type { SourceOptions } from '../../../session/connection.ts';
 import type { Session } from '../../../session/session.ts';
-import type { MirrorFlags } from '../../flags.ts';
 import { version } from '../../terminal/context.ts';
 
-/** Flags that a command does not have are not set. */
-export type ToolboxFlags = Partial<MirrorFlags> & { readonly insecureRegistry?: string[] };
-
-/** What `reporter` leaves out is not told. */
+/** Methods that `reporter` lacks do nothing. */
 export async function sessionFor(
-  flags: ToolboxFlags,
+  flags: SourceOptions,
   reporter: Partial<Reporter>,
   signal: AbortSignal,
 ): Promise<Session> {
   const { openSession } = await import('../../../session/session.ts');
-  return openSession({
-    reporter: { ...silent, ...reporter },
-    signal,
-    mirrors: flags.mirror,
-    debianMirror: flags.debianMirror,
-    debianSecurityMirror: flags.debianSecurityMirror,
-    offline: flags.offline,
-    insecureRegistries: flags.insecureRegistry,
-    version,
-  });
+  const environment = processEnvironment();
+  return openSession({ ...flags, reporter: { ...silent, ...reporter }, signal, environment, version });
 }

@@ -1,4 +1,5 @@
 /** How to sign, for the commands that do: keyless, as pipelines do it, or with a key. */
+import { processEnvironment } from '../../../host/environment.ts';
 import { KinaError } from '../../../host/errors.ts';
 import type { ImageSigner } from '../../../ops/trust/sign.ts';
 import { type InstanceFlags, publicInstance, type SigningFlags } from '../../flags.ts';
@@ -23,9 +24,10 @@ export async function signer(
 ): Promise<ImageSigner> {
   const { keylessSigner, keySigner } = await import('../../../ops/trust/sign.ts');
   const { fulcio, rekor } = publicInstance;
-  if (key === undefined) return keylessSigner({ fulcio: fulcioUrl ?? fulcio, rekor: rekorUrl ?? rekor }, signal);
+  if (key === undefined)
+    return keylessSigner({ fulcio: fulcioUrl ?? fulcio, rekor: rekorUrl ?? rekor }, processEnvironment(), signal);
   if (fulcioUrl !== undefined || rekorUrl !== undefined)
     throw new KinaError('usage', '--fulcio-url and --rekor-url are about keyless signatures, and a key was given');
   const { readPrivateKey } = await import('../../../ops/trust/keys.ts');
-  return keySigner(await readPrivateKey(key, process.env.KINA_SIGN_PASSPHRASE));
+  return keySigner(await readPrivateKey(key, processEnvironment().KINA_SIGN_PASSPHRASE));
 }

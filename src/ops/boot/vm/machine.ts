@@ -3,9 +3,11 @@
  * other host has, and the only way to boot an image of another architecture. The image is unchanged; `guest.ts` says what
  * the machine does around it. Nothing is needed but qemu: no root, no KVM, no other program.
  */
+
 import { access, constants, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
+import { type Environment, processEnvironment } from '../../../host/environment.ts';
 import { KinaError } from '../../../host/errors.ts';
 import { writeDisk } from '../../../layers/image/disk.ts';
 import type { PlatformImage } from '../../../oci/image/contents.ts';
@@ -63,8 +65,11 @@ const machines: Readonly<
 };
 
 /** The emulator for an architecture; undefined when it is not installed. */
-export async function emulatorOf(architecture: Architecture): Promise<string | undefined> {
-  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
+export async function emulatorOf(
+  architecture: Architecture,
+  environment: Environment = processEnvironment(),
+): Promise<string | undefined> {
+  for (const folder of (environment.PATH ?? '').split(delimiter)) {
     const path = join(folder, machines[architecture].qemu);
     const works = await access(path, constants.X_OK).then(
       () => true,
