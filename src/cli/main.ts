@@ -3,7 +3,7 @@ import { type Command, CommanderError } from 'commander';
 import { KinaError } from '../host/errors.ts';
 import { didYouMean } from '../host/suggest.ts';
 import { commandPath, program } from './program.ts';
-import { reportError } from './terminal/context.ts';
+import { reportError } from './terminal/errors.ts';
 
 export async function main(argv: string[]): Promise<void> {
   // A closed pipe (`kina … | head`) is not a failure. Handlers that write an archive to stdout check for it themselves.

@@ -1,10 +1,11 @@
 import { answer } from '../terminal/context.ts';
+import { warn } from '../terminal/stderr.ts';
 import { readCluster, warnOfEnvironment } from './shared/cluster.ts';
 
 export async function run(flags: { readonly allowEvenControlPlanes: boolean }, file: string): Promise<void> {
   warnOfEnvironment({});
   const cluster = await readCluster(file, { allowEvenControlPlanes: flags.allowEvenControlPlanes });
-  for (const warning of cluster.warnings) process.stderr.write(`WARNING: ${warning}\n`);
+  for (const warning of cluster.warnings) warn(warning);
   const roles = cluster.nodes.map((node) => node.role);
   const count = (role: string): number => roles.filter((one) => one === role).length;
   answer(

@@ -1,4 +1,5 @@
 /** What `kina create cluster` does: everything that can be wrong first, then the image, then the cluster. */
+
 import { readdir } from 'node:fs/promises';
 import type { Cluster } from '../../cluster/config/cluster.ts';
 import { createCluster } from '../../cluster/create.ts';
@@ -15,6 +16,7 @@ import { buildAndTag, newestVersion } from '../../ops/node-image.ts';
 import { plannedProvider, requestedProvider, selectProvider } from '../../provider/select.ts';
 import type { MirrorFlags } from '../flags.ts';
 import { answer, answerJson, type GlobalFlags, withProgress } from '../terminal/context.ts';
+import { warn } from '../terminal/stderr.ts';
 import { duration, readCluster, warnOfEnvironment, withSteps } from './shared/cluster.ts';
 import { sessionFor } from './shared/session.ts';
 
@@ -46,7 +48,7 @@ export async function run(flags: CreateFlags): Promise<void> {
     ...(flags.rosetta ? { rosetta: true } : {}),
     allowEvenControlPlanes: flags.allowEvenControlPlanes,
   });
-  for (const warning of cluster.warnings) process.stderr.write(`WARNING: ${warning}\n`);
+  for (const warning of cluster.warnings) warn(warning);
   warnOfEnvironment(flags);
   // flag, environment, file: as names are found
   const wanted = flags.provider ?? requestedProvider(undefined)?.name ?? cluster.provider;
@@ -151,7 +153,7 @@ async function isRecipe(source: string): Promise<boolean> {
 }
 
 async function showPlan(cluster: Cluster, provider: string | undefined, flags: CreateFlags): Promise<void> {
-  if (!provider) process.stderr.write('WARNING: no container engine works here\n');
+  if (!provider) warn('no container engine works on this machine');
   const image = flags.image ?? (flags.build ? `(build ${flags.build})` : defaultTag('node', await newestVersion()));
   const { warnings: _warnings, ...resolved } = cluster;
   const plan = {

@@ -1,13 +1,12 @@
-/** What every command shares: global flags, cancellation, the way answers and errors are printed. */
-
+/** What every command shares: global flags, results on stdout, progress and cancellation. */
 import { readFileSync } from 'node:fs';
 import { processEnvironment } from '../../host/environment.ts';
-import { exitCodeOf, KinaError } from '../../host/errors.ts';
+import { KinaError } from '../../host/errors.ts';
 import type { ProgressReporter } from './progress.ts';
 
 export interface GlobalFlags {
   readonly quiet: boolean;
-  /** 0 to 5, what each adds is kind's: 1 stack traces, 2 kubeadm's configuration, 3 its output, 5 the network's manifest. */
+  /** 0 to 5, as in kind: 1 stack traces, 2 kubeadm configurations, 3 kubeadm output, 5 the manifest of the network. */
   readonly verbosity: number;
 }
 
@@ -16,7 +15,7 @@ export const version: string = (
   JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }
 ).version;
 
-/** The answer: stdout, nothing else goes there. */
+/** Prints the result to stdout; nothing else goes there. */
 export function answer(text: string): void {
   process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
 }
@@ -25,7 +24,7 @@ export function answerJson(value: unknown): void {
   answer(JSON.stringify(value, null, 2));
 }
 
-/** Runs a command's work with progress and Ctrl-C; the first signal cancels cleanly, the second one ends at once. */
+/** Runs work with progress and Ctrl-C: the first signal cancels it, the second one exits at once. */
 export async function withProgress<T>(
   flags: GlobalFlags,
   work: (reporter: ProgressReporter, signal: AbortSignal) => Promise<T>,
@@ -39,7 +38,7 @@ export async function withProgress<T>(
   }
 }
 
-/** The same without progress. */
+/** Runs work with Ctrl-C, without progress. */
 export async function withSignal<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController();
   let asked = false;
@@ -48,7 +47,7 @@ export async function withSignal<T>(work: (signal: AbortSignal) => Promise<T>): 
     asked = true;
     controller.abort(
       new KinaError('interrupted', `interrupted by ${signal}`, {
-        hint: 'Run the same command again: what was fetched and built so far is kept.',
+        hint: 'Run the same command again to continue: downloads and finished layers are kept.',
       }),
     );
   };
@@ -56,42 +55,16 @@ export async function withSignal<T>(work: (signal: AbortSignal) => Promise<T>): 
   try {
     return await work(controller.signal);
   } catch (error) {
-    // Whatever broke because of the cancellation, the cancellation is the reason.
+    // Errors after a cancellation are its consequences.
     if (controller.signal.aborted) throw controller.signal.reason;
-    controller.abort(new KinaError('interrupted', 'something else failed'));
+    controller.abort(new KinaError('interrupted', 'cancelled because of another error'));
     throw error;
   } finally {
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
   }
 }
 
-/** Live drawing needs a capable terminal. */
+/** Whether stderr is a terminal that can redraw lines. */
 export function isLive(): boolean {
   return Boolean(process.stderr.isTTY) && !processEnvironment().CI && processEnvironment().TERM !== 'dumb';
-}
-
-/** Prints an error for people (stderr), or as JSON where the command was asked for it, and sets the exit code. */
-export function reportError(error: unknown, options: { verbose: boolean; json: boolean }): void {
-  process.exitCode = exitCodeOf(error);
-  const known = error instanceof KinaError ? error : unforeseen(error);
-  if (options.json)
-    process.stdout.write(
-      `${JSON.stringify({ error: { code: known.code, message: known.message, details: known.details, hint: known.hint } })}\n`,
-    );
-  const lines = [`ERROR: ${known.message}`, ...known.details.map((d) => `  ${d}`)];
-  if (known.hint) lines.push(known.hint);
-  process.stderr.write(`${lines.join('\n')}\n`);
-  if (options.verbose)
-    for (let e: unknown = error; e instanceof Error; e = e.cause) process.stderr.write(`\n${e.stack ?? e.message}\n`);
-}
-
-/** What no room explained: the machine said no (a system call failed), or kina is wrong. */
-function unforeseen(error: unknown): KinaError {
-  const system = error instanceof Error && 'syscall' in error && 'code' in error;
-  return new KinaError('internal', error instanceof Error ? error.message : String(error), {
-    cause: error,
-    hint: system
-      ? 'The system refused this. If file, folder and rights are as they should be, please report it with --verbose.'
-      : 'This is a defect of kina; please report it with the output of the same command and --verbose.',
-  });
 }

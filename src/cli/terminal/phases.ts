@@ -133,3 +133,18 @@ export class Phase {
 function share(done: number, total: number | undefined): string {
   return total === undefined || total < done ? bytes(done) : `${Math.floor((done / total) * 100)}% of ${bytes(total)}`;
 }
+
+/** The phases of a command, each made when it begins. */
+export class Phases {
+  readonly #phases = new Map<TaskKind, Phase>();
+
+  of(kind: TaskKind): Phase {
+    const phase = this.#phases.get(kind) ?? new Phase(kind);
+    this.#phases.set(kind, phase);
+    return phase;
+  }
+
+  all(): Iterable<Phase> {
+    return this.#phases.values();
+  }
+}

@@ -47,9 +47,9 @@ describe('what is typed wrong is said before any engine is asked', () => {
     expect(result.code).toBe(2);
   });
 
-  test('in that of kind it is passed over with a warning, as kind does', async () => {
+  test('in that of kind it is ignored with a warning, as kind does', async () => {
     const result = await kina(['create', 'cluster', '--dry-run'], { KIND_EXPERIMENTAL_PROVIDER: 'nerdctl' });
-    expect(result.stderr).toContain('WARNING: KIND_EXPERIMENTAL_PROVIDER=nerdctl is passed over');
+    expect(result.stderr).toContain('WARNING: KIND_EXPERIMENTAL_PROVIDER=nerdctl is ignored');
     expect(result.code).toBe(0);
   });
 });
@@ -87,7 +87,7 @@ describe('without any engine', () => {
       provider: null,
       nodes: [{ name: 'from-kind-control-plane', image: 'localhost/node:1' }],
     });
-    expect(result.stderr).toContain('WARNING: no container engine works here');
+    expect(result.stderr).toContain('WARNING: no container engine works on this machine');
   });
 
   test('--dry-run takes a provider at its word, and its name wins over the variables', async () => {

@@ -91,7 +91,7 @@ describe('Ctrl-C', () => {
     const running = await cut(moment, 'SIGINT', store);
     const result = await running.ended;
     expect(result.stderr).toContain('ERROR: interrupted by SIGINT');
-    expect(result.stderr).not.toContain('defect of kina');
+    expect(result.stderr).not.toContain('bug in kina');
     expect(result.code).toBe(130);
     expect(result.stdout).toBe('');
     // At once: nobody waits for downloads that are no longer wanted.

@@ -193,7 +193,7 @@ describeWith('as a user without rights', ['root', 'setpriv'], () => {
     const result = await asNobody([], 'closed/store');
     expect(result.stderr).toMatch(/ERROR: .*closed\/store.*/);
     expect(result.stderr).toContain('KINA_CACHE_DIR');
-    expect(result.stderr).not.toContain('defect of kina');
+    expect(result.stderr).not.toContain('bug in kina');
     expect(result.code).toBe(1);
   });
 });
@@ -242,7 +242,7 @@ describeWith('a full disk', canMount() ? [] : ['root', 'permission to mount a tm
     const result = await onSmallDisk('small', size, [], left);
     expect(result.stderr).toContain('ERROR: no space left on device while writing');
     expect(result.stderr).toContain('KINA_CACHE_DIR');
-    expect(result.stderr).not.toContain('defect of kina');
+    expect(result.stderr).not.toContain('bug in kina');
     expect(result.code).toBe(1);
     expect(result.stdout).toBe(''); // no answer, and nothing half-written left
   });

@@ -95,7 +95,7 @@ describe('a server tarball', () => {
     const result = await build(alone, '--platform', 'linux/arm64');
     expect(result.code).toBe(1);
     expect(result.stderr).toContain('kubernetes-server-linux-amd64.tar.gz is not for linux/arm64, and there is no');
-    expect(result.stderr).not.toContain('defect of kina');
+    expect(result.stderr).not.toContain('bug in kina');
   });
 
   test.each([
@@ -115,7 +115,7 @@ describe('a server tarball', () => {
     const result = await build('./client.tar.gz');
     expect(result.code).toBe(1);
     expect(result.stderr).toMatch(/ERROR: .*client\.tar\.gz/);
-    expect(result.stderr).not.toContain('defect of kina');
+    expect(result.stderr).not.toContain('bug in kina');
   });
 
   test('locked: the store has it, another store says what to do', async () => {

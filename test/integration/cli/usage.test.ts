@@ -196,7 +196,7 @@ layers:
     );
     const result = await bench.build(['--recipe', path]);
     expect(result.stderr).toContain(words);
-    expect(result.stderr).not.toContain('defect of kina');
+    expect(result.stderr).not.toContain('bug in kina');
     expect(result.code).toBeGreaterThan(0);
     expect(result.stdout).toBe('');
   });

@@ -57,7 +57,7 @@ describeUnless(registry.skip, 'a cache in a registry', () => {
     first = digestIn(await bench.build(both));
     const kept = await bench.build([...both, '--cache-to', cache]);
     expect(digestIn(kept)).toBe(first);
-    expect(kept.stderr).not.toContain('warning');
+    expect(kept.stderr).not.toContain('WARNING');
     expect(await tags()).toHaveLength(2); // an entry for each platform
   });
   afterAll(async () => {
@@ -88,7 +88,7 @@ describeUnless(registry.skip, 'a cache in a registry', () => {
     const plain = digestIn(await bench.build(['--set', 'motd=other'], { store: 'third' }));
     const cached = await bench.build(['--set', 'motd=other', '--cache-from', cache], { store: 'fourth' });
     expect(digestIn(cached)).toBe(plain);
-    expect(cached.stderr).not.toContain('warning');
+    expect(cached.stderr).not.toContain('WARNING');
     expect(cached.stderr).toContain('Wrote layers');
   });
 
@@ -159,7 +159,7 @@ describeUnless(registry.skip, 'a cache in a registry', () => {
       const result = await bench.build([...both, '--cache-from', cache], { store: `poisoned ${title}` });
       expect(digestIn(result)).toBe(first);
       expect(result.stderr).toMatch(words);
-      expect(result.stderr).toContain(`warning: the cache ${cache} is not used`);
+      expect(result.stderr).toContain(`WARNING: the cache ${cache} is not used`);
     } finally {
       for (const [tag, entry] of saved) await put(`manifests/${tag}`, manifestType, JSON.stringify(entry));
     }

@@ -65,7 +65,7 @@ describeUnless(registry.skip, 'round trip', () => {
     const built = await bench.build([...both, ...from, '--tag', ref], options);
     const moved = proxy.sent();
     expect(digestIn(built)).toBe(digest);
-    expect(built.stderr).not.toContain('warning');
+    expect(built.stderr).not.toContain('WARNING');
     expect(bench.upstream.requests.slice(start)).toEqual([]);
 
     const blobs = new Map<string, number>();

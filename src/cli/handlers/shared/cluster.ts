@@ -10,6 +10,7 @@ import { providerNames } from '../../../provider/provider.ts';
 import { unknownKindProvider } from '../../../provider/select.ts';
 import type { GlobalFlags } from '../../terminal/context.ts';
 import { isLive, withSignal } from '../../terminal/context.ts';
+import { warn } from '../../terminal/stderr.ts';
 import { createSteps, type ShownSteps } from '../../terminal/steps.ts';
 
 /** What every command on an existing cluster takes. */
@@ -26,8 +27,7 @@ export function nameOf(flags: { readonly name?: string | undefined }): string {
 /** What of the environment is passed over, in one line on stderr. */
 export function warnOfEnvironment(flags: { readonly provider?: string | undefined }): void {
   const unknown = flags.provider === undefined ? unknownKindProvider() : undefined;
-  if (unknown)
-    process.stderr.write(`WARNING: ${unknown} is passed over: the providers are ${providerNames.join(', ')}\n`);
+  if (unknown) warn(`${unknown} is ignored: the providers are ${providerNames.join(', ')}`);
 }
 
 const units: Readonly<Record<string, number>> = { h: 3600, m: 60, s: 1, ms: 1e-3, us: 1e-6, µs: 1e-6, ns: 1e-9 };
