@@ -94,55 +94,25 @@ export function layoutExt4(entries: readonly DiskEntry[], options: Ext4Options):
           count,
         )
       : geometryOf(Math.floor(options.size / BLOCK), count);
-
-  const metadata: { offset: number; bytes: Buffer }[] = [];
-  let next = geometry.data;
-  const take = (blocks: number): number => {
-    const start = next;
-    next += blocks;
-    return start;
-  };
-  const put = (bytes: Buffer): number => {
-    const start = take(Math.ceil(bytes.length / BLOCK));
-    metadata.push({ offset: start * BLOCK, bytes });
-    return start;
-  };
-  const bodies = new Map([...parts].map(([path, { body }]) => [path, body && put(body)]));
-  const attributes = new Map([...parts].map(([path, { xattrs }]) => [path, xattrs && put(xattrs)]));
-  const runs = new Map<string, Run>();
-  for (const { type, path } of entries) {
-    if (type !== 'file') continue;
-    const { blocks } = parts.get(path) as Parts;
-    const run = { start: take(blocks), blocks };
-    runs.set(path, needsLeaf(blocks, path) ? { ...run, leaf: put(leafBlock(run)) } : run);
-  }
-  if (next > geometry.blocks)
+  const data = placeData(entries, parts, geometry.data);
+  if (data.end > geometry.blocks)
     throw new KinaError(
       'disk-full',
-      `the disk is too small: need ${next * BLOCK} bytes, have ${geometry.blocks * BLOCK}`,
+      `the disk is too small: need ${data.end * BLOCK} bytes, have ${geometry.blocks * BLOCK}`,
     );
-
-  const table = Buffer.alloc(count * INODE);
+  const table = inodeTable(inodes, parts, data, options.time, count);
   const directories = new Array<number>(geometry.groups).fill(0);
-  for (const [path, { entry, number: own, links }] of inodes) {
-    const { size, blocks } = parts.get(path) as Parts;
-    const start = bodies.get(path);
-    let content: InodeFields['content'] = runs.get(path) ?? { start: start ?? 0, blocks };
-    if (entry.type === 'directory') directories[Math.floor((own - 1) / geometry.inodesPerGroup)]!++;
-    else if (entry.type === 'special') content = entry;
-    else if (entry.type === 'symlink' && start === undefined) content = { target: entry.target };
-    const time = entry.mtime ?? BigInt(options.time) * 1_000_000_000n;
-    inode({ entry, size, links, time, content, xattrs: attributes.get(path) }).copy(table, (own - 1) * INODE);
-  }
+  for (const [, node] of inodes)
+    if (node.entry.type === 'directory') directories[Math.floor((node.number - 1) / geometry.inodesPerGroup)]!++;
 
-  const used = { blocks: next, inodes: count };
+  const used = { blocks: data.end, inodes: count };
   const perGroup = (make: (group: number) => Buffer): Buffer =>
     Buffer.concat(Array.from({ length: geometry.groups }, (_, group) => make(group)));
   const sizeOf = (group: number) => Math.min(BLOCKS_PER_GROUP, geometry.blocks - group * BLOCKS_PER_GROUP);
   return {
     size: options.size ?? geometry.blocks * BLOCK,
     inodes: count,
-    offsets: new Map([...runs].map(([path, { start }]) => [path, start * BLOCK])),
+    offsets: new Map([...data.runs].map(([path, { start }]) => [path, start * BLOCK])),
     metadata: [
       { offset: 1024, bytes: superblock(geometry, used, { ...options, readOnly }) },
       { offset: BLOCK, bytes: perGroup((group) => groupDescriptor(geometry, used, group, directories[group]!)) },
@@ -155,9 +125,67 @@ export function layoutExt4(entries: readonly DiskEntry[], options: Ext4Options):
         bytes: perGroup((group) => bitmap(count, group, geometry.inodesPerGroup, geometry.inodesPerGroup)),
       },
       { offset: geometry.inodeTables * BLOCK, bytes: table },
-      ...metadata,
+      ...data.metadata,
     ],
   };
+}
+
+/** Everything outside of the tables, by path: first blocks of bodies and attributes, ranges of files. */
+interface PlacedData {
+  readonly bodies: ReadonlyMap<string, number | undefined>;
+  readonly attributes: ReadonlyMap<string, number | undefined>;
+  readonly runs: ReadonlyMap<string, Run>;
+  readonly metadata: { offset: number; bytes: Buffer }[];
+  /** The first free block. */
+  readonly end: number;
+}
+
+/** Assigns blocks from `start` on: bodies, attributes, then the files in the order of the entries. */
+function placeData(entries: readonly DiskEntry[], parts: ReadonlyMap<string, Parts>, start: number): PlacedData {
+  const metadata: { offset: number; bytes: Buffer }[] = [];
+  let end = start;
+  const take = (blocks: number): number => {
+    const first = end;
+    end += blocks;
+    return first;
+  };
+  const put = (bytes: Buffer): number => {
+    const first = take(Math.ceil(bytes.length / BLOCK));
+    metadata.push({ offset: first * BLOCK, bytes });
+    return first;
+  };
+  const bodies = new Map([...parts].map(([path, { body }]) => [path, body && put(body)]));
+  const attributes = new Map([...parts].map(([path, { xattrs }]) => [path, xattrs && put(xattrs)]));
+  const runs = new Map<string, Run>();
+  for (const { type, path } of entries) {
+    if (type !== 'file') continue;
+    const { blocks } = parts.get(path) as Parts;
+    const run = { start: take(blocks), blocks };
+    runs.set(path, needsLeaf(blocks, path) ? { ...run, leaf: put(leafBlock(run)) } : run);
+  }
+  return { bodies, attributes, runs, metadata, end };
+}
+
+/** The inode tables of all groups. `time`: seconds since 1970, for entries without a time. */
+function inodeTable(
+  inodes: readonly [string, Node][],
+  parts: ReadonlyMap<string, Parts>,
+  data: PlacedData,
+  time: number,
+  count: number,
+): Buffer {
+  const table = Buffer.alloc(count * INODE);
+  for (const [path, { entry, number: own, links }] of inodes) {
+    const { size, blocks } = parts.get(path) as Parts;
+    const start = data.bodies.get(path);
+    let content: InodeFields['content'] = data.runs.get(path) ?? { start: start ?? 0, blocks };
+    if (entry.type === 'special') content = entry;
+    else if (entry.type === 'symlink' && start === undefined) content = { target: entry.target };
+    const mtime = entry.mtime ?? BigInt(time) * 1_000_000_000n;
+    const xattrs = data.attributes.get(path);
+    inode({ entry, size, links, time: mtime, content, xattrs }).copy(table, (own - 1) * INODE);
+  }
+  return table;
 }
 
 function partsOf(
