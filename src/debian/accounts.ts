@@ -1,14 +1,14 @@
 /**
- * passwd, group and their shadows: base-passwd's masters, then `sysusers.d`, then what scripts would have called `adduser`
- * for, then the recipe's users.
+ * passwd, group and their shadow files: base-passwd's masters, then `sysusers.d`, then the accounts that maintainer
+ * scripts create with `adduser`, then the recipe's users.
  *
- * Files in a node carry numeric ids that live on in volumes, so ids must not depend on which packages happen to be
- * there: well-known system accounts have fixed numbers below, and only unknown ones are handed out, downwards as
- * systemd-sysusers does, in the order of their names.
+ * Files in volumes keep numeric ids, so ids must not depend on which packages are installed: well-known system accounts
+ * have the fixed numbers below, and only unknown ones are allocated, downwards like systemd-sysusers, in the order of
+ * their names.
  */
 import { KinaError } from '../host/errors.ts';
 import { comparePaths } from '../tree/tree.ts';
-import type { AccountWishes, GroupWish, UserWish } from './sysusers.ts';
+import type { AccountRequests, GroupRequest, UserRequest } from './sysusers.ts';
 
 export interface User {
   readonly name: string;
@@ -17,7 +17,7 @@ export interface User {
   readonly gecos: string;
   readonly home: string;
   readonly shell: string;
-  /** As in shadow(5): `*` and `!*` allow no password. */
+  /** See shadow(5): `*` and `!*` allow no password. */
   readonly password: string;
   readonly locked?: boolean;
 }
@@ -28,8 +28,8 @@ export interface Group {
 }
 
 /**
- * Numbers for accounts that packages ask for without naming one. Debian leaves 100-999 to the machine; these follow
- * what systemd-sysusers gives on a fresh Debian 13 where it can, and never change.
+ * Ids for accounts that packages request without a number. Debian leaves 100-999 to the machine; these match
+ * systemd-sysusers on a fresh Debian 13 where possible, and never change.
  */
 const wellKnown: Readonly<Record<string, number>> = {
   'systemd-journal': 999,
@@ -55,21 +55,21 @@ const wellKnown: Readonly<Record<string, number>> = {
 };
 const firstFree = 979;
 
-/** Accounts that maintainer scripts make with `adduser` instead of `sysusers.d`, by package. */
-const scripted: Readonly<Record<string, readonly UserWish[]>> = {
+/** Accounts that maintainer scripts create with `adduser` instead of `sysusers.d`, by package. */
+const scripted: Readonly<Record<string, readonly UserRequest[]>> = {
   rpcbind: [{ name: '_rpc', group: 'nogroup', home: '/run/rpcbind' }],
   'nfs-common': [{ name: 'statd', group: 'nogroup', home: '/var/lib/nfs' }],
   chrony: [{ name: '_chrony', gecos: 'Chrony daemon', home: '/var/lib/chrony' }],
   'openssh-server': [{ name: 'sshd', group: 'nogroup', home: '/run/sshd' }],
   apt: [{ name: '_apt', uid: 42, group: 'nogroup', home: '/nonexistent' }],
-  // The program becomes this user once it has opened the interface.
+  // tcpdump drops its privileges to this user once it has opened the interface.
   tcpdump: [{ name: 'tcpdump', home: '/nonexistent' }],
   'dbus-system-bus-common': [{ name: 'messagebus', home: '/nonexistent' }],
   haproxy: [{ name: 'haproxy', home: '/var/lib/haproxy' }],
 };
 
-/** What `adduser` would have made for these packages. */
-export function scriptedAccounts(packages: readonly string[]): AccountWishes {
+/** The accounts that `adduser` would have created for these packages. */
+export function scriptedAccounts(packages: readonly string[]): AccountRequests {
   return { users: packages.flatMap((name) => scripted[name] ?? []), groups: [], members: [] };
 }
 
@@ -101,16 +101,16 @@ export class Accounts {
     }
   }
 
-  /** Adds what is not there yet, in the order of names; who asks first is irrelevant. */
-  addWishes(wishes: readonly AccountWishes[]): void {
-    const groups = merge<GroupWish>(wishes.flatMap((w) => w.groups));
-    const users = merge<UserWish>(wishes.flatMap((w) => w.users));
-    // Fixed numbers first, so that allocation never takes one that somebody names.
+  /** Adds missing accounts, in the order of their names, so that the order of the requests does not matter. */
+  addRequests(requests: readonly AccountRequests[]): void {
+    const groups = merge<GroupRequest>(requests.flatMap((w) => w.groups));
+    const users = merge<UserRequest>(requests.flatMap((w) => w.users));
+    // Fixed numbers first, so that allocation never takes one that is requested by number.
     for (const group of groups) if (group.gid !== undefined) this.#addGroup(group);
     for (const user of users) if (user.uid !== undefined) this.#addUser(user);
     for (const group of groups) this.#addGroup(group);
     for (const user of users) this.#addUser(user);
-    for (const { user, group } of wishes.flatMap((w) => w.members)) {
+    for (const { user, group } of requests.flatMap((w) => w.members)) {
       if (!this.users.has(user)) this.#addUser({ name: user });
       if (!this.groups.has(group)) this.#addGroup({ name: group });
       const { members } = this.groups.get(group) as Group;
@@ -118,7 +118,7 @@ export class Accounts {
     }
   }
 
-  /** The four files. `day`: days since 1970 for shadow's last change; 0 would force a change of password, so it is left out. */
+  /** The four files. `day`: days since 1970 for shadow's last change; 0 would force a password change, so it is omitted. */
   render(day: number): { passwd: string; group: string; shadow: string; gshadow: string } {
     const changed = day > 0 ? String(day) : '';
     const users = [...this.users.values()].sort((a, b) => a.uid - b.uid || comparePaths(a.name, b.name));
@@ -132,37 +132,37 @@ export class Accounts {
     };
   }
 
-  #addGroup(wish: GroupWish): void {
-    if (this.groups.has(wish.name)) return;
-    const gid = wish.gid ?? this.#allocate(wish.name);
-    this.#putGroup({ name: wish.name, gid, members: [] });
+  #addGroup(request: GroupRequest): void {
+    if (this.groups.has(request.name)) return;
+    const gid = request.gid ?? this.#allocate(request.name);
+    this.#putGroup({ name: request.name, gid, members: [] });
   }
 
-  #addUser(wish: UserWish): void {
-    if (this.users.has(wish.name)) return;
+  #addUser(request: UserRequest): void {
+    if (this.users.has(request.name)) return;
     let gid: number;
-    let { uid } = wish;
-    if (typeof wish.group === 'number') gid = wish.group;
-    else if (wish.group !== undefined) {
-      if (!this.groups.has(wish.group)) this.#addGroup({ name: wish.group });
-      gid = (this.groups.get(wish.group) as Group).gid;
+    let { uid } = request;
+    if (typeof request.group === 'number') gid = request.group;
+    else if (request.group !== undefined) {
+      if (!this.groups.has(request.group)) this.#addGroup({ name: request.group });
+      gid = (this.groups.get(request.group) as Group).gid;
     } else {
-      // As systemd-sysusers: the group of the same name, and one number for both where it is free.
-      const own = this.groups.get(wish.name)?.gid;
+      // Like systemd-sysusers: a group of the same name, with the same number if it is free.
+      const own = this.groups.get(request.name)?.gid;
       if (own !== undefined && !this.#uids.has(own)) uid ??= own;
-      uid ??= this.#allocate(wish.name);
-      if (own === undefined) this.#putGroup({ name: wish.name, gid: uid, members: [] });
-      gid = (this.groups.get(wish.name) as Group).gid;
+      uid ??= this.#allocate(request.name);
+      if (own === undefined) this.#putGroup({ name: request.name, gid: uid, members: [] });
+      gid = (this.groups.get(request.name) as Group).gid;
     }
     this.#putUser({
-      name: wish.name,
-      uid: uid ?? this.#allocate(wish.name),
+      name: request.name,
+      uid: uid ?? this.#allocate(request.name),
       gid,
-      gecos: wish.gecos ?? '',
-      home: wish.home ?? '/',
-      shell: wish.shell ?? '/usr/sbin/nologin',
-      password: wish.password ?? '!*',
-      ...(wish.locked ? { locked: true } : {}),
+      gecos: request.gecos ?? '',
+      home: request.home ?? '/',
+      shell: request.shell ?? '/usr/sbin/nologin',
+      password: request.password ?? '!*',
+      ...(request.locked ? { locked: true } : {}),
     });
   }
 
@@ -171,7 +171,7 @@ export class Accounts {
     const known = wellKnown[name];
     if (known !== undefined && free(known)) return known;
     for (let id = firstFree; id >= 100; id--) if (free(id)) return id;
-    throw new KinaError('debian', `no system id is left for ${name}`);
+    throw new KinaError('debian', `no free system id for ${name}`);
   }
 
   #putUser(user: User): void {
@@ -187,10 +187,10 @@ export class Accounts {
   }
 }
 
-/** One wish per name, sorted; the most specific facts win over silence. */
-function merge<T extends { readonly name: string }>(wishes: readonly T[]): T[] {
+/** Merges the requests for each name, sorted by name; explicit values win over missing ones. */
+function merge<T extends { readonly name: string }>(requests: readonly T[]): T[] {
   const byName = new Map<string, T>();
-  for (const wish of wishes) byName.set(wish.name, { ...wish, ...byName.get(wish.name) });
+  for (const request of requests) byName.set(request.name, { ...request, ...byName.get(request.name) });
   return [...byName.values()].sort((a, b) => comparePaths(a.name, b.name));
 }
 
@@ -199,5 +199,5 @@ function lines(text: string): string[] {
 }
 
 function malformed(file: string, line: string): KinaError {
-  return new KinaError('debian', `cannot read the ${file} line ${JSON.stringify(line)}`);
+  return new KinaError('debian', `invalid ${file} line: ${JSON.stringify(line)}`);
 }

@@ -1,9 +1,9 @@
 /**
- * What `update-alternatives --install` in maintainer scripts leaves behind: the link, `/etc/alternatives`, and the state
- * in `/var/lib/dpkg/alternatives` without which `update-alternatives --set iptables …` inside a node fails.
+ * The result of `update-alternatives --install` in maintainer scripts: the link, `/etc/alternatives`, and the state in
+ * `/var/lib/dpkg/alternatives`, without which `update-alternatives --set iptables …` inside a node fails.
  *
- * The table says what each package registers (read from its postinst); an option counts when its file is in the
- * tree. Manual pages, which are slaves of most, are pruned with the documentation and left out.
+ * The table lists what each package registers (from its postinst); an option counts if its file is in the tree. Manual
+ * pages, which most alternatives have as slaves, are pruned with the documentation and omitted.
  */
 import { bytesContent, type Entry } from '../tree/entry.ts';
 import { comparePaths, file, symlink, type Tree } from '../tree/tree.ts';
@@ -52,7 +52,7 @@ const table: Readonly<Record<string, readonly Registration[]>> = {
       ),
     },
   ],
-  // Legacy before nft, as the script has it: the order of options in the state file.
+  // Legacy before nft, as in the script: the order of options in the state file.
   iptables: [
     xtables('iptables', 'legacy', 10),
     xtables('ip6tables', 'legacy', 10),
@@ -90,7 +90,7 @@ export function alternatives(tree: Tree, packages: readonly string[], owner: str
   return entries;
 }
 
-/** The format is dpkg's own (lib of update-alternatives.c): status, link, slaves, empty line, then every option. */
+/** dpkg's own format (update-alternatives.c): status, link, slaves, empty line, then every option. */
 function stateFile(options: readonly Registration[]): string {
   const slaves = new Map(options.flatMap((option) => slavesOf(option).map(([name, [link]]) => [name, link] as const)));
   const names = [...slaves.keys()].sort(comparePaths);

@@ -1,32 +1,32 @@
 /**
- * Where Debian's archives are: names in recipes and locks, base URLs only here.
+ * Locations of Debian archives: recipes and locks use names, only this file knows base URLs.
  *
- * A lock must outlive mirrors, so an artifact of Debian's is called `debian:ARCHIVE/PATH`, e.g.
- * `debian:debian/pool/main/b/bash/bash_5.2.37-2+b5_amd64.deb`. `archiveUrls` turns that into addresses, from (first
- * found wins) an override, the environment, this machine's own apt sources, or Debian's own servers. The files are
- * signed, so which server hands them out and that it speaks plain HTTP does not matter.
+ * A lock must outlive mirrors, so a Debian artifact is called `debian:ARCHIVE/PATH`, e.g.
+ * `debian:debian/pool/main/b/bash/bash_5.2.37-2+b5_amd64.deb`. The base URL comes from the first of: an override, the
+ * environment, this machine's apt sources, Debian's own servers. The files are signed, so any server and plain HTTP will
+ * do.
  */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isErrno, KinaError } from '../host/errors.ts';
 import { parseStanzas } from './deb822.ts';
 
-/** One suite of one archive, as a recipe names it. */
+/** One suite of one archive, as in a recipe. */
 export interface ArchiveSpec {
   /** `debian` or `debian-security`. */
   readonly archive: string;
-  /** Suite or codename, as in the address: `trixie`, `trixie-updates`, `stable`. */
+  /** Suite or codename, as in the URL: `trixie`, `trixie-updates`, `stable`. */
   readonly suite: string;
   readonly components: readonly string[];
   /** Absolute path of an OpenPGP keyring, armored or binary. */
   readonly keyring: string;
-  /** Accept an index that has expired: for frozen mirrors. Default: refuse it. */
+  /** Accept an expired index, for frozen mirrors. Default: refuse it. */
   readonly checkValidUntil?: boolean;
-  /** Which suite's packages win, as apt's pins: higher first. Default 500. */
+  /** Priority of the suite's packages, like apt's pins: higher wins. Default 500. */
   readonly priority?: number;
 }
 
-/** Base URL per archive name, without a final slash. */
+/** Base URL by archive name, without a trailing slash. */
 export type ArchiveBases = Readonly<Record<string, string>>;
 
 const own: ArchiveBases = {
@@ -34,17 +34,17 @@ const own: ArchiveBases = {
   'debian-security': 'http://security.debian.org/debian-security',
 };
 
-/** The bases to use without settings: apt's own sources on Debian, else Debian's servers. `root` holds `etc/apt`. */
+/** The default base URLs: apt's sources on Debian, otherwise Debian's servers. `etc/apt` is read below `root`. */
 export async function defaultBases(root = '/'): Promise<ArchiveBases> {
   return { ...own, ...(await aptBases(root)) };
 }
 
-/** Checks a base URL that a person gave; `from` names the flag, variable or key. */
+/** Validates a base URL; `from` names the flag, variable or key that it comes from. */
 export function checkedBase(value: string, from: string): string {
   const url = URL.canParse(value) ? new URL(value) : undefined;
   if (!url || !/^(https?|file):$/.test(url.protocol))
-    throw new KinaError('usage', `${from} is no http, https or file URL: ${JSON.stringify(value)}`, {
-      hint: 'Give the folder that contains dists/ and pool/, e.g. http://ftp.debian.org/debian.',
+    throw new KinaError('usage', `${from} is not an http, https or file URL: ${JSON.stringify(value)}`, {
+      hint: 'Use the URL of the folder that contains dists/ and pool/, e.g. http://ftp.debian.org/debian.',
     });
   return value.replace(/\/+$/, '');
 }
@@ -54,27 +54,27 @@ export function archivePath(archive: string, path: string): string {
   return `debian:${archive}/${path}`;
 }
 
-/** Where the transport finds `debian:` URLs: each archive's prefix and the address that stands for it. */
+/** Maps `debian:` URLs for the transport: each archive's prefix and its base URL. */
 export function archivePrefixes(bases: ArchiveBases): Record<string, string> {
   return Object.fromEntries(Object.entries(bases).map(([name, base]) => [archivePath(name, ''), `${base}/`]));
 }
 
-/** Throws `recipe` for an archive that no server is known for. */
+/** Throws `recipe` for an unknown archive. */
 export function checkArchive(archive: string, bases: ArchiveBases): void {
   if (bases[archive]) return;
-  throw new KinaError('recipe', `no server is known for the Debian archive ${JSON.stringify(archive)}`, {
+  throw new KinaError('recipe', `unknown Debian archive ${JSON.stringify(archive)}`, {
     hint: `Known archives: ${Object.keys(bases).sort().join(', ')}.`,
   });
 }
 
-/** snapshot.debian.org keeps what mirrors have deleted. Half a day after the signed index, the import has surely run. */
+/** snapshot.debian.org keeps deleted files. Half a day after the signed index, its import is certain to have run. */
 export function snapshotUrl(archive: string, path: string, released: Date): string {
   const at = new Date(released.getTime() + 12 * 3600 * 1000);
   const stamp = `${at.toISOString().slice(0, 19).replace(/[-:]/g, '')}Z`;
   return `https://snapshot.debian.org/archive/${archive}/${stamp}/${encodeURI(path)}`;
 }
 
-/** Bases from apt's own sources: one-line `.list` and deb822 `.sources` (sources.list(5)). */
+/** Base URLs from apt's sources: one-line `.list` and deb822 `.sources` (sources.list(5)). */
 async function aptBases(root: string): Promise<Record<string, string>> {
   const apt = join(root, 'etc/apt');
   const parts = (await listDirectory(join(apt, 'sources.list.d'))).map((name) => join(apt, 'sources.list.d', name));
@@ -99,7 +99,7 @@ function oneLineUris(text: string): string[] {
   return uris;
 }
 
-/** A broken source list is apt's to complain about; kina then uses Debian's own servers. */
+/** A broken source list is left for apt to report; kina then uses Debian's own servers. */
 function deb822Uris(text: string, path: string): string[] {
   try {
     return parseStanzas(text, path)

@@ -1,6 +1,6 @@
 /**
- * What `update-ca-certificates` makes of the certificates in `/usr/share/ca-certificates`: the list of all of them, the
- * bundle, one link per certificate, and OpenSSL's links by subject hash.
+ * The result of `update-ca-certificates` for `/usr/share/ca-certificates`: the configuration, the bundle, one link per
+ * certificate, and OpenSSL's links by subject hash.
  */
 import { createHash } from 'node:crypto';
 import { KinaError } from '../host/errors.ts';
@@ -10,14 +10,14 @@ import { comparePaths, file, symlink, type Tree } from '../tree/tree.ts';
 const folder = 'usr/share/ca-certificates/';
 const local = 'usr/local/share/ca-certificates/';
 
-/** All of it, or nothing when the tree has no certificates. */
+/** All entries; none if the tree has no certificates. */
 export async function certificateEntries(tree: Tree, owner: string): Promise<Entry[]> {
   const paths = tree
     .sorted()
     .filter((entry) => entry.path.endsWith('.crt') && (entry.path.startsWith(folder) || entry.path.startsWith(local)))
     .filter((entry) => entry.type !== 'directory')
     .map((entry) => entry.path);
-  // Debian's first, then local ones, as the script: each group in byte order.
+  // Debian's certificates first, then local ones, as in the script; each group in byte order.
   paths.sort((a, b) => Number(a.startsWith(local)) - Number(b.startsWith(local)) || comparePaths(a, b));
   if (paths.length === 0) return [];
 
@@ -26,7 +26,7 @@ export async function certificateEntries(tree: Tree, owner: string): Promise<Ent
   const named: { name: string; hash: string }[] = [];
   for (const path of paths) {
     const found = tree.file(path);
-    if (!found) throw new KinaError('debian', `/${path} is no file`);
+    if (!found) throw new KinaError('debian', `/${path} is not a file`);
     const pem = (await readAll(found.content, 1 << 20)).toString('latin1');
     bundle.push(pem.endsWith('\n') ? pem : `${pem}\n`);
     const name = `${path
@@ -55,14 +55,14 @@ const conf = `# Certificates that update-ca-certificates(8) installs into /etc/s
 
 function derOf(pem: string, path: string): Buffer {
   const match = /-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----/.exec(pem);
-  if (!match) throw new KinaError('debian', `/${path} is no PEM certificate`);
+  if (!match) throw new KinaError('debian', `/${path} is not a PEM certificate`);
   return Buffer.from(match[1] as string, 'base64');
 }
 
 /**
- * `openssl x509 -subject_hash`: SHA-1 over the canonical encoding of the subject (crypto/x509/x_name.c): every string
- * becomes UTF-8, ASCII letters lower case, white space trimmed and collapsed; the sets stand one after the other
- * without the sequence around them. The first four bytes, little-endian.
+ * `openssl x509 -subject_hash`: SHA-1 over the canonical encoding of the subject (crypto/x509/x_name.c): all strings are
+ * UTF-8, ASCII letters in lower case, white space trimmed and collapsed; the sets are concatenated without the enclosing
+ * sequence. The first four bytes, little-endian.
  */
 export function subjectHash(certificate: Buffer): string {
   const canonical = Buffer.concat(elements(subjectOf(certificate)).map(canonicalSet));
@@ -74,7 +74,7 @@ interface Element {
   readonly body: Buffer;
 }
 
-/** The elements of a constructed DER value, one after the other. */
+/** The elements of a constructed DER value, in order. */
 function elements(body: Buffer): Element[] {
   const found: Element[] = [];
   for (let at = 0; at < body.length; ) {

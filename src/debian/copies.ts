@@ -1,21 +1,21 @@
 /**
- * What maintainer scripts create besides accounts, alternatives and caches: files copied from `/usr/share`, empty
- * folders and files, owners and modes. A table per package, read from the scripts of Debian 12 and 13.
+ * What maintainer scripts create besides accounts, alternatives and caches: copies of files in `/usr/share`, empty
+ * folders and files, owners and modes. One table per package, from the scripts of Debian 12 and 13.
  */
 import { bytesContent, type Entry, readAll } from '../tree/entry.ts';
 import { comparePaths, directory, file, symlink, type Tree } from '../tree/tree.ts';
 import type { Accounts } from './accounts.ts';
 
 interface Action {
-  /** Copies a file of the tree, unless the target is there. */
+  /** Copies a file of the tree unless the target exists. */
   readonly copy?: string;
-  /** Text of a file, unless the target is there. */
+  /** Writes a file with this text unless it exists. */
   readonly text?: string;
-  /** Target of a link, which takes the place of whatever is there. */
+  /** Creates a link with this target and replaces what exists. */
   readonly link?: string;
-  /** Makes a directory, unless it is there. */
+  /** Creates a directory unless it exists. */
   readonly folder?: true;
-  /** Changes owner and mode of what is there. */
+  /** Changes owner and mode of an existing entry. */
   readonly adjust?: true;
   readonly mode?: number;
   readonly user?: string;
@@ -24,7 +24,7 @@ interface Action {
 
 const folder = (mode = 0o755, group?: string): Action => ({ folder: true, mode, ...(group ? { group } : {}) });
 
-/** Package, then path without leading slash. */
+/** By package, then by path without a leading slash. */
 const table: Readonly<Record<string, Readonly<Record<string, Action>>>> = {
   'base-files': {
     'etc/dpkg/origins/default': { link: 'debian' },
@@ -40,7 +40,7 @@ const table: Readonly<Record<string, Readonly<Record<string, Action>>>> = {
     media: folder(),
     'var/mail': folder(0o2775, 'mail'),
     'var/spool/mail': { link: '../mail' },
-    // The package ships both as folders.
+    // The package ships both as directories.
     'var/run': { link: '/run' },
     'var/lock': { link: '/run/lock' },
     ...Object.fromEntries(
@@ -82,7 +82,7 @@ const table: Readonly<Record<string, Readonly<Record<string, Action>>>> = {
     'var/lib/nfs/sm.bak': { adjust: true, user: 'statd', group: 'nogroup' },
     'var/lib/nfs/state': { text: '', user: 'statd' },
   },
-  // Empty: systemd takes a missing one for the first boot of all, and an image must not share one.
+  // Empty: if it is missing, systemd assumes a first boot; and images must not share an id.
   systemd: {
     'etc/machine-id': { text: '', mode: 0o444 },
     'var/log/journal': folder(0o2755, 'systemd-journal'),
@@ -103,7 +103,7 @@ export function copies(tree: Tree, packages: readonly string[], accounts: Accoun
       } else if (action.link !== undefined) {
         entries.push(symlink(path, action.link, owner));
       } else if (existing) {
-        // A file or folder that is there stays as it is.
+        // An existing file or folder is not changed.
       } else if (action.folder) {
         entries.push(directory(path, owner, action.mode, uid, gid));
       } else if (action.copy !== undefined) {
@@ -118,8 +118,8 @@ export function copies(tree: Tree, packages: readonly string[], accounts: Accoun
 }
 
 /**
- * The adjusted modes as dpkg-statoverride(1) records them: else an upgrade inside a node would put the packaged ones
- * back.
+ * The adjusted modes as dpkg-statoverride(1) records them; without that, an upgrade inside a node would restore the
+ * packaged modes.
  */
 export function statOverrides(packages: readonly string[]): string {
   const lines: string[] = [];
@@ -129,7 +129,7 @@ export function statOverrides(packages: readonly string[]): string {
   return lines.join('');
 }
 
-/** `/etc/shells` as update-shells(8) makes it from what packages register, each with its usr-merged name. */
+/** `/etc/shells` as update-shells(8) creates it from registered shells, each also with its usr-merged name. */
 export async function shellsFile(tree: Tree, owner: string): Promise<Entry[]> {
   const shells = new Set<string>();
   const sources = [...tree.values()].filter((e) => /^usr\/share\/debianutils\/shells(\.d\/[^/]+)?$/.test(e.path));

@@ -1,7 +1,7 @@
 /**
- * dpkg's database as it is after installing packages: `status`, and per package the file list and the control files.
- * Everything comes from the packages themselves, so a locked build needs no index. Format: dpkg's doc/ and
- * lib/dpkg/dump.c, format version 1.
+ * dpkg's database after installing packages: `status`, and per package the file list and the control files. Everything
+ * comes from the packages themselves, so a locked build needs no index. Format: dpkg's doc/ and lib/dpkg/dump.c, format
+ * version 1.
  */
 import { bytesContent, type Entry } from '../tree/entry.ts';
 import { comparePaths, directory, file } from '../tree/tree.ts';
@@ -10,7 +10,7 @@ import { type PruneRule, pruneConfiguration } from './prune.ts';
 
 const admin = 'var/lib/dpkg';
 
-/** The files below `/var/lib/dpkg`, and the pruning rules for dpkg itself. */
+/** The files below `/var/lib/dpkg`, and dpkg's configuration of the pruning rules. */
 export function dpkgDatabase(
   packages: readonly InstalledPackage[],
   architecture: string,
@@ -48,7 +48,7 @@ export function dpkgDatabase(
 
 const scripts: ReadonlySet<string> = new Set(['preinst', 'postinst', 'prerm', 'postrm', 'config']);
 
-/** The control stanza with `Status` second, and the digests of configuration files before the description. */
+/** The control stanza with `Status` in second place, and the digests of configuration files before the description. */
 function statusStanza(installed: InstalledPackage): string {
   const conffiles = [...installed.conffiles].map(([path, md5]) => `\n ${path} ${md5}`).join('');
   let out = '';
@@ -60,7 +60,7 @@ function statusStanza(installed: InstalledPackage): string {
   return out;
 }
 
-/** What packages are interested in (deb-triggers(5)): files in `triggers/File`, names in a file each. */
+/** What packages are interested in (deb-triggers(5)): paths in `triggers/File`, names in one file each. */
 function triggerFiles(packages: readonly InstalledPackage[]): [string, string][] {
   const files: string[] = [];
   const names = new Map<string, string[]>();
@@ -68,9 +68,9 @@ function triggerFiles(packages: readonly InstalledPackage[]): [string, string][]
     for (const line of (installed.members.get('triggers')?.toString('utf8') ?? '').split('\n')) {
       const [directive, trigger] = line.replace(/#.*/, '').trim().split(/\s+/);
       if (!trigger || !/^interest(?:-await|-noawait)?$/.test(directive ?? '')) continue;
-      const who = `${infoName(installed)}${directive === 'interest-noawait' ? '/noawait' : ''}`;
-      if (trigger.startsWith('/')) files.push(`${trigger} ${who}\n`);
-      else names.set(trigger, [...(names.get(trigger) ?? []), `${who}\n`]);
+      const interested = `${infoName(installed)}${directive === 'interest-noawait' ? '/noawait' : ''}`;
+      if (trigger.startsWith('/')) files.push(`${trigger} ${interested}\n`);
+      else names.set(trigger, [...(names.get(trigger) ?? []), `${interested}\n`]);
     }
   }
   return [

@@ -1,8 +1,8 @@
 /**
- * Reading binary packages (deb(5)): an ar file with `debian-binary`, `control.tar.*`, `data.tar.*`, without dpkg.
+ * Reads binary packages (deb(5)) without dpkg: an ar file with `debian-binary`, `control.tar.*` and `data.tar.*`.
  *
- * Paths become usr-merged here: a file that the package calls `/bin/mount` is `usr/bin/mount` in the tree, because a
- * layer that names `/bin` would replace the link to `usr/bin`. dpkg's file list keeps the package's own spelling.
+ * Paths are usr-merged here: the package's `/bin/mount` is `usr/bin/mount` in the tree, because a layer with `/bin` would
+ * replace the link to `usr/bin`. dpkg's file list keeps the package's spelling.
  */
 import { createHash } from 'node:crypto';
 import type { Fetched } from '../artifacts/artifact.ts';
@@ -13,26 +13,26 @@ import type { Unpacker } from '../tree/unpack.ts';
 import { parseStanza, required, type Stanza } from './deb822.ts';
 import { parseRelations } from './relations.ts';
 
-/** One package as it is installed: what dpkg's database and the account and script rules need. */
+/** An installed package: the input for dpkg's database and for the rules about accounts and scripts. */
 export interface InstalledPackage {
   readonly name: string;
   readonly version: string;
   /** `amd64`, `arm64` or `all`. */
   readonly architecture: string;
-  /** `same` makes dpkg name its files `NAME:ARCHITECTURE`. */
+  /** With `same`, dpkg names its files `NAME:ARCHITECTURE`. */
   readonly multiArch: string;
   readonly control: Stanza;
   /** The control fields in their order and spelling, with continuation lines. */
   readonly fields: readonly (readonly [name: string, value: string])[];
-  /** Control members as dpkg keeps them: scripts, conffiles, triggers, md5sums (without what was pruned) … */
+  /** Control members as dpkg keeps them: scripts, conffiles, triggers, md5sums (without pruned files) … */
   readonly members: ReadonlyMap<string, Buffer>;
-  /** Absolute paths as in the package, `/.` first, without what was pruned. */
+  /** Absolute paths as in the package, `/.` first, without pruned files. */
   readonly paths: readonly string[];
-  /** Configuration files and what dpkg's status says of them: the MD5 of what the package ships, or that it ships none. */
+  /** Configuration files with their MD5 in dpkg's status, or with the note that the package does not ship them. */
   readonly conffiles: ReadonlyMap<string, string>;
 }
 
-/** A package's files and what is known about it. */
+/** A package's files and its metadata. */
 export interface UnpackedPackage {
   readonly installed: InstalledPackage;
   readonly entries: readonly Entry[];
@@ -40,11 +40,11 @@ export interface UnpackedPackage {
 
 export interface UnpackOptions {
   readonly unpacker: Unpacker;
-  /** Whether a path (usr-merged, no leading slash) stays; see `pruner`. */
+  /** Whether to keep a path (usr-merged, no leading slash); see `pruner`. */
   readonly keep: (path: string) => boolean;
 }
 
-/** Reads one package. Throws `archive` when it is no Debian package or not the one that was asked for. */
+/** Reads one package. Throws `archive` if it is not a Debian package or not the requested one. */
 export async function unpackPackage(fetched: Fetched, options: UnpackOptions): Promise<UnpackedPackage> {
   const { artifact, path } = fetched;
   const from = `${artifact.name} (${artifact.url.slice(artifact.url.lastIndexOf('/') + 1)})`;
@@ -52,7 +52,8 @@ export async function unpackPackage(fetched: Fetched, options: UnpackOptions): P
   const part = async (prefix: string) => {
     reading ??= readAr(path, from);
     const members = await reading;
-    if (members[0]?.name !== 'debian-binary') throw damaged(from, 'does not begin with debian-binary');
+    if (members[0]?.name !== 'debian-binary')
+      throw damaged(from, 'is not a .deb file: debian-binary is not its first member');
     const member = members.find(({ name }) => name === prefix || name.startsWith(`${prefix}.`));
     if (!member) throw damaged(from, `has no ${prefix}`);
     return member;
@@ -67,7 +68,7 @@ export async function unpackPackage(fetched: Fetched, options: UnpackOptions): P
   const control = parseStanza(controlText, from);
   const name = required(control, 'Package', from);
   if (artifact.version !== undefined && required(control, 'Version', from) !== artifact.version)
-    throw damaged(from, `is version ${control.get('version')}, not ${artifact.version}`);
+    throw damaged(from, `has the wrong version: got ${control.get('version')}, want ${artifact.version}`);
 
   const shipped = await unpack('data.tar', `deb:${name}`);
   const kept = shipped.filter((entry) => options.keep(merged(entry.path)));
@@ -85,12 +86,12 @@ export async function unpackPackage(fetched: Fetched, options: UnpackOptions): P
   return { installed, entries: kept.flatMap(mergedEntry) };
 }
 
-/** The name of a package's files in dpkg's `info` folder. */
+/** The base name of a package's files in dpkg's `info` folder. */
 export function infoName(installed: InstalledPackage): string {
   return installed.multiArch === 'same' ? `${installed.name}:${installed.architecture}` : installed.name;
 }
 
-/** Whether `a` may take over files of `b` (`Replaces`, Policy 7.6.1). */
+/** Whether `a` may replace files of `b` (`Replaces`, Policy 7.6.1). */
 export function replaces(a: InstalledPackage, b: InstalledPackage, order: (x: string, y: string) => number): boolean {
   return parseRelations(a.control.get('replaces'), a.architecture, a.name).some(([relation]) => {
     if (relation?.name !== b.name) return false;
@@ -104,7 +105,7 @@ export function replaces(a: InstalledPackage, b: InstalledPackage, order: (x: st
   });
 }
 
-/** Folders that the merged /usr has only as links. */
+/** Directories that are only links on a merged /usr. */
 const aliased = /^(bin|sbin|lib|lib32|lib64|libo32|libx32)(?=\/|$)/;
 
 function merged(path: string): string {
@@ -113,7 +114,7 @@ function merged(path: string): string {
 
 function mergedEntry(entry: Entry): Entry[] {
   const path = merged(entry.path);
-  // base-files of Debian 13 ships the links themselves; they stay. A directory of that name is one below usr.
+  // base-files of Debian 13 ships the links themselves; they are kept. A directory of that name moves below usr.
   if (entry.type === 'symlink' && path === `usr/${entry.path}`) return [entry];
   if (entry.type === 'hardlink') return [{ ...entry, path, target: merged(entry.target) }];
   return [{ ...entry, path }];
@@ -140,7 +141,7 @@ async function conffileDigests(
   const digests = new Map<string, string>();
   const files = new Map(entries.filter((e): e is FileEntry => e.type === 'file').map((e) => [`/${e.path}`, e]));
   for (const line of (members.get('conffiles')?.toString('utf8') ?? '').split('\n')) {
-    // A flag may stand before the path: what is to go when a newer version comes is not shipped (deb-conffiles(5)).
+    // A flag may precede the path: `remove-on-upgrade` files are not shipped (deb-conffiles(5)).
     const [, flag, path = ''] = /^(?:(remove-on-upgrade)\s+)?(\/.*?)\s*$/.exec(line) ?? [];
     if (flag) digests.set(path, `newconffile ${flag}`);
     const entry = files.get(path);
@@ -168,6 +169,6 @@ function fieldsInOrder(text: string): [string, string][] {
 
 function damaged(from: string, what: string): KinaError {
   return new KinaError('archive', `the package ${from} ${what}`, {
-    hint: 'The archive serves something else than its index promises; report it.',
+    hint: 'The package does not match its index. Use a different mirror, or report it to the archive.',
   });
 }

@@ -1,13 +1,13 @@
 /**
  * The deb822 format of control files, indexes and `.sources` files (Policy 5.1): stanzas of `Field: value`, where a line
- * that begins with white space continues the value. Field names are case-insensitive, so they are kept in lower case.
+ * with leading white space continues the value. Field names are case-insensitive and stored in lower case.
  */
 import { KinaError } from '../host/errors.ts';
 
-/** One stanza; keys in lower case, values with their continuation lines as written (`\n` plus the leading space). */
+/** One stanza; keys in lower case, values with continuation lines as written (`\n` plus the leading space). */
 export type Stanza = ReadonlyMap<string, string>;
 
-/** Parses one stanza. `from` names the document in messages. Throws `debian` for a line that is no field. */
+/** Parses one stanza. `from` names the document in messages. Throws `debian` for a line that is not a field. */
 export function parseStanza(text: string, from: string): Stanza {
   const fields = new Map<string, string>();
   let name: string | undefined;
@@ -21,13 +21,13 @@ export function parseStanza(text: string, from: string): Stanza {
     const colon = line.indexOf(':');
     if (colon < 1) throw malformed(from, line);
     name = line.slice(0, colon).toLowerCase();
-    if (fields.has(name)) throw malformed(from, line, 'the field is there twice');
+    if (fields.has(name)) throw malformed(from, line, 'duplicate field');
     fields.set(name, line.slice(colon + 1).trim());
   }
   return fields;
 }
 
-/** Parses a whole document: stanzas parted by empty lines. */
+/** Parses a whole document: stanzas separated by empty lines. */
 export function parseStanzas(text: string, from: string): Stanza[] {
   return text
     .replaceAll('\r\n', '\n')
@@ -36,7 +36,7 @@ export function parseStanzas(text: string, from: string): Stanza[] {
     .filter((stanza) => stanza.size > 0);
 }
 
-/** A field that must be there. */
+/** The value of a required field. */
 export function required(stanza: Stanza, field: string, from: string): string {
   const value = stanza.get(field.toLowerCase());
   if (value === undefined || value === '')

@@ -1,8 +1,8 @@
 /**
- * The room's front door for planning: signed indexes of several suites, read once per change of the archive.
+ * The entry point of this room for planning: signed indexes of several suites, parsed only when the archive changes.
  *
- * A closure is cached under the digests of the signed indexes and the request, so planning again reads the `InRelease`
- * files (150 KB each) and nothing else; the `Packages` files (60 MB unpacked) are only opened when something changed.
+ * A closure is cached under the digests of the signed indexes and the request, so planning again reads only the
+ * `InRelease` files (150 KB each); the `Packages` files (60 MB unpacked) are opened only after a change.
  */
 import pLimit from 'p-limit';
 import type { Artifact, Digest, Fetched } from '../artifacts/artifact.ts';
@@ -17,20 +17,20 @@ import { type Release, verifyRelease } from './release.ts';
 import { type ClosureRequest, resolveClosure, type SelectedPackage, type SuiteIndex } from './resolve.ts';
 import { newestDocument, refuseReplay } from './rollback-guard.ts';
 
-/** Where resolutions are kept between runs; keys are digests. Losing an entry costs time, nothing else. */
+/** A cache of resolutions; keys are digests. A lost entry costs only time. */
 export interface IndexCache {
   get(key: Digest): Promise<unknown>;
   put(key: Digest, value: unknown): Promise<void>;
 }
 
-/** How this room reaches the outside. URLs are `debian:` URLs, see `archivePrefixes`. */
+/** Access to the outside. URLs are `debian:` URLs, see `archivePrefixes`. */
 export interface ArchiveContext {
-  /** A small document, whole. */
+  /** Fetches a small document. */
   fetchBytes(url: string): Promise<Buffer>;
-  /** A file of known size and digest, verified, in the store. */
+  /** Fetches a file of known size and digest, verified, into the store. */
   fetchFile(artifact: Artifact): Promise<Fetched>;
   readonly cache?: IndexCache;
-  /** The time to judge signatures and `Valid-Until` by. */
+  /** The time for judging signatures and `Valid-Until`. */
   readonly now?: Date;
 }
 
@@ -40,8 +40,8 @@ export interface OpenArchive {
 }
 
 /**
- * Reads and verifies the signed index of every suite; with a cache, also that it is not older than one seen before, and
- * without a network it is that one.
+ * Reads and verifies the signed index of every suite. With a cache, an index must not be older than the newest one seen
+ * before, and without a network that one is used.
  */
 export async function openArchives(specs: readonly ArchiveSpec[], context: ArchiveContext): Promise<OpenArchive[]> {
   return await Promise.all(
@@ -65,24 +65,24 @@ async function fetchSigned(spec: ArchiveSpec, { fetchBytes, cache }: ArchiveCont
   }
 }
 
-/** What `planPackages` needs besides the indexes. */
+/** The inputs of `planPackages` besides the indexes. */
 export type PackageRequest = Omit<ClosureRequest, 'indexes'>;
 
-/** A package to install, ready for a lock. */
+/** A package to install, ready for the lock. */
 export interface PlannedPackage {
   readonly artifact: Artifact;
   readonly architecture: string;
   readonly suite: string;
-  /** Date of the signed index it was chosen from, ISO 8601. */
+  /** Date of the signed index that it was chosen from, ISO 8601. */
   readonly released: string;
   readonly source: string;
   readonly because: readonly string[];
-  /** What it depends on, and what it breaks or conflicts with, as its control file says. */
+  /** Its dependencies, and what it breaks or conflicts with, from its control file. */
   readonly needs: readonly string[];
   readonly breaks: readonly string[];
 }
 
-/** The closure of a request as artifacts, from the cache when no signed index has changed. */
+/** The closure of a request as artifacts, from the cache if no signed index has changed. */
 export async function planPackages(
   archives: readonly OpenArchive[],
   request: PackageRequest,
@@ -111,10 +111,10 @@ export async function planPackages(
   });
 }
 
-/** One closure at a time: the indexes of a second architecture beside the first would be the peak of kina's memory. */
+/** One closure at a time: holding the indexes of two architectures would be kina's peak of memory. */
 const turns = pLimit(1);
 
-/** The indexes of the last closure, for the next one of the same suites and architecture; let go when none waits. */
+/** The indexes of the last closure, kept for the next one of the same suites and architecture, and freed if none waits. */
 let held: { readonly key: string; readonly indexes: readonly SuiteIndex[] } | undefined;
 
 async function heldIndexes(
@@ -125,7 +125,7 @@ async function heldIndexes(
   const key = JSON.stringify([architecture, archives.map(({ spec, release }) => [spec, release.digest])]);
   if (held?.key === key) return held.indexes;
   held = undefined;
-  // What was read before, and what verifying signatures left.
+  // Frees the previous indexes and what verifying signatures allocated.
   releaseMemory();
   const indexes: SuiteIndex[] = [];
   for (const open of archives) indexes.push(...(await readIndexes(open, architecture, context)));
@@ -134,8 +134,8 @@ async function heldIndexes(
 }
 
 /**
- * gzip first, although xz is a quarter smaller: it decodes as a stream in a fifth of the time, while an index packed
- * with xz is one block that must be held twice (60 MB each).
+ * gzip first, although xz is a quarter smaller: gzip decodes as a stream in a fifth of the time, while an xz index is
+ * one block that must be held twice (60 MB each).
  */
 const compressions = ['.gz', '.xz'] as const;
 
@@ -152,8 +152,8 @@ export async function readIndexes(
     const suffix = compressions.find((candidate) => release.files.has(name + candidate));
     const packed = suffix && release.files.get(name + suffix);
     if (!plain || !packed)
-      throw new KinaError('debian', `${spec.archive} ${spec.suite} has no ${component} for ${architecture}`, {
-        hint: `It has ${release.components.join(', ')} for ${release.architectures.join(', ')}.`,
+      throw new KinaError('debian', `${spec.archive} ${spec.suite} has no component ${component} for ${architecture}`, {
+        hint: `Available: ${release.components.join(', ')} for ${release.architectures.join(', ')}.`,
       });
     const folder = `dists/${spec.suite}/${component}/binary-${architecture}`;
     const [byHash, byName] = [`${folder}/by-hash/SHA256/${packed.sha256}`, `${folder}/Packages${suffix}`];

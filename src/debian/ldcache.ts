@@ -1,9 +1,9 @@
 /**
- * `/etc/ld.so.cache`: where the dynamic loader finds a soname. Written as `ldconfig` of glibc 2.32 and newer does (format
- * `glibc-ld.so.cache1.1`, elf/cache.c and sysdeps/generic/dl-cache.h), byte for byte: the test compares with the
- * real one on the same tree.
+ * `/etc/ld.so.cache`: where the dynamic loader finds a soname. Byte for byte as written by `ldconfig` of glibc 2.32 and
+ * later (format `glibc-ld.so.cache1.1`, elf/cache.c and sysdeps/generic/dl-cache.h): a test compares it with the output
+ * of the real one for the same tree.
  *
- * Libraries in `glibc-hwcaps` folders are left out, so the loader takes the baseline build of such a library.
+ * Libraries in `glibc-hwcaps` folders are omitted, so the loader uses the baseline build of those libraries.
  */
 import { posix } from 'node:path';
 import { KinaError } from '../host/errors.ts';
@@ -11,12 +11,12 @@ import type { FileEntry } from '../tree/entry.ts';
 import { readAll } from '../tree/entry.ts';
 import { comparePaths, resolveLink, type Tree } from '../tree/tree.ts';
 
-/** What the cache needs to know of a shared library; undefined for anything that is none of this architecture. */
+/** Facts about a shared library; undefined for anything that is not one for this architecture. */
 export type ReadSoname = (file: FileEntry) => Promise<{ readonly soname: string | undefined } | undefined>;
 
 export interface CacheOptions {
   readonly architecture: 'amd64' | 'arm64';
-  /** Version of the package libc-bin, e.g. `2.41-12+deb13u1`: ldconfig writes its own name into the cache. */
+  /** Version of the package libc-bin, e.g. `2.41-12+deb13u1`: ldconfig writes its own version into the cache. */
   readonly libcVersion: string;
   readonly readSoname: ReadSoname;
 }
@@ -24,7 +24,7 @@ export interface CacheOptions {
 /** sysdeps/…/ldconfig.h: FLAG_ELF_LIBC6 with FLAG_X8664_LIB64 or FLAG_AARCH64_LIB64. */
 const flags = { amd64: 0x0303, arm64: 0x0a03 } as const;
 
-/** Debian's multiarch triplets: the folders that its ldconfig knows by itself. */
+/** Debian's multiarch triplets: the folders compiled into its ldconfig. */
 const triplets = { amd64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' } as const;
 
 interface Library {
@@ -80,7 +80,7 @@ async function readConf(tree: Tree, path: string, depth: number): Promise<string
   return folders;
 }
 
-/** Only the last segment may hold `*`, as in Debian's own configuration. */
+/** `*` is supported only in the last segment, as in Debian's own configuration. */
 function expandGlob(tree: Tree, pattern: string): string[] {
   const folder = posix.dirname(pattern);
   const match = new RegExp(
@@ -99,7 +99,7 @@ function expandGlob(tree: Tree, pattern: string): string[] {
     .sort(comparePaths);
 }
 
-/** search_dir() of elf/ldconfig.c: one library per soname, links by their own name, the highest version else. */
+/** search_dir() of elf/ldconfig.c: one library per soname; links under their own name, otherwise the highest version. */
 async function scanFolder(
   tree: Tree,
   folder: string,
@@ -119,8 +119,8 @@ async function scanFolder(
     let soname = library.soname ?? name;
     let link = entry.type === 'symlink';
     if (link) {
-      // A link that names something other than its target's soname is an ordinary library to ldconfig, unless it is
-      // the `.so` link that the linker uses.
+      // ldconfig treats a link whose name is not its target's soname as an ordinary library, unless it is the `.so` link
+      // of the linker.
       const base = posix.basename(tree.lookup(`${real}/${name}`)?.path ?? name);
       if (name !== soname && base !== soname && !name.endsWith('.so')) link = false;
       else if (name.endsWith('.so') && name !== soname && soname.startsWith(name)) link = true;
@@ -134,7 +134,7 @@ async function scanFolder(
   return [...found.keys()].map((soname) => ({ soname, path: `${folder}/${soname}` }));
 }
 
-/** _dl_cache_libcmp(): runs of digits by value, digits after everything else. The loader searches in this order. */
+/** _dl_cache_libcmp(): digits compare by value, after everything else. The loader searches in this order. */
 export function compareNames(a: string, b: string): number {
   const digit = (code: number) => code >= 48 && code <= 57;
   let i = 0;
@@ -167,7 +167,7 @@ const extensionMagic = 0xeaa42174;
 function encode(libraries: readonly Library[], options: CacheOptions): Buffer {
   const version = /^(?:\d+:)?(\d+\.\d+)/.exec(options.libcVersion)?.[1];
   if (!version) throw new KinaError('debian', `not a glibc version: ${options.libcVersion}`);
-  // Descending, and stable: of equal names the folder that was configured first wins.
+  // Descending and stable: of equal names, the folder that was configured first wins.
   const sorted = [...libraries].sort((a, b) => compareNames(b.soname, a.soname));
   const strings = stringTable(sorted.flatMap((library) => [library.soname, library.path]));
   const stringsAt = headerSize + sorted.length * entrySize;
@@ -201,7 +201,7 @@ function encode(libraries: readonly Library[], options: CacheOptions): Buffer {
 
 const align4 = (n: number) => (n + 3) & ~3;
 
-/** elf/stringtable.c: strings in descending order of their reversed bytes, longer first, so that a string which ends another one shares its bytes. */
+/** elf/stringtable.c: strings in descending order of their reversed bytes, longer ones first, so that suffixes share bytes. */
 function stringTable(strings: readonly string[]): { bytes: Buffer; offset(s: string): number } {
   const unique = [...new Set(strings)].map((s) => Buffer.from(s));
   unique.sort((a, b) => {

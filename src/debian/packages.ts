@@ -1,23 +1,23 @@
 /**
  * A `Packages` index of one suite, component and architecture.
  *
- * Debian main has 69 000 stanzas in 57 MB, of which a node needs 200. So the text stays one buffer, one scan finds where
- * the stanzas begin and what is provided or essential, and a stanza is parsed when somebody asks for its name. Names are
- * found by their hashes: as strings, they and the 69 000 that packages provide took 30 MB.
+ * Debian main has 69 000 stanzas in 57 MB, of which a node needs 200. The text therefore stays one buffer; one scan finds
+ * the stanzas and what is provided or essential, and a stanza is parsed on demand. Names are found by hash: as strings,
+ * they and the 69 000 provided names took 30 MB.
  */
 import { KinaError } from '../host/errors.ts';
 import { parseStanza, required, type Stanza } from './deb822.ts';
 import { type OrGroup, type Provided, parseProvides, parseRelations } from './relations.ts';
 
-/** What the resolver and the lock need to know of one package version. */
+/** What the resolver and the lock need from one package version. */
 export interface PackageRecord {
   readonly name: string;
   readonly version: string;
-  /** Of the package: `amd64`, `arm64` or `all`. */
+  /** The package's architecture: `amd64`, `arm64` or `all`. */
   readonly architecture: string;
   /** Pool path, relative to the archive's base. */
   readonly filename: string;
-  /** Bytes of the .deb. */
+  /** Size of the .deb in bytes. */
   readonly size: number;
   /** Hexadecimal, lower case. */
   readonly sha256: string;
@@ -32,12 +32,12 @@ export interface PackageRecord {
   readonly multiArch: string;
   /** Source package, without its version. */
   readonly source: string;
-  /** KiB, as the field counts. */
+  /** In KiB, like the field. */
   readonly installedSize: number;
   readonly section: string;
 }
 
-/** Reads a stanza of a `Packages` file. `from` names the index in messages. */
+/** Parses a stanza of a `Packages` file. `from` names the index in messages. */
 export function packageRecord(stanza: Stanza, architecture: string, from: string): PackageRecord {
   const name = required(stanza, 'Package', from);
   const where = `${from}, package ${name}`;
@@ -46,7 +46,7 @@ export function packageRecord(stanza: Stanza, architecture: string, from: string
   const sha256 = required(stanza, 'SHA256', where);
   const size = Number(required(stanza, 'Size', where));
   if (!/^[0-9a-f]{64}$/.test(sha256) || !Number.isSafeInteger(size) || size <= 0)
-    throw new KinaError('debian', `${where}: not a size and SHA-256: ${stanza.get('size')} ${sha256}`);
+    throw new KinaError('debian', `${where}: invalid size or SHA-256: ${stanza.get('size')} ${sha256}`);
   if (filename.startsWith('/') || filename.split('/').includes('..'))
     throw new KinaError('debian', `${where}: the pool path leaves the archive: ${filename}`);
   return {
@@ -71,10 +71,10 @@ export function packageRecord(stanza: Stanza, architecture: string, from: string
   };
 }
 
-/** Fields that make apt take note of a name. */
+/** Fields whose names get a number in apt; see `mentioned`. */
 const naming = /^(?:Package|Pre-Depends|Depends|Conflicts|Breaks|Recommends|Suggests|Replaces|Enhances|Provides): /;
 
-/** Looks packages up by name or by what they provide. */
+/** Looks up packages by name or by what they provide. */
 export class PackageIndex {
   readonly #text: Buffer;
   readonly #architecture: string;
@@ -84,7 +84,7 @@ export class PackageIndex {
   readonly #essential: readonly string[];
   readonly #parsed = new Map<string, readonly PackageRecord[]>();
 
-  /** `text`: the whole decompressed file, never changed afterwards. */
+  /** `text`: the whole decompressed file; must not change afterwards. */
   constructor(text: Buffer, architecture: string, from: string) {
     this.#text = text;
     this.#architecture = architecture;
@@ -113,7 +113,7 @@ export class PackageIndex {
     return this.#essential;
   }
 
-  /** All versions of a package, in the order of the file. */
+  /** All versions of a package, in file order. */
   versions(name: string): readonly PackageRecord[] {
     let records = this.#parsed.get(name);
     if (!records) {
@@ -127,7 +127,7 @@ export class PackageIndex {
     return records;
   }
 
-  /** Names of the packages that provide a virtual name, in the order of the file. */
+  /** Names of the packages that provide a virtual name, in file order. */
   providers(virtual: string): readonly string[] {
     const names = new Set(this.#providing.find(hashText(virtual)).map((start) => this.#name(start)));
     return [...names].filter((name) =>
@@ -136,8 +136,8 @@ export class PackageIndex {
   }
 
   /**
-   * Where the file first mentions a name, as a package or in a relation; undefined when it never does. apt numbers
-   * packages in this order, and the number is what it goes by when nothing else tells two of them apart.
+   * The offset of the first mention of a name, as a package or in a relation; undefined if there is none. apt numbers
+   * packages in this order, and uses the number to decide between otherwise equal packages.
    */
   firstMention(name: string): number | undefined {
     const text = this.#text;
@@ -155,7 +155,7 @@ export class PackageIndex {
     return end < 0 ? this.#text.length : end;
   }
 
-  /** The start of every stanza. */
+  /** The start of each stanza. */
   #stanzas(): number[] {
     const text = this.#text;
     const starts: number[] = [];
@@ -175,14 +175,14 @@ export class PackageIndex {
     return this.#text.toString('latin1', ...this.#nameAt(start));
   }
 
-  /** Where a stanza's name begins and ends. Every tool that writes indexes puts `Package` first; others are looked through. */
+  /** Start and end of a stanza's name. All index writers put `Package` first; otherwise the stanza is searched. */
   #nameAt(start: number): [from: number, to: number] {
     const text = this.#text;
     let from = start;
     if (text.toString('latin1', start, start + 9) !== 'Package: ') {
       from = text.indexOf('\nPackage: ', start) + 1;
       if (from === 0 || from > this.#end(start))
-        throw new KinaError('debian', `${this.#from} has a stanza without Package field at byte ${start}`);
+        throw new KinaError('debian', `${this.#from} has a stanza without a Package field at byte ${start}`);
     }
     from += 9;
     while (text[from] === SPACE) from++;
@@ -191,7 +191,7 @@ export class PackageIndex {
     return [from, to];
   }
 
-  /** Tells of each line that begins so: the stanza it is in, and where the label ends. */
+  /** Calls back for each line with this label: the stanza that contains it, and the offset after the label. */
   #scanField(label: string, starts: readonly number[], found: (stanza: number, at: number) => void): void {
     let stanza = 0;
     for (let at = this.#text.indexOf(label); at >= 0; at = this.#text.indexOf(label, at + label.length)) {
@@ -204,9 +204,9 @@ export class PackageIndex {
 const [TAB, NEWLINE, SPACE, COMMA] = [9, 10, 32, 44];
 
 /**
- * Places in a text by the hash of a name. Two names may share a hash, so whoever asks compares.
+ * Offsets in a text by the hash of a name. Two names may have the same hash, so callers must compare.
  *
- * Chains of one bucket are in the order given, as the places of one name are.
+ * The entries of a bucket keep their order, and so do the offsets of one name.
  */
 class NameTable {
   readonly #heads: Int32Array;
@@ -270,7 +270,7 @@ function isBlank(byte: number | undefined): boolean {
   return byte === SPACE || byte === TAB || byte === NEWLINE;
 }
 
-/** Letters, digits, `+`, `-` and `.`: what parseRelations takes for a name. */
+/** Letters, digits, `+`, `-` and `.`: the characters of a name in parseRelations. */
 function isNamePart(byte: number): boolean {
   const letter = byte | 0x20;
   return (letter >= 97 && letter <= 122) || (byte >= 48 && byte <= 57) || byte === 43 || byte === 45 || byte === 46;

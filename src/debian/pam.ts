@@ -1,8 +1,8 @@
 /**
  * `/etc/pam.d/common-*` as `pam-auth-update --package` renders them from `/usr/share/pam-configs` on first installation:
- * every profile with `Default: yes`, by priority, put into the templates of `/usr/share/pam`. And `/var/lib/pam`, where it
- * keeps what it rendered: without that it takes the stacks for edited by hand, and a package that is installed in a node
- * and brings a profile would not get it in.
+ * every profile with `Default: yes`, by priority, in the templates of `/usr/share/pam`. Also `/var/lib/pam`, where it
+ * records what it rendered: without that record it assumes that the stacks were edited, and would not add the profile of
+ * a package that is installed inside a node.
  */
 import { bytesContent, type Entry, readAll } from '../tree/entry.ts';
 import { comparePaths, file, type Tree } from '../tree/tree.ts';
@@ -16,13 +16,13 @@ interface Profile {
 }
 type Part = 'Primary' | 'Additional';
 
-/** What a profile puts into a stack, a line per module. */
+/** The modules of a profile in a stack, one line each. */
 interface Lines {
   readonly profile: string;
   readonly lines: readonly string[];
 }
 
-/** The five files and what is remembered of them; none when the tree has no templates. */
+/** The five files and the record of them; none if the tree has no templates. */
 export async function pamEntries(tree: Tree, owner: string): Promise<Entry[]> {
   const known = await readProfiles(tree);
   const enabled = known.filter(({ fields }) => fields.get('default') === 'yes');
@@ -48,7 +48,7 @@ export async function pamEntries(tree: Tree, owner: string): Promise<Entry[]> {
   return entries;
 }
 
-/** All profiles in pam-auth-update's order: by priority, then backwards by name. */
+/** All profiles in pam-auth-update's order: by priority, then by name in reverse. */
 async function readProfiles(tree: Tree): Promise<Profile[]> {
   const profiles: Profile[] = [];
   for (const entry of tree.values()) {
@@ -66,7 +66,7 @@ function stack(profiles: readonly Profile[], type: string, part: Part): Lines[] 
   const found: Lines[] = [];
   for (const { name, fields } of profiles) {
     if ((fields.get(`${type}-type`) ?? 'Primary') !== part) continue;
-    // The first module of a stack has nothing before it to take a password from.
+    // The first module of a stack has no earlier module to take a password from.
     const initial = found.length === 0 ? fields.get(`${type}-initial`) : undefined;
     const lines = (initial ?? fields.get(type) ?? '')
       .split('\n')
@@ -77,17 +77,17 @@ function stack(profiles: readonly Profile[], type: string, part: Part): Lines[] 
   return found;
 }
 
-/** pam-auth-update's line for a stack without modules: jump over the `pam_deny` that follows. */
+/** pam-auth-update's line for a stack without modules: skips the `pam_deny` that follows. */
 const placeholder = '[default=1]\t\t\tpam_permit.so';
 
 function block(found: readonly Lines[], type: string, part: Part): string {
   const modules = found.flatMap(({ lines }) => lines);
   if (modules.length === 0 && part === 'Primary') return `${type}\t${placeholder}\n`;
-  // `end` means: jump over the rest of the block, and over the `pam_deny` that follows the primary one.
+  // `end` skips the rest of the block, and the `pam_deny` after the primary block.
   const last = part === 'Primary' ? modules.length : modules.length - 1;
   return modules
     .map((line, at) => {
-      // The module with its condition, a space, then the options: also the space where there are none.
+      // The module with its condition, a space, then the options; the space is there even without options.
       const [, module = line, options = ''] = /^((?:\[[^\]]+\]|\w+)\s+\S+)\s*(.*)$/.exec(line) ?? [];
       return `${type}\t${module.replaceAll('=end', `=${last - at}`)} ${options.replace(/\s+/g, ' ')}\n`;
     })

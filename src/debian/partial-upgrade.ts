@@ -1,17 +1,17 @@
 /**
- * Taking one package's newest version while the others stay as a lock has them.
+ * Upgrades one package to its newest version while the others keep their locked versions.
  *
- * What comes along is what has to: packages of the same source, which depend on each other's exact versions; what the new
- * version depends on and the pinned version does not satisfy, or is not there; what it breaks in its pinned version. So
- * on for all of them. The newest closure says what these are; that the pinned packages fit each other was settled when
- * they were locked.
+ * Other packages are upgraded only if necessary, recursively: packages of the same source, which depend on each other's
+ * exact versions; dependencies of the new version that the locked version does not satisfy or that are missing; packages
+ * that it breaks in their locked version. Their versions come from the newest closure. That the locked packages fit
+ * together was established when they were locked.
  */
 import type { Artifact } from '../artifacts/artifact.ts';
 import type { PlannedPackage } from './index.ts';
 import { type Dependency, parseRelations } from './relations.ts';
 import { satisfies } from './version.ts';
 
-/** The names whose newest version is taken, `wanted` included; empty when the newest closure does not have it. */
+/** The packages to upgrade, including `wanted`; empty if the newest closure does not contain it. */
 export function movingPackages(
   newest: readonly PlannedPackage[],
   pinned: ReadonlyMap<string, Artifact>,
@@ -39,7 +39,7 @@ export function movingPackages(
       const choice = group.find((dependency) => holds(dependency, byName.get(dependency.name)?.artifact.version));
       if (choice) move(choice.name);
     }
-    // Perhaps what it needs goes by a virtual name.
+    // The dependency may be on a virtual name.
     for (const other of newest)
       if (!pinned.has(other.artifact.name) && other.because.includes(name)) move(other.artifact.name);
     for (const [broken] of parseRelations(one.breaks.join(', '), one.architecture, name))

@@ -1,17 +1,17 @@
 /**
- * What of a package stays out of an image: documentation, manuals, translations. The same rules go into
- * `/etc/dpkg/dpkg.cfg.d`, so that `apt-get install` inside a node keeps to them and `dpkg --verify` does not complain.
+ * Rules for files of packages that images omit: documentation, manuals, translations. The same rules are written to
+ * `/etc/dpkg/dpkg.cfg.d`, so that `apt-get install` inside a node follows them and `dpkg --verify` does not complain.
  *
- * The last matching rule decides, as for dpkg's `path-exclude` and `path-include`; `*` matches `/` as well.
+ * The last matching rule wins, as for dpkg's `path-exclude` and `path-include`; `*` also matches `/`.
  */
 
-/** One rule in dpkg's words, e.g. `path-exclude /usr/share/man/*`. */
+/** One rule; in dpkg's syntax e.g. `path-exclude /usr/share/man/*`. */
 export interface PruneRule {
   readonly action: 'exclude' | 'include';
   readonly pattern: string;
 }
 
-/** Copyright files stay: licences ask for it. */
+/** Copyright files are kept, because licenses require it. */
 export const defaultPruneRules: readonly PruneRule[] = [
   { action: 'exclude', pattern: '/usr/share/doc/*' },
   { action: 'include', pattern: '/usr/share/doc/*/copyright' },
@@ -27,7 +27,7 @@ export const defaultPruneRules: readonly PruneRule[] = [
   { action: 'exclude', pattern: '/usr/share/fish/*' },
 ];
 
-/** Answers whether a path (canonical, no leading slash) stays. */
+/** Returns a function that tells whether to keep a path (canonical, no leading slash). */
 export function pruner(rules: readonly PruneRule[]): (path: string) => boolean {
   const compiled = rules.map(({ action, pattern }) => ({ keep: action === 'include', match: globToRegExp(pattern) }));
   return (path) => {

@@ -1,5 +1,5 @@
 /**
- * Relationship fields (Policy 7.1): `Depends: a (>= 1) | b:any [amd64], c`. Parsed into and-lists of or-groups.
+ * Relationship fields (Policy 7.1): `Depends: a (>= 1) | b:any [amd64], c`, parsed into AND-lists of OR-groups.
  */
 import { KinaError } from '../host/errors.ts';
 import type { Relation } from './version.ts';
@@ -16,7 +16,7 @@ export interface Dependency {
 /** Alternatives, the preferred one first. */
 export type OrGroup = readonly Dependency[];
 
-/** What a package provides: a virtual name, perhaps at a version (`Provides: x (= 1)`). */
+/** A provided name: virtual, optionally with a version (`Provides: x (= 1)`). */
 export interface Provided {
   readonly name: string;
   readonly version?: string;
@@ -26,7 +26,7 @@ export interface Provided {
 const alternative =
   /^([a-z0-9][a-z0-9+.-]*)(?::([a-z0-9-]+))?\s*(?:\(\s*(<<|<=|=|>=|>>|<|>)\s*([^\s)]+)\s*\))?\s*(?:\[([^\]]*)\])?\s*(?:<[^>]*>\s*)*$/i;
 
-/** Parses a relationship field for one architecture; alternatives meant for other architectures are dropped. */
+/** Parses a relationship field for one architecture; alternatives for other architectures are dropped. */
 export function parseRelations(text: string | undefined, architecture: string, from: string): OrGroup[] {
   if (!text) return [];
   const groups: OrGroup[] = [];
@@ -36,7 +36,7 @@ export function parseRelations(text: string | undefined, architecture: string, f
     for (const choice of part.split('|')) {
       const match = alternative.exec(choice.trim());
       if (!match)
-        throw new KinaError('debian', `${from}: cannot read the relation ${JSON.stringify(choice.trim())}`, {
+        throw new KinaError('debian', `${from}: invalid relation ${JSON.stringify(choice.trim())}`, {
           hint: 'The package index is damaged; fetch it again.',
         });
       const [, name, qualifier, relation, version, restriction] = match;
@@ -52,7 +52,7 @@ export function parseRelations(text: string | undefined, architecture: string, f
   return groups;
 }
 
-/** Parses `Provides`, where only `=` has a meaning. */
+/** Parses `Provides`, where only `=` is meaningful. */
 export function parseProvides(text: string | undefined, architecture: string, from: string): Provided[] {
   return parseRelations(text, architecture, from).map(([first]) => ({
     name: (first as Dependency).name,
@@ -60,7 +60,7 @@ export function parseProvides(text: string | undefined, architecture: string, fr
   }));
 }
 
-/** As written in a control file. */
+/** Formats a dependency as in a control file. */
 export function formatDependency(dependency: Dependency): string {
   const name = dependency.qualifier ? `${dependency.name}:${dependency.qualifier}` : dependency.name;
   return dependency.relation ? `${name} (${dependency.relation} ${dependency.version})` : name;
@@ -74,7 +74,7 @@ function canonical(relation: string): Relation {
   return relation === '<' ? '<=' : relation === '>' ? '>=' : (relation as Relation);
 }
 
-/** `[amd64 arm64]` lists where the relation holds, `[!amd64]` where it does not; `any` and `linux-any` are wildcards. */
+/** `[amd64 arm64]` lists architectures, `[!amd64]` excludes one; `any` and `linux-any` are wildcards. */
 function concerns(restriction: string, architecture: string): boolean {
   const names = restriction.trim().split(/\s+/);
   const matches = (name: string) =>

@@ -1,11 +1,11 @@
 /**
- * The signed index of a suite: `InRelease`. From here on everything is a chain of SHA-256: InRelease names the `Packages`
- * files, those name the packages.
+ * The signed index of a suite: `InRelease`. It starts a chain of SHA-256 digests: InRelease has those of the `Packages`
+ * files, which have those of the packages.
  *
- * One good signature by a key of the keyring is enough: Debian signs with the keys of two releases and of the release
- * team, and a keyring need not hold all three. A signature that a known key made and that does not match is fatal, as
- * for apt. Keys are judged at the time of signing, so an index stays good after its key expired; whether the index itself
- * is too old is what `Valid-Until` says.
+ * One valid signature by a key of the keyring is enough: Debian signs with the keys of two releases and of the release
+ * team, and a keyring need not contain all three. An invalid signature by a known key is fatal, as in apt. Keys are
+ * judged at the time of signing, so an index stays valid after its key expires; the age of the index itself is limited
+ * by `Valid-Until`.
  */
 import { readFile } from 'node:fs/promises';
 import type { CleartextMessage, PublicKey } from 'openpgp';
@@ -14,7 +14,7 @@ import { digestOf, sha256 } from '../host/json.ts';
 import type { ArchiveSpec } from './archive.ts';
 import { parseStanza, required } from './deb822.ts';
 
-/** What a verified InRelease says. */
+/** The content of a verified InRelease. */
 export interface Release {
   readonly suite: string;
   readonly codename: string;
@@ -23,18 +23,18 @@ export interface Release {
   readonly byHash: boolean;
   readonly architectures: readonly string[];
   readonly components: readonly string[];
-  /** Per path relative to the suite's folder: size in bytes and SHA-256 in hexadecimal. */
+  /** By path relative to the suite's folder: size in bytes and SHA-256 in hexadecimal. */
   readonly files: ReadonlyMap<string, { readonly size: number; readonly sha256: string }>;
-  /** Of the InRelease document: the key under which everything derived from it may be cached. */
+  /** Digest of the InRelease document: the cache key of everything derived from it. */
   readonly digest: `sha256:${string}`;
-  /** Fingerprint of the primary key that signed, upper case. */
+  /** Fingerprint of the primary key of the signature, upper case. */
   readonly signedBy: string;
 }
 
-/** A clock may be wrong by this much before an index counts as made in the future. */
+/** Tolerated clock difference before an index counts as being from the future. */
 const clockTolerance = 24 * 3600 * 1000;
 
-/** Reads a keyring, armored or binary, one or many keys. Throws `recipe` when it holds none. */
+/** Reads a keyring, armored or binary, with one or more keys. Throws `recipe` if it has none. */
 export async function readKeyring(path: string): Promise<PublicKey[]> {
   return parseKeyring(await readKeyringFile(path), path);
 }
@@ -45,13 +45,13 @@ async function readKeyringFile(path: string): Promise<Buffer> {
   } catch (error) {
     if (!isErrno(error, 'ENOENT', 'EACCES', 'EISDIR')) throw error;
     throw new KinaError('recipe', `cannot read the keyring ${path}: ${(error as Error).message}`, {
-      hint: 'Name an OpenPGP keyring with the public keys of the archive.',
+      hint: 'Use an OpenPGP keyring with the public keys of the archive.',
     });
   }
 }
 
 async function parseKeyring(bytes: Buffer, path: string): Promise<PublicKey[]> {
-  // Loaded when there is something to verify: it takes longer than everything else of an unchanged build.
+  // Loaded on demand: it takes longer than everything else in an unchanged build.
   const openpgp = await import('openpgp');
   const armored = bytes.subarray(0, 200).includes('-----BEGIN PGP');
   try {
@@ -60,20 +60,23 @@ async function parseKeyring(bytes: Buffer, path: string): Promise<PublicKey[]> {
       : await openpgp.readKeys({ binaryKeys: bytes });
     if (keys.length > 0) return keys;
   } catch (cause) {
-    throw new KinaError('recipe', `${path} is no OpenPGP keyring`, { cause, hint: 'Export it with `gpg --export`.' });
+    throw new KinaError('recipe', `${path} is not an OpenPGP keyring`, {
+      cause,
+      hint: 'Export it with `gpg --export`.',
+    });
   }
   throw new KinaError('recipe', `the keyring ${path} is empty`);
 }
 
-/** Remembers what was verified. Keys are digests; an entry that is lost costs a verification. */
+/** A cache of verified documents. Keys are digests; a lost entry costs one verification. */
 export interface VerdictCache {
   get(key: `sha256:${string}`): Promise<unknown>;
   put(key: `sha256:${string}`, value: unknown): Promise<void>;
 }
 
 /**
- * Verifies and reads an InRelease document. `now` is the time to judge by. The same document under the same keyring is
- * verified once a day: often enough to notice that a key expired.
+ * Verifies and parses an InRelease document at the time `now`. The same document with the same keyring is verified once a
+ * day, often enough to notice that a key has expired.
  */
 export async function verifyRelease(
   document: Buffer,
@@ -100,16 +103,20 @@ export async function verifyRelease(
     validUntil: fields.has('valid-until') ? parseDate(required(fields, 'Valid-Until', name), name) : undefined,
     byHash: fields.get('acquire-by-hash') === 'yes',
     architectures: (fields.get('architectures') ?? '').split(/\s+/),
-    // Security's components are called `updates/main` in old releases.
+    // Old releases call security's components `updates/main`.
     components: (fields.get('components') ?? '').split(/\s+/).map((c) => c.replace(/^updates\//, '')),
     files: parseFiles(required(fields, 'SHA256', name), name),
     digest: sha256(document),
     signedBy,
   };
   if (spec.suite !== release.suite && spec.suite !== release.codename)
-    throw new KinaError('integrity', `${name} is that of ${release.suite} (${release.codename})`, {
-      hint: 'The server mixes suites up, or somebody serves another suite in this one’s place. Use another mirror.',
-    });
+    throw new KinaError(
+      'integrity',
+      `${name} is for the wrong suite: got ${release.suite} (${release.codename}), want ${spec.suite}`,
+      {
+        hint: 'The mirror is misconfigured or malicious. Use a different mirror.',
+      },
+    );
   checkTimes(release, spec, name, now);
   return release;
 }
@@ -117,12 +124,12 @@ export async function verifyRelease(
 function checkTimes(release: Release, spec: ArchiveSpec, name: string, now: Date): void {
   if (release.date.getTime() > now.getTime() + clockTolerance)
     throw new KinaError('integrity', `${name} is from the future: ${release.date.toISOString()}`, {
-      hint: `This machine's clock says ${now.toISOString()}; set it right.`,
+      hint: `This machine's clock says ${now.toISOString()}; check the clock.`,
     });
   if (spec.checkValidUntil === false || !release.validUntil || release.validUntil >= now) return;
   throw new KinaError('integrity', `${name} expired on ${release.validUntil.toISOString()}`, {
     details: [`signed on ${release.date.toISOString()}, now is ${now.toISOString()}`],
-    hint: 'The mirror is stale: use another one. Or it is frozen on purpose: then set KINA_DEBIAN_CHECK_VALID_UNTIL=false.',
+    hint: 'The mirror is stale: use a different one. If it is frozen on purpose, set KINA_DEBIAN_CHECK_VALID_UNTIL=false.',
   });
 }
 
@@ -139,9 +146,9 @@ async function verifiedText(
   try {
     message = await openpgp.readCleartextMessage({ cleartextMessage: document.toString('utf8') });
   } catch (cause) {
-    throw new KinaError('integrity', `${name} is no signed document`, {
+    throw new KinaError('integrity', `${name} is not a signed document`, {
       cause,
-      hint: 'The server answered with something else, perhaps a login page of the network. Open the address in a browser.',
+      hint: 'The server sent something else, perhaps a login page. Open the URL in a browser.',
     });
   }
   const { signatures } = await openpgp.verify({
@@ -166,17 +173,17 @@ async function verifiedText(
       failed.push(`key ${id} (${key.getFingerprint().toUpperCase()}): ${(error as Error).message}`);
     }
   }
-  // A wrong signature is a changed document, whatever the others say; an expired or revoked key is only no help.
+  // A bad signature means that the document was changed; an expired or revoked key is only ignored.
   const forged = failed.some((line) => /Signature verification failed|digest/i.test(line));
   if (signedBy && !forged) return { text: message.getText(), signedBy };
   if (failed.length > 0)
     throw new KinaError('integrity', `bad signature on the ${name}`, {
       details: failed,
-      hint: 'The index was changed on its way, or its key was no longer valid when it signed. Use another mirror.',
+      hint: 'The index was modified, or its key was not valid at the time of signing. Use a different mirror.',
     });
   throw new KinaError('integrity', `the ${name} is signed by unknown keys: ${unknown.join(', ') || 'none'}`, {
-    details: [`keyring: ${spec.keyring}`, ...keys.map((k) => `knows ${k.getFingerprint().toUpperCase()}`)],
-    hint: 'Name the keyring that belongs to this archive; for a newer Debian release, a newer kina has its keys.',
+    details: [`keyring: ${spec.keyring}`, ...keys.map((k) => `known: ${k.getFingerprint().toUpperCase()}`)],
+    hint: 'Set the keyring of this archive; for a newer Debian release, update kina.',
   });
 }
 
@@ -192,7 +199,7 @@ function parseFiles(text: string, name: string): Release['files'] {
     if (line.trim() === '') continue;
     const [sha256, size, path] = line.trim().split(/\s+/);
     if (!path || !/^[0-9a-f]{64}$/.test(sha256 ?? '') || !/^\d+$/.test(size ?? ''))
-      throw new KinaError('integrity', `${name}: cannot read the line ${JSON.stringify(line)}`);
+      throw new KinaError('integrity', `${name}: invalid line ${JSON.stringify(line)}`);
     files.set(path, { size: Number(size), sha256: sha256 as string });
   }
   return files;

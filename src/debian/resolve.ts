@@ -1,11 +1,11 @@
 /**
- * Which packages a node consists of: the packages named, the essential ones, and what they depend on, chosen as apt
- * chooses on an empty system without recommends (the integration test compares the two).
+ * Chooses the packages of a node: the requested ones, the essential ones, and their dependencies, as apt does on an empty
+ * system without recommends (an integration test compares the two).
  *
- * Per name there is one candidate (pin, then suite priority, then highest version). Everything named is selected
- * before any dependency is looked at, so that `a | b` is satisfied by a `b` that was asked for. Dependencies then go depth first;
- * an alternative that cannot be installed is undone and the next one tried. Choices made earlier are not revisited (apt
- * does not either): when that fails, naming the wanted package settles it, and the error says so.
+ * Each name has one candidate (pin, then suite priority, then highest version). All requested packages are selected before
+ * any dependency, so that `a | b` is satisfied by a requested `b`. Dependencies are resolved depth first; an alternative
+ * that cannot be installed is undone and the next one is tried. Earlier choices are not revisited, as in apt: if that
+ * fails, request the wanted package by name, as the error suggests.
  */
 import { KinaError } from '../host/errors.ts';
 import { comparePaths } from '../tree/tree.ts';
@@ -19,7 +19,7 @@ export interface SuiteIndex {
   readonly suite: string;
   readonly codename: string;
   readonly component: string;
-  /** As in `ArchiveSpec`. */
+  /** See `ArchiveSpec`. */
   readonly priority: number;
   /** Date of the signed index. */
   readonly released: Date;
@@ -31,13 +31,13 @@ export interface ClosureRequest {
   readonly architecture: string;
   /** `name`, `name=version` or `name/suite`. */
   readonly packages: readonly string[];
-  /** Names that count as installed wherever something depends on them: packages needed only by maintainer scripts. */
+  /** Names that satisfy dependencies without being installed: packages that only maintainer scripts need. */
   readonly exclude?: readonly string[];
-  /** What is there already: never in the result, satisfies dependencies, and conflicts. */
+  /** Packages that are already installed: never in the result, but they satisfy dependencies and can conflict. */
   readonly installed?: readonly PackageRecord[];
   /** Add every package marked `Essential: yes`, as debootstrap's minbase does. */
   readonly essential: boolean;
-  /** Name to suite or codename: where the candidate comes from, whatever the priorities. */
+  /** Name to suite or codename: takes the candidate from there, whatever the priorities. */
   readonly pins?: Readonly<Record<string, string>>;
 }
 
@@ -55,21 +55,21 @@ interface Candidate {
   readonly index: SuiteIndex | undefined;
 }
 
-/** Why something cannot be; `lasting` when no other choice of packages would change it. */
+/** Why a package cannot be installed; `lasting` if no other choice of packages would change that. */
 interface Problem {
   readonly text: string;
   readonly why: readonly Problem[];
   readonly lasting: boolean;
 }
 
-/** The closure, sorted by name. Throws `debian` with the chain of reasons when it cannot be had. */
+/** The closure, sorted by name. Throws `debian` with the chain of reasons if there is none. */
 export function resolveClosure(request: ClosureRequest): SelectedPackage[] {
   const resolver = new Resolver(request);
   const problems = resolver.run();
   if (problems.length > 0)
     throw new KinaError('debian', `the packages cannot be installed together (${request.architecture})`, {
       details: problems.flatMap((problem) => outline(problem, 0)),
-      hint: 'A suite may be missing from the recipe; where alternatives exist, name the one you want among the packages.',
+      hint: 'A suite may be missing from the recipe; if there are alternatives, add the one you want to the packages.',
     });
   return resolver.result();
 }
@@ -80,7 +80,7 @@ class Resolver {
   readonly #selected = new Map<string, Candidate>();
   /** Virtual name to the selected packages that provide it. */
   readonly #provided = new Map<string, Candidate[]>();
-  /** Names in the order they were selected, for undoing. */
+  /** Names in the order of selection, for undoing. */
   readonly #trail: string[] = [];
   readonly #hopeless = new Map<PackageRecord, Problem>();
   readonly #requested = new Map<string, { version?: string; suite?: string }>();
@@ -147,8 +147,8 @@ class Resolver {
   #parseRequest(text: string): string {
     const match = /^([a-z0-9][a-z0-9+.-]*)(?:=(\S+)|\/(\S+))?$/.exec(text);
     if (!match)
-      throw new KinaError('recipe', `not a package name: ${JSON.stringify(text)}`, {
-        hint: 'Write NAME, NAME=VERSION or NAME/SUITE.',
+      throw new KinaError('recipe', `invalid package: ${JSON.stringify(text)}`, {
+        hint: 'Use NAME, NAME=VERSION or NAME/SUITE.',
       });
     const [, name, version, suite] = match;
     if (version || suite) this.#requested.set(name as string, version ? { version } : { suite: suite as string });
@@ -161,15 +161,15 @@ class Resolver {
     return [...names].filter((name) => this.#candidate(name)?.record.essential).sort();
   }
 
-  /** What a name from outside stands for: a package, or the only provider of a virtual one. */
+  /** The package for a requested name: the package itself, or the only provider of a virtual name. */
   #root(name: string): Candidate | Problem {
     const candidate = this.#candidate(name);
     if (candidate) return candidate;
     const versions = this.#all(name);
-    const wish = this.#requested.get(name);
-    if (wish && versions.length > 0) {
+    const selector = this.#requested.get(name);
+    if (selector && versions.length > 0) {
       const known = versions.map(({ record, index }) => `${record.version} (${index?.suite})`).join(', ');
-      return lasting(`${name}: no version ${wish.version ?? `in ${wish.suite}`}; there are ${known}`);
+      return lasting(`${name}: no version ${selector.version ?? `in ${selector.suite}`}; available: ${known}`);
     }
     const providers = this.#providers({ name });
     if (providers.length === 1) return providers[0] as Candidate;
@@ -178,7 +178,7 @@ class Resolver {
         .map(({ record }) => record.name)
         .sort()
         .join(', ');
-      return lasting(`${name} is a virtual package; name one of ${names}`);
+      return lasting(`${name} is a virtual package; choose one of ${names}`);
     }
     const suites = [...new Set(this.#request.indexes.map((index) => index.suite))].join(', ');
     return lasting(`${name}: no such package in ${suites || 'no index'} for ${this.#request.architecture}`);
@@ -189,12 +189,13 @@ class Resolver {
   }
 
   #candidate(name: string): Candidate | undefined {
-    const wish = this.#requested.get(name);
+    const selector = this.#requested.get(name);
     let best: Candidate | undefined;
     for (const candidate of this.#all(name)) {
       const { record, index } = candidate;
-      if (wish?.version !== undefined && record.version !== wish.version) continue;
-      if (wish?.suite !== undefined && index?.suite !== wish.suite && index?.codename !== wish.suite) continue;
+      if (selector?.version !== undefined && record.version !== selector.version) continue;
+      if (selector?.suite !== undefined && index?.suite !== selector.suite && index?.codename !== selector.suite)
+        continue;
       if (!best || preference(candidate, best) > 0) best = candidate;
     }
     return best;
@@ -208,17 +209,17 @@ class Resolver {
       if (candidate && this.#meets(dependency, candidate.record)) found.push(candidate);
     }
     if (found.length < 2) return found;
-    // Among equals, as apt: the one that the indexes mention last.
+    // Of equal candidates, apt takes the one that the indexes mention last.
     const placed = found.map((candidate) => ({ candidate, place: this.#firstMention(candidate.record.name) }));
     placed.sort((a, b) => rank(a.candidate.record.priority) - rank(b.candidate.record.priority) || b.place - a.place);
     return placed.map(({ candidate }) => candidate);
   }
 
-  /** Place of a name's first mention in all indexes, one after the other. */
+  /** Position of the first mention of a name in all indexes, one after the other. */
   #firstMention(name: string): number {
     let place = this.#mentions.get(name);
     if (place === undefined) {
-      // No index is as long as this.
+      // Larger than any index.
       const length = 2 ** 40;
       const places = this.#request.indexes.map(
         ({ packages }, at) => at * length + (packages.firstMention(name) ?? NaN),
@@ -237,7 +238,7 @@ class Resolver {
       return false;
     if (record.name === dependency.name && (!relation || satisfies(record.version, relation, version as string)))
       return true;
-    // An unversioned `Provides` satisfies no versioned dependency (Policy 7.5).
+    // An unversioned `Provides` does not satisfy a versioned dependency (Policy 7.5).
     return record.provides.some(
       (p) =>
         p.name === dependency.name &&
@@ -272,7 +273,7 @@ class Resolver {
     }
   }
 
-  /** Why a package cannot join what is selected. */
+  /** Why a package conflicts with the selected ones, if it does. */
   #clash(candidate: Candidate): Problem | undefined {
     const { record } = candidate;
     const same = this.#selected.get(record.name);
@@ -331,14 +332,14 @@ class Resolver {
     };
   }
 
-  /** What could satisfy a dependency, best first: the package of that name, then providers. */
+  /** The packages that could satisfy a dependency, best first: the package of that name, then providers. */
   #targets(dependency: Dependency, suite: SuiteIndex | undefined): Candidate[] {
     const targets: Candidate[] = [];
     const candidate = this.#candidate(dependency.name);
     if (candidate && this.#meets(dependency, candidate.record)) targets.push(candidate);
     for (const provider of this.#providers(dependency)) if (provider !== candidate) targets.push(provider);
     if (targets.length > 0) return targets;
-    // A package taken from a newer suite on purpose may need newer libraries than the candidates: follow it there.
+    // A package that was taken from a newer suite may need newer libraries than the candidates: use that suite too.
     return this.#all(dependency.name).filter(
       ({ record, index }) => index?.suite === suite?.suite && this.#meets(dependency, record),
     );
@@ -358,7 +359,7 @@ function dependencies(record: PackageRecord): OrGroup[] {
   return [...record.preDepends, ...record.depends];
 }
 
-/** Positive when `a` is the better candidate. */
+/** Positive if `a` is the better candidate. */
 function preference(a: Candidate, b: Candidate): number {
   return (a.index?.priority ?? 0) - (b.index?.priority ?? 0) || compareVersions(a.record.version, b.record.version);
 }

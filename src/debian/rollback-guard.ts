@@ -1,25 +1,25 @@
 /**
- * Replayed indexes. A signature says who made an index, not that it is the newest: whoever sits between kina and a
- * mirror can hand out last year's, signed and all, and with it packages whose holes are known. `Valid-Until` helps
- * where there is one (the archives of stable releases have none). So the store remembers the newest date that it has
- * seen of every suite, and an older index is refused.
+ * Detects replayed indexes. A signature proves who made an index, not that it is the newest: an attacker between kina and
+ * a mirror can serve last year's signed index, and with it packages with known vulnerabilities. `Valid-Until` limits this
+ * where it exists (archives of stable releases do not have it). The store therefore records the newest date of every
+ * suite, and older indexes are refused.
  *
- * Mirrors are updated several times a day and not at once, so that two of them may be hours apart; that much is let
- * pass. Somebody who declared the mirror frozen (`checkValidUntil: false`) wants an old index, and gets it.
+ * Mirrors are updated several times a day, not all at once, so two of them may differ by hours; that is tolerated. A
+ * mirror that is declared as frozen (`checkValidUntil: false`) may serve old indexes.
  *
- * The newest document is kept as well: it is what a build without a network goes by.
+ * The newest document is kept as well, for builds without a network.
  */
 import { KinaError } from '../host/errors.ts';
 import { digestOf } from '../host/json.ts';
 import type { ArchiveSpec } from './archive.ts';
 import type { Release, VerdictCache } from './release.ts';
 
-/** How far mirrors of one archive may be apart, in milliseconds. */
+/** Tolerated difference between mirrors of one archive, in milliseconds. */
 const mirrorLag = 24 * 3600 * 1000;
 
 /**
- * Throws `integrity` when the store has seen a newer index of this suite; remembers this one, whose bytes are `document`,
- * when it is the newest.
+ * Throws `integrity` if the store has seen a newer index of this suite; otherwise records this one, with its bytes
+ * `document`, if it is the newest.
  */
 export async function refuseReplay(
   spec: ArchiveSpec,
@@ -36,12 +36,12 @@ export async function refuseReplay(
   }
   if (at >= newest.getTime() - mirrorLag || spec.checkValidUntil === false) return;
   throw new KinaError('integrity', `InRelease of ${spec.archive} ${spec.suite} is older than one seen before`, {
-    details: [`it is of ${release.date.toISOString()}`, `the store has seen that of ${newest.toISOString()}`],
-    hint: 'The mirror is stale, or somebody replays an old index: use another mirror. To go back on purpose, set KINA_DEBIAN_CHECK_VALID_UNTIL=false.',
+    details: [`date of this index: ${release.date.toISOString()}`, `newest date seen: ${newest.toISOString()}`],
+    hint: 'The mirror is stale, or an attacker replays an old index: use a different mirror. To use the old index on purpose, set KINA_DEBIAN_CHECK_VALID_UNTIL=false.',
   });
 }
 
-/** The newest index of a suite that the store has seen, as it was signed; undefined when it has none. */
+/** The newest index of a suite in the store, with its signature; undefined if there is none. */
 export async function newestDocument(spec: ArchiveSpec, memory: VerdictCache): Promise<Buffer | undefined> {
   const known = await newestSeen(spec, memory);
   if (known?.digest === undefined) return undefined;

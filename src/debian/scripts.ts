@@ -1,13 +1,13 @@
 /**
- * An audit of maintainer scripts. kina runs none, so it must know what it leaves out: a script's commands that change a
- * system are compared with the ones that were read, judged and (where they matter) replaced for that package. A package
- * that is not in the table, or a new version with a new command, is reported by name, and a person looks at it.
+ * Audits maintainer scripts. kina runs none of them, so it has to know what they would do: the commands in a script that
+ * change a system are compared with the table of commands that were reviewed and, where they matter, replaced for that
+ * package. A package that is not in the table, or a new version with a new command, is reported for review.
  */
 import type { InstalledPackage } from './deb.ts';
 
 /**
- * Commands per package whose effect is known: replaced natively (accounts, alternatives, copies, certificates, pam,
- * ld.so.cache) or without effect on a first installation (clean-up after old versions, diversions of merged /usr).
+ * Reviewed commands per package: replaced natively (accounts, alternatives, copies, certificates, pam, ld.so.cache) or
+ * without effect on a first installation (cleanup after old versions, diversions of merged /usr).
  */
 const judged: Readonly<Record<string, string>> = {
   adduser: 'mv',
@@ -70,18 +70,18 @@ const judged: Readonly<Record<string, string>> = {
 const commands =
   /(?<!=\s*)(?<=^|[\s;&|({`])(?:\/(?:usr\/)?s?bin\/)?(adduser|addgroup|useradd|groupadd|usermod|update-alternatives|update-passwd|ucf|setcap|chown|chmod|chgrp|ln|cp|mv|rm|rmdir|mkdir|touch|install|dpkg-statoverride|dpkg-divert|ldconfig|py3compile|pycompile|update-ca-certificates|pam-auth-update|shadowconfig|systemctl|systemd-hwdb|udevadm|update-initramfs|update-rc\.d|dbus-uuidgen|systemd-machine-id-setup|openssl|ssh-keygen|cat)(?=\s)/gm;
 
-/** The commands in a script that change a system, sorted; debhelper's own sections are the same everywhere and known. */
+/** The commands in a script that change a system, sorted; debhelper's generated sections are known and skipped. */
 export function scriptCommands(script: string): string[] {
   const own = script
     .replace(/# Automatically added by [\s\S]*?# End automatically added section\n?/g, '')
     .replace(/^\s*#.*$/gm, '')
     .replace(/\\\n/g, ' ')
-    // `cat` counts where it writes a file.
+    // `cat` counts only if it writes a file.
     .replace(/\bcat\b(?![^\n]*>\s*[^&\s])/g, '');
   return [...new Set([...own.matchAll(commands)].map((match) => match[1] as string))].sort();
 }
 
-/** One line per package with a script whose effect nobody has judged: `foo 1.2-3 postinst: chown, setcap`. */
+/** One line per package with a script that was not reviewed: `foo 1.2-3 postinst: chown, setcap`. */
 export function unknownScripts(packages: readonly InstalledPackage[]): string[] {
   const lines: string[] = [];
   for (const { name, version, members } of packages) {

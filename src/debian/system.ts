@@ -1,7 +1,7 @@
 /**
- * What belongs to the whole image and not to one package: accounts, alternatives, certificates, PAM, the loader's
- * cache, dpkg's database. Derived from the merged tree of all layers, natively, in a fixed order; the result is laid
- * over the tree with `replace`.
+ * Files that belong to the whole image and not to one package: accounts, alternatives, certificates, PAM, the loader's
+ * cache, dpkg's database. They are derived from the merged tree of all layers, in a fixed order, without running
+ * Debian's tools; the result is applied to the tree with `replace`.
  */
 import { bytesContent, type Entry, readAll } from '../tree/entry.ts';
 import { directory, file, Tree } from '../tree/tree.ts';
@@ -15,17 +15,17 @@ import { ldCache } from './ldcache.ts';
 import { pamEntries } from './pam.ts';
 import type { PruneRule } from './prune.ts';
 import { sonameReader } from './soname.ts';
-import { type AccountWishes, parseSysusers } from './sysusers.ts';
+import { type AccountRequests, parseSysusers } from './sysusers.ts';
 
 export interface SystemOptions {
   readonly architecture: 'amd64' | 'arm64';
-  /** Users and groups of the recipe. */
-  readonly accounts?: AccountWishes;
-  /** Seconds since 1970: the image's one time stamp; shadow(5) has dates in it. */
+  /** The recipe's users and groups. */
+  readonly accounts?: AccountRequests;
+  /** Seconds since 1970: the image's single timestamp; shadow(5) contains dates. */
   readonly mtime: number;
-  /** The rules the packages were unpacked with. */
+  /** The rules that the packages were unpacked with. */
   readonly prune?: readonly PruneRule[];
-  /** Provenance of what is derived. */
+  /** The owner of the derived entries. */
   readonly owner?: string;
 }
 
@@ -38,7 +38,7 @@ export async function deriveSystem(
   const owner = options.owner ?? 'system';
   const names = packages.map((installed) => installed.name);
   const derived = new Tree();
-  // A second tree sees both, so that later steps find what earlier ones made.
+  // A second tree contains both, so that later steps see what earlier ones created.
   const all = new Tree();
   for (const entry of tree.sorted()) all.add(entry);
   const put = (entries: readonly Entry[]) => {
@@ -68,11 +68,11 @@ export async function deriveSystem(
   return derived;
 }
 
-/** Accounts of a tree: masters, `sysusers.d` of packages, what scripts would add, the recipe's. */
+/** The accounts of a tree: masters, `sysusers.d` of packages, accounts of scripts, the recipe's users. */
 export async function deriveAccounts(
   tree: Tree,
   packages: readonly string[],
-  extra?: AccountWishes,
+  extra?: AccountRequests,
 ): Promise<Accounts> {
   const accounts = new Accounts();
   const text = async (path: string) => {
@@ -83,13 +83,13 @@ export async function deriveAccounts(
     await text('usr/share/base-passwd/passwd.master'),
     await text('usr/share/base-passwd/group.master'),
   );
-  const wishes: AccountWishes[] = [];
+  const requests: AccountRequests[] = [];
   for (const entry of tree.sorted())
     if (/^(?:usr\/lib|etc)\/sysusers\.d\/[^/]+\.conf$/.test(entry.path))
-      wishes.push(parseSysusers(await text(entry.path), `/${entry.path}`));
-  // `sysusers.d` says more than the table (home, description), so it comes last and wins.
-  accounts.addWishes([scriptedAccounts(packages), ...wishes]);
-  if (extra) accounts.addWishes([extra]);
+      requests.push(parseSysusers(await text(entry.path), `/${entry.path}`));
+  // `sysusers.d` has more facts than the table (home, description), so it comes last and wins.
+  accounts.addRequests([scriptedAccounts(packages), ...requests]);
+  if (extra) accounts.addRequests([extra]);
   return accounts;
 }
 
@@ -105,7 +105,7 @@ function accountFiles(accounts: Accounts, mtime: number, owner: string): Entry[]
   ];
 }
 
-/** Mount points of every runtime; no package of a minimal closure ships all of them. */
+/** Mount points for every runtime; a minimal closure has no package that ships all of them. */
 function runtimeFolders(tree: Tree, owner: string): Entry[] {
   const modes: readonly [string, number][] = [
     ['dev', 0o755],
@@ -118,7 +118,7 @@ function runtimeFolders(tree: Tree, owner: string): Entry[] {
   return modes.filter(([path]) => !tree.has(path)).map(([path, mode]) => directory(path, owner, mode));
 }
 
-/** Parents of derived entries, with the attributes they have in the whole tree. */
+/** Parents of derived entries, with the attributes that they have in the whole tree. */
 function addParents(derived: Tree, all: Tree, owner: string): void {
   for (const { path } of derived.sorted()) {
     const parts = path.split('/').slice(0, -1);

@@ -1,10 +1,10 @@
 /**
- * `sysusers.d` lines (sysusers.d(5)) as data: what accounts a package wants, without saying which ids they get.
+ * Parses `sysusers.d` lines (sysusers.d(5)): the accounts that a package requests, without ids.
  */
 import { KinaError } from '../host/errors.ts';
 
-/** A user with a group of its own name, unless `group` says otherwise. */
-export interface UserWish {
+/** A user with a group of the same name, unless `group` is set. */
+export interface UserRequest {
   readonly name: string;
   readonly uid?: number;
   /** Number or name of the primary group. */
@@ -12,30 +12,30 @@ export interface UserWish {
   readonly gecos?: string;
   readonly home?: string;
   readonly shell?: string;
-  /** As in shadow(5); by default none works. */
+  /** See shadow(5); by default no password works. */
   readonly password?: string;
-  /** `u!`: the account is expired too, so that no way of logging in works. */
+  /** `u!`: the account is expired as well, which blocks every way to log in. */
   readonly locked?: boolean;
 }
-export interface GroupWish {
+export interface GroupRequest {
   readonly name: string;
   readonly gid?: number;
 }
-export interface MemberWish {
+export interface MemberRequest {
   readonly user: string;
   readonly group: string;
 }
-export interface AccountWishes {
-  readonly users: readonly UserWish[];
-  readonly groups: readonly GroupWish[];
-  readonly members: readonly MemberWish[];
+export interface AccountRequests {
+  readonly users: readonly UserRequest[];
+  readonly groups: readonly GroupRequest[];
+  readonly members: readonly MemberRequest[];
 }
 
-/** Reads one file. Lines of type `r` (id ranges) change nothing here: ids are allocated from the default range. */
-export function parseSysusers(text: string, from: string): AccountWishes {
-  const users: UserWish[] = [];
-  const groups: GroupWish[] = [];
-  const members: MemberWish[] = [];
+/** Parses one file. Lines of type `r` (id ranges) are ignored: ids are allocated from the default range. */
+export function parseSysusers(text: string, from: string): AccountRequests {
+  const users: UserRequest[] = [];
+  const groups: GroupRequest[] = [];
+  const members: MemberRequest[] = [];
   for (const line of text.split('\n')) {
     const fields = words(line);
     const [type, name, id] = fields;
@@ -76,7 +76,7 @@ function optional<K extends string>(key: K, value: string | undefined): { [P in 
   return value === undefined ? {} : ({ [key]: value } as { [P in K]?: string });
 }
 
-/** Splits at white space; `"…"` and `'…'` hold fields together. */
+/** Splits at white space; `"…"` and `'…'` quote fields. */
 function words(line: string): string[] {
   return [...line.trim().matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g)].map((m) => m[1] ?? m[2] ?? (m[3] as string));
 }

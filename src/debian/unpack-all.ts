@@ -1,6 +1,6 @@
 /**
- * Many packages into one tree, with dpkg's rules where they meet: directories are shared and the first package's attributes
- * stay, equal files are fine, `Replaces` lets one package take a file over from another, anything else is an error.
+ * Unpacks many packages into one tree with dpkg's rules for overlaps: directories are shared and keep the first package's
+ * attributes, equal files are fine, `Replaces` lets one package take a file from another, anything else is an error.
  *
  * The order is fixed (base-files and base-passwd first, then by name), so the tree does not depend on the order of
  * downloads.
@@ -18,7 +18,7 @@ export interface PackageTree {
   readonly packages: readonly InstalledPackage[];
 }
 
-/** Unpacks packages, `parallel` at a time, and merges them. `done` is told each package's name. */
+/** Unpacks packages, `parallel` at a time, and merges them. Calls `done` with each package's name. */
 export async function unpackPackages(
   packages: readonly (Fetched | Promise<Fetched>)[],
   options: UnpackOptions & { readonly parallel?: number; readonly done?: (name: string) => void },
@@ -26,7 +26,7 @@ export async function unpackPackages(
   const limit = pLimit(options.parallel ?? 4);
   const unpacked = await Promise.all(
     packages.map(async (arriving) => {
-      const fetched = await arriving; // unpacked as they come; waiting for one must not hold a place
+      const fetched = await arriving; // unpacked as they arrive; waiting for one must not occupy a slot
       return limit(async () => {
         const result = await unpackPackage(fetched, options);
         options.done?.(result.installed.name);
@@ -37,7 +37,7 @@ export async function unpackPackages(
   return mergePackages(unpacked);
 }
 
-/** Puts unpacked packages into one tree. Throws `conflict` when two ship one path and neither replaces the other. */
+/** Merges unpacked packages into one tree. Throws `conflict` if two ship the same path and neither replaces the other. */
 export function mergePackages(unpacked: readonly UnpackedPackage[]): PackageTree {
   const sorted = [...unpacked].sort(
     (a, b) =>
@@ -46,7 +46,7 @@ export function mergePackages(unpacked: readonly UnpackedPackage[]): PackageTree
   );
   const byOwner = new Map(sorted.map(({ installed }) => [`deb:${installed.name}`, installed]));
   const tree = new Tree();
-  // Before the first file, so that every path below them finds its real place.
+  // Before the first file, so that the paths below them are resolved.
   const architecture = sorted.find(({ installed }) => installed.architecture !== 'all')?.installed.architecture;
   for (const name of ['bin', 'lib', 'sbin', ...(architecture === 'amd64' ? ['lib64'] : [])]) {
     tree.add(directory('usr', 'deb:base-files'));
@@ -69,7 +69,7 @@ function place(
     tree.add(entry);
     return;
   }
-  // dpkg leaves a directory that is there, or a link to one, as it is.
+  // dpkg does not change an existing directory or a link to one.
   if (entry.type === 'directory' && tree.lookup(entry.path)?.type === 'directory') return;
   const other = byOwner.get(existing.owner);
   if (other && other !== installed) {
@@ -84,6 +84,6 @@ function place(
   if (other && entry.type === 'file' && existing.type === 'file' && existing.content.key === entry.content.key) return;
   throw new KinaError('conflict', `two packages ship /${entry.path}: ${existing.owner} and ${entry.owner}`, {
     details: [`${existing.owner}: ${describe(existing)}`, `${entry.owner}: ${describe(entry)}`],
-    hint: 'They cannot be installed together; leave one of them out of the recipe.',
+    hint: 'They cannot be installed together; remove one of them from the recipe.',
   });
 }

@@ -1,13 +1,13 @@
 /**
- * Debian version numbers: `[epoch:]upstream[-revision]`, ordered as Policy 5.6.12 says and as `dpkg --compare-versions`
- * does (the tests compare the two). No regular expressions in the comparison: resolving a node compares tens of
- * thousands of versions.
+ * Debian version numbers: `[epoch:]upstream[-revision]`, ordered as in Policy 5.6.12 and `dpkg --compare-versions` (a test
+ * compares the two). The comparison uses no regular expressions, because resolving a node compares tens of thousands of
+ * versions.
  */
 
-/** Relations as they stand in control files; `<` and `>` are the historical spellings of `<=` and `>=`. */
+/** Relations as in control files; `<` and `>` are the historical spellings of `<=` and `>=`. */
 export type Relation = '<<' | '<=' | '=' | '>=' | '>>';
 
-/** Negative, zero or positive, as for `Array.sort`. A malformed version is ordered by its characters, never refused. */
+/** Negative, zero or positive, as for `Array.sort`. A malformed version is ordered by its characters, not refused. */
 export function compareVersions(a: string, b: string): number {
   if (a === b) return 0;
   const [epochA, upstreamA, revisionA] = split(a);
@@ -36,7 +36,7 @@ function split(version: string): [epoch: number, upstream: string, revision: str
   const colon = version.indexOf(':');
   const rest = colon < 0 ? version : version.slice(colon + 1);
   const dash = rest.lastIndexOf('-');
-  // An absent revision equals revision 0: comparePart treats '' and '0' alike.
+  // A missing revision equals revision 0: comparePart treats '' and '0' alike.
   return [
     colon < 0 ? 0 : Number(version.slice(0, colon)) || 0,
     dash < 0 ? rest : rest.slice(0, dash),
@@ -46,14 +46,14 @@ function split(version: string): [epoch: number, upstream: string, revision: str
 
 const isDigit = (code: number) => code >= 48 && code <= 57;
 
-/** `~` before the end, the end before letters, letters before everything else. */
+/** `~` sorts before the end, the end before letters, letters before everything else. */
 function weight(code: number): number {
   if (Number.isNaN(code) || isDigit(code)) return 0;
   if (code === 126) return -1;
   return (code >= 65 && code <= 90) || (code >= 97 && code <= 122) ? code : code + 256;
 }
 
-/** Alternates runs of non-digits (by weight) and of digits (by value) until one differs. */
+/** Alternates runs of non-digits (by weight) and of digits (by value) until they differ. */
 function comparePart(a: string, b: string): number {
   let i = 0;
   let j = 0;
@@ -72,7 +72,7 @@ function comparePart(a: string, b: string): number {
       i++;
       j++;
     }
-    // The longer run of digits is the larger number, however long: no Number, no overflow.
+    // The longer run of digits is the larger number, without conversion, so there is no overflow.
     if (isDigit(a.charCodeAt(i))) return 1;
     if (isDigit(b.charCodeAt(j))) return -1;
     if (first !== 0) return first;

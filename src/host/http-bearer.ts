@@ -85,17 +85,17 @@ export class BearerTokens {
     rejected: string | undefined,
     login: Identity | undefined,
   ): Promise<string | undefined> {
-    const who = login && ('refreshToken' in login ? login.refreshToken : `${login.username}:${login.password}`);
-    const key = JSON.stringify([challenge.realm, challenge.service, challenge.scope, who]);
+    const account = login && ('refreshToken' in login ? login.refreshToken : `${login.username}:${login.password}`);
+    const key = JSON.stringify([challenge.realm, challenge.service, challenge.scope, account]);
     for (let known = this.#tokens.get(key); known; known = this.#tokens.get(key)) {
       const { value, expires } = await known;
       if (expires > Date.now() && value !== rejected) return value;
       if (this.#tokens.get(key) === known) this.#tokens.delete(key); // unless a newer request has replaced it
     }
-    const asking = this.#ask(challenge, address, login);
-    this.#tokens.set(key, asking);
+    const pending = this.#ask(challenge, address, login);
+    this.#tokens.set(key, pending);
     try {
-      const { value } = await asking;
+      const { value } = await pending;
       return value === rejected ? undefined : value;
     } catch (error) {
       this.#tokens.delete(key);
@@ -107,11 +107,11 @@ export class BearerTokens {
     const url = URL.canParse(challenge.realm) ? new URL(challenge.realm) : undefined;
     if (!url || (url.protocol !== 'https:' && !(url.protocol === 'http:' && address.startsWith('http:'))))
       throw new KinaError('network', `${redact(address)} names an untrusted token server: ${redact(challenge.realm)}`);
-    const wish: [string, string][] = [
+    const parameters: [string, string][] = [
       ...(challenge.service ? [['service', challenge.service] satisfies [string, string]] : []),
       ...(challenge.scope?.split(' ') ?? []).map((scope): [string, string] => ['scope', scope]),
     ];
-    const request = realmRequest(url, wish, challenge.scope, login);
+    const request = realmRequest(url, parameters, challenge.scope, login);
     const answer = parseAnswer(await this.#read(url.href, address, request));
     if (!answer) throw new KinaError('network', `${redact(url.href)} did not return a token`);
     this.#onSecret(answer.value.slice('Bearer '.length));
@@ -122,7 +122,7 @@ export class BearerTokens {
 /** Docker's refresh token is exchanged by POST, which keeps it out of the URL; everything else is a GET. */
 function realmRequest(
   url: URL,
-  wish: readonly [string, string][],
+  parameters: readonly [string, string][],
   scope: string | undefined,
   login: Identity | undefined,
 ): RealmRequest {
@@ -131,7 +131,7 @@ function realmRequest(
       grant_type: 'refresh_token',
       client_id: 'kina',
       refresh_token: login.refreshToken,
-      ...Object.fromEntries(wish.filter(([name]) => name === 'service')),
+      ...Object.fromEntries(parameters.filter(([name]) => name === 'service')),
       ...(scope ? { scope } : {}),
     });
     return {
@@ -140,7 +140,7 @@ function realmRequest(
       body: Buffer.from(form.toString()),
     };
   }
-  for (const [name, value] of wish) url.searchParams.append(name, value);
+  for (const [name, value] of parameters) url.searchParams.append(name, value);
   if (!login) return { method: 'GET', headers: {} };
   url.searchParams.set('account', login.username);
   return { method: 'GET', headers: { authorization: basic(login.username, login.password) } };

@@ -6,7 +6,7 @@
  * A plain step sees only its pins, so its result may also come from another machine (`step-outputs.ts`).
  */
 import { posix } from 'node:path';
-import type { AccountWishes } from '../debian/sysusers.ts';
+import type { AccountRequests } from '../debian/sysusers.ts';
 import { KinaError } from '../host/errors.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
 import type { Session } from '../session/session.ts';
@@ -116,7 +116,7 @@ class Merge {
   }
 
   /** A base image's passwd is kept, so accounts that the recipe adds would be missing without a message. */
-  checkAccounts(accounts: readonly AccountWishes[]): void {
+  checkAccounts(accounts: readonly AccountRequests[]): void {
     const names = accounts.flatMap((a) => [...a.users, ...a.groups]).map((a) => a.name);
     const passwd = this.tree.get('etc/passwd');
     if (names.length === 0 || !passwd || !this.#origins.get(passwd.path)?.kind.isBase) return;

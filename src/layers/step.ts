@@ -13,7 +13,7 @@ import type { z } from 'zod';
 import type { Artifact } from '../artifacts/artifact.ts';
 import type { InstalledPackage } from '../debian/deb.ts';
 import type { PruneRule } from '../debian/prune.ts';
-import type { AccountWishes } from '../debian/sysusers.ts';
+import type { AccountRequests } from '../debian/sysusers.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Platform } from '../oci/platform.ts';
 import type { Session } from '../session/session.ts';
@@ -101,14 +101,14 @@ export interface TreeContext extends Session {
 export interface DerivedContext extends TreeContext {
   readonly merged: Tree;
   readonly packages: readonly InstalledPackage[];
-  readonly accounts: readonly AccountWishes[];
+  readonly accounts: readonly AccountRequests[];
   readonly prune: readonly PruneRule[];
 }
 
 export interface StepResult {
   readonly tree: Tree;
   readonly packages?: readonly InstalledPackage[];
-  readonly accounts?: AccountWishes;
+  readonly accounts?: AccountRequests;
   /** What the packages were unpacked without. */
   readonly prune?: readonly PruneRule[];
 }

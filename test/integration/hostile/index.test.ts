@@ -118,9 +118,9 @@ test.each([
   [
     'without its signature',
     { date: ago(1), forge: (t: string) => t.slice(0, t.indexOf('-----BEGIN PGP SIGNATURE')) },
-    /no signed document/,
+    /not a signed document/,
   ],
-  ['a login page', { date: ago(1), forge: () => '<html>log in</html>' }, /no signed document/],
+  ['a login page', { date: ago(1), forge: () => '<html>log in</html>' }, /not a signed document/],
 ])('an index that is %s', async (_name, index, words) => {
   await archive.publish(index);
   await expect(build()).rejects.toMatchObject({ code: 'integrity', message: expect.stringMatching(words) });

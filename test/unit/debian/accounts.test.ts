@@ -9,7 +9,7 @@ const group = 'root:*:0:\nmail:*:8:\nshadow:*:42:\nnogroup:*:65534:\n';
 function accounts(...files: string[]): Accounts {
   const result = new Accounts();
   result.addMasters(passwd, group);
-  result.addWishes(files.map((text, i) => parseSysusers(text, `${i}.conf`)));
+  result.addRequests(files.map((text, i) => parseSysusers(text, `${i}.conf`)));
   return result;
 }
 const line = (text: string, name: string) => text.split('\n').find((l) => l.startsWith(`${name}:`));

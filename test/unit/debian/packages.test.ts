@@ -48,5 +48,5 @@ test('a stanza may begin with another field, and the last one may end without a 
   const index = indexOf('\n', stanza('first', '1').replace(/^(.*)\n(.*)\n/, '$2\n$1\n'), stanza('last', '1').trimEnd());
   expect(index.versions('first')[0]?.version).toBe('1');
   expect(index.versions('last')[0]?.sha256).toBe('0'.repeat(64));
-  expect(() => indexOf('Version: 1\n')).toThrow(/without Package field/);
+  expect(() => indexOf('Version: 1\n')).toThrow(/without a Package field/);
 });

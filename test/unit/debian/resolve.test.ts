@@ -148,6 +148,6 @@ test('an unknown name and an unknown version name what there is', () => {
     return '';
   };
   expect(details('nope')).toMatch(/nope: no such package in s for amd64/);
-  expect(details('a=2')).toMatch(/no version 2; there are 1 \(s\)/);
-  expect(details('v')).toMatch(/virtual package; name one of x, y/);
+  expect(details('a=2')).toMatch(/no version 2; available: 1 \(s\)/);
+  expect(details('v')).toMatch(/virtual package; choose one of x, y/);
 });

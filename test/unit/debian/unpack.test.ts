@@ -98,7 +98,7 @@ describeUnless(missing(['dpkg-deb']), 'unpacking', () => {
   test('the package must be the version that the lock names', async () => {
     const one = deb('a', { x: '1' });
     const wrong = { ...one, artifact: { ...one.artifact, version: '2' } };
-    await expect(unpack(wrong)).rejects.toThrow(/is version 1.0-1, not 2/);
+    await expect(unpack(wrong)).rejects.toThrow(/got 1.0-1, want 2/);
   });
 
   test('what is no package is said so', async () => {

@@ -33,7 +33,7 @@ test('every key is read', async () => {
   });
 });
 
-test('no file, an empty one or only comments: no wishes', async () => {
+test('no file, an empty one or only comments: no settings', async () => {
   expect(await readUserConfig(join(folder, 'none', 'config.yaml'))).toEqual({});
   for (const text of ['', '# nothing yet\n']) {
     writeFileSync(file, text);
