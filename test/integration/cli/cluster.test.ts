@@ -21,7 +21,7 @@ const kina = (args: readonly string[], env: Record<string, string> = {}) =>
 describe('what is typed wrong is said before any engine is asked', () => {
   test.each([
     [['create', 'cluster', '--wait', '5'], '--wait 5: missing unit in duration'],
-    [['create', 'cluster', '--wait', 'soon'], '--wait soon: not a duration'],
+    [['create', 'cluster', '--wait', 'soon'], '--wait soon: invalid duration'],
     [['create', 'cluster', '--image', 'a', '--build', 'v1.34.2'], '--image and --build exclude each other'],
     [['create', 'cluster', '--image', 'Upper:1'], '"Upper:1" is no image reference: names are lower case'],
     [['create', 'cluster', '--provider', 'podmn'], '--provider: there is no provider "podmn"; did you mean "podman"?'],
@@ -34,7 +34,7 @@ describe('what is typed wrong is said before any engine is asked', () => {
     [['delete', 'clusters'], 'no cluster names provided'],
     [['get', 'clusters', '-v', 'x'], '--verbosity x: expected a number from 0 to 5'],
     [['completion', 'bsh'], 'no completion for "bsh"; did you mean "bash"?'],
-    [['start', 'cluster', '--wait', '1d'], '--wait 1d: not a duration'],
+    [['start', 'cluster', '--wait', '1d'], '--wait 1d: invalid duration'],
   ])('kina %j', async (args, words) => {
     const result = await kina(args);
     expect(result.stderr).toContain(words);

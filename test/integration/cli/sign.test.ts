@@ -139,9 +139,9 @@ describeUnless(registry.skip, 'the command line signs', () => {
     const asked = sigstore.requests.length;
     const there = `${host}/cli/refused:v1`;
     for (const [said, ...args] of [
-      ['exclude each other', 'push', small, there, '--sign', '--sign-key', 'key.pem'],
+      ['cannot be used together', 'push', small, there, '--sign', '--sign-key', 'key.pem'],
       ['no identity to sign with', 'push', small, there, '--sign'],
-      ['they need --sign', 'push', small, there, '--rekor-url', 'https://x.example'],
+      ['require --sign', 'push', small, there, '--rekor-url', 'https://x.example'],
       ['cannot read the key', 'push', small, there, '--sign-key', 'none.pem'],
       ['no passphrase was given', 'push', small, there, '--sign-key', 'key.pem'],
       ['holds no private key', 'push', small, there, '--sign-key', 'key.pub'],

@@ -25,7 +25,7 @@ describe('arguments', () => {
     [['build', 'node-image', '--platform', 'linux/amd46'], 'unknown platform "linux/amd46"'],
     [
       ['build', 'node-image', '--platform', 'linux/arm64', '--arch', 'arm64'],
-      '--platform and --arch exclude each other',
+      '--platform and --arch cannot be used together',
     ],
     [['build', 'node-image', '--set', 'motd'], '--set motd: expected key=value'],
     [
@@ -34,13 +34,13 @@ describe('arguments', () => {
     ],
     [['build', 'node-image', '--output', 'typ=oci,dest=x'], 'unknown field "typ"; did you mean "type"?'],
     [['build', 'node-image', '--output', 'type=oci-archive'], 'dest is missing'],
-    [['build', 'node-image', '--output', 'type=oci,dest=-'], 'cannot go to standard output'],
+    [['build', 'node-image', '--output', 'type=oci,dest=-'], 'cannot be written to standard output'],
     [['build', 'node-image', '--output', '-', '--output', '-'], 'two outputs have the destination -'],
     [
       ['build', 'node-image', '--output', 'a.tar', '--output', 'x/../a.tar'],
       'two outputs have the destination x/../a.tar',
     ],
-    [['build', 'node-image', '--compression', 'zstandard'], '--compression zstandard: unknown'],
+    [['build', 'node-image', '--compression', 'zstandard'], '--compression zstandard: unknown compression'],
     [['build', 'node-image', '--compression', 'gzip:10'], '--compression gzip:10: the level must be 1 to 9'],
     [['build', 'node-image', '--compression', 'zstd:20'], '--compression zstd:20: the level must be 1 to 19'],
     [['build', 'node-image', '--mirror', 'mirror.example'], 'mirror.example'],
@@ -108,7 +108,7 @@ describe('arguments', () => {
   test('JSON and an archive cannot share standard output', async () => {
     const result = await bench.kina(['build', 'node-image', '--output', '-', '--json']);
     expect(result.code).toBe(2);
-    expect(result.stderr).toContain('--json and an archive on standard output exclude each other');
+    expect(result.stderr).toContain('--json and an archive on standard output cannot be used together');
   });
 });
 

@@ -155,10 +155,10 @@ describeUnless(registry.skip, 'a real registry', () => {
     'push localhost/kina/small:v1.34.2 localhost/other:v1',
     'copy oci:layout localhost/other:v1',
     'build node-image --tag localhost/other:v1 --push',
-  ])("a name on this machine is no registry's: %s", async (line) => {
+  ])('a name below localhost without a port is refused: %s', async (line) => {
     const refused = await bench.kina(line.split(' '));
     expect(refused).toMatchObject({ code: 2, stdout: '' });
-    expect(refused.stderr).toMatch(/cannot push to localhost\/\S+: that is a name on this machine/);
+    expect(refused.stderr).toMatch(/cannot push to localhost\/\S+: localhost without a port is not a registry/);
     expect(refused.stderr).toContain('REGISTRY/NAME:TAG');
   });
 
@@ -252,7 +252,7 @@ describeUnless(registry.skip, 'a real registry', () => {
   test('names that nobody can push to, and images that are not there', async () => {
     const digest = `sha256:${'0'.repeat(64)}`;
     for (const [args, words] of [
-      [['push', small, `${host}/x@${digest}`], 'the digest follows from what is in the image'],
+      [['push', small, `${host}/x@${digest}`], 'the digest is computed from the content'],
       [['push', small, 'Bad/Name'], 'no image reference'],
       [['copy', small, `oci-archive:`], 'a path is missing'],
       [['push', small, `${host}/x:1`, '--insecure-registry', 'http://x/'], 'expected HOST or HOST:PORT'],

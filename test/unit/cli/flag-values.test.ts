@@ -30,7 +30,7 @@ describe('flag values', () => {
     expect(() => output('oci-archive')).toThrow('dest is missing');
     expect(() => output('')).toThrow('dest is missing');
     expect(() => output('tpye=oci,dest=a')).toThrow('did you mean "type"?');
-    expect(() => output('type=oci,dest=-')).toThrow('cannot go to standard output');
+    expect(() => output('type=oci,dest=-')).toThrow('cannot be written to standard output');
   });
 });
 

@@ -1,4 +1,4 @@
-/** What the commands on clusters share. */
+/** Helpers of the cluster commands. */
 
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
@@ -13,18 +13,18 @@ import { isLive, withSignal } from '../../terminal/context.ts';
 import { warn } from '../../terminal/stderr.ts';
 import { createSteps, type ShownSteps } from '../../terminal/steps.ts';
 
-/** What every command on an existing cluster takes. */
+/** Flags of every command on an existing cluster. */
 export interface ClusterFlags extends GlobalFlags {
   readonly name: string | undefined;
   readonly provider: string | undefined;
 }
 
-/** The name as kind finds it: flag, environment, the default. */
+/** The cluster name, looked up as in kind: flag, environment, default. */
 export function nameOf(flags: { readonly name?: string | undefined }): string {
   return flags.name || processEnvironment().KINA_CLUSTER_NAME || processEnvironment().KIND_CLUSTER_NAME || 'kina';
 }
 
-/** What of the environment is passed over, in one line on stderr. */
+/** Warns when a variable names a provider that kina does not have. */
 export function warnOfEnvironment(flags: { readonly provider?: string | undefined }): void {
   const unknown = flags.provider === undefined ? unknownKindProvider() : undefined;
   if (unknown) warn(`${unknown} is ignored: the providers are ${providerNames.join(', ')}`);
@@ -40,12 +40,14 @@ export function duration(value: string, flag: string): number {
       hint: `Write ${value}s or ${value}m.`,
     });
   if (!/^(\d+(\.\d+)?(h|ms|us|µs|ns|m|s))+$/.test(value))
-    throw new KinaError('usage', `${flag} ${value}: not a duration`, { hint: 'It looks like 5m, 90s or 1h30m.' });
+    throw new KinaError('usage', `${flag} ${value}: invalid duration`, {
+      hint: 'Use a duration like 5m, 90s or 1h30m.',
+    });
   const parts = [...value.matchAll(/(\d+(?:\.\d+)?)(h|ms|us|µs|ns|m|s)/g)];
   return parts.reduce((sum, [, number, unit]) => sum + Number(number) * units[unit!]!, 0);
 }
 
-/** Runs with steps on the screen and Ctrl-C; the first signal cancels cleanly. */
+/** Runs work with steps on stderr and Ctrl-C: the first signal cancels it. */
 export async function withSteps<T>(
   flags: GlobalFlags,
   work: (steps: ShownSteps, signal: AbortSignal) => Promise<T>,
@@ -58,7 +60,7 @@ export async function withSteps<T>(
   }
 }
 
-/** The configuration of a file, of standard input (`-`), or all defaults. */
+/** The configuration in a file or on standard input (`-`), or all defaults. */
 export async function readCluster(
   file: string | undefined,
   overrides: Parameters<typeof loadCluster>[0]['overrides'],
@@ -83,7 +85,7 @@ async function readText(file: string): Promise<string> {
   }
 }
 
-/** Unless `--quiet`. */
+/** Prints to stderr unless `--quiet` is given. */
 export function say(flags: GlobalFlags, text: string): void {
   if (!flags.quiet) process.stderr.write(`${text}\n`);
 }

@@ -11,7 +11,7 @@ export interface DeleteFlags extends GlobalFlags {
   readonly provider: string | undefined;
 }
 
-/** The kubeconfig first: entries that lead nowhere are worse than nodes that nobody names. False: there were no nodes. */
+/** Removes the kubeconfig entries first, then the nodes on every provider. False if there were no nodes. */
 export async function removeEverywhere(name: string, flags: DeleteFlags): Promise<boolean> {
   let trouble: unknown;
   let found = false;
@@ -24,7 +24,7 @@ export async function removeEverywhere(name: string, flags: DeleteFlags): Promis
     const { nodes, keptNetwork } = await removeCluster(provider, name);
     found ||= nodes.length > 0;
     if (nodes.length > 0) say(flags, `Deleted nodes: ${quoted(nodes)}`);
-    if (keptNetwork) say(flags, `The network ${keptNetwork} stays: other containers use it.`);
+    if (keptNetwork) say(flags, `Keeping network ${keptNetwork}: other containers use it`);
   }
   if (trouble) throw trouble;
   return found;

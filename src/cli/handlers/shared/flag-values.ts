@@ -1,4 +1,4 @@
-/** Flag values as the rooms want them: parsed, checked, with the flag named in the error. */
+/** Parsers of flag values; errors name the flag. */
 import { resolve } from 'node:path';
 import { KinaError } from '../../../host/errors.ts';
 import { didYouMean } from '../../../host/suggest.ts';
@@ -6,7 +6,7 @@ import { type Compression, highestLevel } from '../../../oci/compress.ts';
 import { hostPlatform, type Platform, parsePlatform } from '../../../oci/platform.ts';
 import { parseReference } from '../../../oci/reference.ts';
 
-/** `linux/arm64,linux/amd64`; the host's architecture when absent. */
+/** `linux/arm64,linux/amd64`; the platform of this host when absent. */
 export function platforms(value: string | undefined): Platform[] {
   if (value === undefined) return [hostPlatform()];
   const list = value
@@ -14,7 +14,7 @@ export function platforms(value: string | undefined): Platform[] {
     .filter((p) => p.trim() !== '')
     .map(parsePlatform);
   const unique = [...new Map(list.map((p) => [p.architecture, p])).values()];
-  if (unique.length === 0) throw new KinaError('usage', '--platform names no platform');
+  if (unique.length === 0) throw new KinaError('usage', '--platform is empty');
   return unique;
 }
 
@@ -29,10 +29,10 @@ export function settings(values: readonly string[]): Record<string, string> {
   );
 }
 
-/** `localhost/kina/node:v1.34.2`, as given: a name that no engine could load is refused before the work. */
+/** Checks a name like `localhost/kina/node:v1.34.2` before the work starts. */
 export function imageName(value: string): string {
   if (parseReference(value).digest !== undefined)
-    throw new KinaError('usage', `${value}: an image gets a name and a tag; its digest follows from what is in it`);
+    throw new KinaError('usage', `${value}: a name and a tag are expected; the digest is computed from the content`);
   return value;
 }
 
@@ -41,9 +41,13 @@ export function compression(value: string | undefined): Compression | undefined 
   if (value === undefined || value === 'none') return undefined;
   const [kind, level] = value.split(':') as [string, string | undefined];
   if (kind !== 'zstd' && kind !== 'gzip')
-    throw new KinaError('usage', `--compression ${value}: unknown${didYouMean(kind, ['zstd', 'gzip', 'none'])}`, {
-      hint: 'Use none, zstd or gzip, with a level if you like: zstd:19.',
-    });
+    throw new KinaError(
+      'usage',
+      `--compression ${value}: unknown compression${didYouMean(kind, ['zstd', 'gzip', 'none'])}`,
+      {
+        hint: 'Use none, zstd or gzip, with an optional level: zstd:19.',
+      },
+    );
   if (level === undefined) return { kind };
   const highest = highestLevel[kind];
   if (!/^\d+$/.test(level) || Number(level) < 1 || Number(level) > highest)
@@ -57,12 +61,12 @@ export interface OutputFlag {
   readonly dest: string;
 }
 
-/** `type=oci-archive,dest=FILE`; a bare path is an archive when it ends in .tar, else a layout folder. */
+/** `type=oci-archive,dest=FILE`; a bare path is an archive if it ends in .tar, else a layout directory. */
 export function output(value: string): OutputFlag {
   const bareType = (OUTPUT_TYPES as readonly string[]).includes(value);
   if (!value || bareType)
     throw new KinaError('usage', `--output ${JSON.stringify(value)}: dest is missing`, {
-      hint: `Say where: type=${bareType ? value : 'oci-archive'},dest=PATH.`,
+      hint: `Use type=${bareType ? value : 'oci-archive'},dest=PATH.`,
     });
   if (!value.includes('='))
     return { type: value === '-' || value.endsWith('.tar') ? 'oci-archive' : 'oci', dest: value };
@@ -74,7 +78,7 @@ export function output(value: string): OutputFlag {
       throw new KinaError(
         'usage',
         `--output ${value}: unknown field ${JSON.stringify(key)}${didYouMean(key, ['type', 'dest'])}`,
-        { hint: 'It looks like type=oci-archive,dest=node.tar.' },
+        { hint: 'Use type=oci-archive,dest=node.tar, for example.' },
       );
     fields.set(key, part.slice(at + 1));
   }
@@ -89,19 +93,19 @@ export function output(value: string): OutputFlag {
       hint: 'Add dest=PATH, or dest=- for standard output.',
     });
   if (dest === '-' && type === 'oci')
-    throw new KinaError('usage', '--output type=oci is a folder and cannot go to standard output', {
+    throw new KinaError('usage', '--output type=oci is a directory and cannot be written to standard output', {
       hint: 'Use type=oci-archive,dest=-.',
     });
   return { type: type as OutputFlag['type'], dest };
 }
 
-/** Two outputs in one place would overwrite each other, and standard output has room for one thing. */
+/** Two outputs with one destination would overwrite each other, and stdout takes a single output. */
 export function checkOutputs(outputs: readonly OutputFlag[], json: boolean): void {
   const places = outputs.map(({ dest }) => (dest === '-' ? dest : resolve(dest)));
   const twice = outputs.find((_, i) => places.indexOf(places[i]!) < i);
   if (twice) throw new KinaError('usage', `two outputs have the destination ${twice.dest}`);
   if (json && places.includes('-'))
-    throw new KinaError('usage', '--json and an archive on standard output exclude each other', {
+    throw new KinaError('usage', '--json and an archive on standard output cannot be used together', {
       hint: 'Write the archive to a file.',
     });
 }

@@ -1,4 +1,4 @@
-/** Loads images into the nodes of a cluster, wherever the images come from. */
+/** Loads images from any source into the nodes of a cluster. */
 import { type LoadedNode, loadImages } from '../../../cluster/load/load.ts';
 import type { LoadSource } from '../../../cluster/load/sources.ts';
 import { type ExistingCluster, openCluster } from '../../../cluster/state.ts';

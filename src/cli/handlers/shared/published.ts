@@ -1,4 +1,4 @@
-/** What is said about a push: to the next step of a pipeline, and to people. */
+/** Output of a push, for users and for the next step of a CI job. */
 
 import { appendFile } from 'node:fs/promises';
 import { processEnvironment } from '../../../host/environment.ts';
@@ -10,30 +10,30 @@ import type { Published } from '../../../ops/registry/publish.ts';
 import { bytes } from '../../terminal/format.ts';
 
 /**
- * Where an image is to go: a name and a tag, no digest; not the names of this machine alone, which kina gives to what it
- * builds. Throws `usage`.
+ * The destination of a push: a name and a tag, without a digest, and not below `localhost`, where kina names what it builds.
+ * Throws `usage`.
  */
 export function destination(value: string): ImageReference {
   const parsed = parseReference(value);
   if (parsed.digest !== undefined)
-    throw new KinaError('usage', `cannot push to ${value}: the digest follows from what is in the image`, {
-      hint: 'Leave @sha256:… away.',
+    throw new KinaError('usage', `cannot push to ${value}: the digest is computed from the content`, {
+      hint: 'Remove @sha256:… from the name.',
     });
   if (parsed.registry === 'localhost')
-    throw new KinaError('usage', `cannot push to ${value}: that is a name on this machine and no registry's`, {
-      hint: 'Name it as it shall be called there: REGISTRY/NAME:TAG. A registry of this machine has a port, localhost:5000/NAME:TAG.',
+    throw new KinaError('usage', `cannot push to ${value}: localhost without a port is not a registry`, {
+      hint: 'Use REGISTRY/NAME:TAG. A registry on this machine needs a port: localhost:5000/NAME:TAG.',
     });
   return parsed;
 }
 
-/** Before the work: whether the metadata can be written after it. */
+/** Checks before the work that the metadata file can be written after it. */
 export async function checkMetadata(file: string | undefined): Promise<void> {
   if (file !== undefined) await checkFileDestination(file, 'metadata file');
 }
 
 /**
- * Writes the metadata file, with the keys that `docker buildx build --metadata-file` has, and the outputs `digest`,
- * `image` (the first reference) and `images` (all, a line each) of a step of GitHub Actions.
+ * Writes the metadata file, with the keys of `docker buildx build --metadata-file`, and the outputs `digest`, `image` (the
+ * first reference) and `images` (all, one per line) of a step in GitHub Actions.
  */
 export async function reportPublished({ root, references }: Published, file: string | undefined): Promise<void> {
   const { mediaType, digest, size } = root;
@@ -58,12 +58,12 @@ export async function reportPublished({ root, references }: Published, file: str
     );
 }
 
-/** `3 blobs pushed (12 MB), 2 mounted, 4 there already`. */
+/** `3 blobs pushed (12 MB), 2 mounted, 4 already present`. */
 export function pushSummary({ uploaded, mounted, existing, bytes: size }: PushResult): string {
   const parts = [
     ...(uploaded ? [`${uploaded} ${uploaded === 1 ? 'blob' : 'blobs'} pushed (${bytes(size)})`] : []),
     ...(mounted ? [`${mounted} mounted`] : []),
-    ...(existing ? [`${existing} there already`] : []),
+    ...(existing ? [`${existing} already present`] : []),
   ];
   return parts.join(', ');
 }

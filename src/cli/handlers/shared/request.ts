@@ -1,4 +1,4 @@
-/** From the shared flags to what the pipeline takes. */
+/** The request to resolve a recipe, from flags. */
 import type { ResolveRequest } from '../../../build/resolve.ts';
 import { KinaError } from '../../../host/errors.ts';
 import type { SourceFlags } from '../../flags.ts';
@@ -10,7 +10,7 @@ export function resolveRequest(
   lock: string | undefined,
 ): ResolveRequest {
   if (flags.platform !== undefined && flags.arch !== undefined)
-    throw new KinaError('usage', '--platform and --arch exclude each other');
+    throw new KinaError('usage', '--platform and --arch cannot be used together');
   return {
     recipe: flags.recipe,
     source,

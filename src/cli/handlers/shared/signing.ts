@@ -1,22 +1,22 @@
-/** How to sign, for the commands that do: keyless, as pipelines do it, or with a key. */
+/** The signer of the commands that sign: keyless, as in CI, or with a key. */
 import { processEnvironment } from '../../../host/environment.ts';
 import { KinaError } from '../../../host/errors.ts';
 import type { ImageSigner } from '../../../ops/trust/sign.ts';
 import { type InstanceFlags, publicInstance, type SigningFlags } from '../../flags.ts';
 
-/** Undefined when nothing is to be signed. Throws `usage` for everything that can be known before the work. */
+/** Undefined without `--sign` and `--sign-key`. Throws `usage`. */
 export async function signerFor(flags: SigningFlags, signal?: AbortSignal): Promise<ImageSigner | undefined> {
   const { sign, signKey, fulcioUrl, rekorUrl } = flags;
   if (sign && signKey !== undefined)
-    throw new KinaError('usage', '--sign and --sign-key exclude each other', {
-      hint: "--sign uses the pipeline's identity, --sign-key FILE a key.",
+    throw new KinaError('usage', '--sign and --sign-key cannot be used together', {
+      hint: '--sign uses the identity of the CI job, --sign-key FILE uses a key.',
     });
   if (!sign && (fulcioUrl !== undefined || rekorUrl !== undefined))
-    throw new KinaError('usage', '--fulcio-url and --rekor-url are about keyless signatures: they need --sign');
+    throw new KinaError('usage', '--fulcio-url and --rekor-url require --sign');
   return sign || signKey !== undefined ? signer(signKey, flags, signal) : undefined;
 }
 
-/** With the key in this file, else keyless. Throws `usage`. */
+/** Signs with the key in this file, or keyless without one. Throws `usage`. */
 export async function signer(
   key: string | undefined,
   { fulcioUrl, rekorUrl }: InstanceFlags,
@@ -27,7 +27,10 @@ export async function signer(
   if (key === undefined)
     return keylessSigner({ fulcio: fulcioUrl ?? fulcio, rekor: rekorUrl ?? rekor }, processEnvironment(), signal);
   if (fulcioUrl !== undefined || rekorUrl !== undefined)
-    throw new KinaError('usage', '--fulcio-url and --rekor-url are about keyless signatures, and a key was given');
+    throw new KinaError(
+      'usage',
+      '--fulcio-url and --rekor-url are for keyless signatures and cannot be used with --key',
+    );
   const { readPrivateKey } = await import('../../../ops/trust/keys.ts');
   return keySigner(await readPrivateKey(key, processEnvironment().KINA_SIGN_PASSPHRASE));
 }
