@@ -11,6 +11,7 @@ import { choosePlatforms, narrowImage } from '../oci/image/select.ts';
 import { dockerMembers, ociMembers } from '../oci/output/archive.ts';
 import { tarStream } from '../oci/output/tar.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
+import { storeImage } from '../oci/store/image.ts';
 import type { Store } from '../oci/store/store.ts';
 import type { EngineImage, Provider } from '../provider/provider.ts';
 
@@ -86,7 +87,7 @@ export async function archiveFor(
     provider.archive === 'docker-archive'
       ? await dockerMembers(store, contents, [reference])
       : ociMembers(described ? contents : await readContents(store, await indexed()), [reference]);
-  return Readable.from(tarStream(store, members), { objectMode: false });
+  return Readable.from(tarStream(storeImage(store, contents.descriptor), members), { objectMode: false });
 }
 
 function provided(

@@ -32,6 +32,11 @@ export const maxManifestBytes = 4 << 20;
 /** Configs hold the history; 1 MiB would do for any real image. */
 export const maxConfigBytes = 8 << 20;
 
+/** The limit for a document of this media type. */
+export function maxDocumentBytes(type: string): number {
+  return isIndexType(type) || isManifestType(type) ? maxManifestBytes : maxConfigBytes;
+}
+
 const digest = z.custom<Digest>((v) => typeof v === 'string' && isDigest(v), 'not a sha256 digest');
 const size = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
 const annotations = z.record(z.string(), z.string());
@@ -126,6 +131,15 @@ export function isIndexType(type: string): boolean {
 
 export function isManifestType(type: string): boolean {
   return type === mediaType.manifest || type === mediaType.dockerManifest;
+}
+
+/** For what a node cannot run: a chart, a signature, an image of another system. */
+export function notAnImage(title: string, type: string): KinaError {
+  return new KinaError('archive', `${title} is not a container image: ${type || 'unknown media type'}`, {
+    hint: type.includes('manifest.v1')
+      ? 'Its manifest has the old schema 1. Push it again with a current tool.'
+      : 'It may be a chart, a signature or an image for another system. Check the name.',
+  });
 }
 
 /** `where` names the document in errors: a path, a URL, a digest. */

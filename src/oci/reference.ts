@@ -59,6 +59,15 @@ export function formatReference({ registry, repository, tag, digest }: ImageRefe
 }
 
 /**
+ * The canonical form of a name: `docker.io/library/busybox:latest`, or `NAME@sha256:…`. A tag beside a digest proves nothing
+ * and kubelet looks such an image up by its digest, so it is dropped. Throws `usage` for what is not a reference.
+ */
+export function canonicalReference(text: string): string {
+  const parsed = parseReference(text);
+  return formatReference(parsed.digest ? { ...parsed, tag: undefined } : parsed);
+}
+
+/**
  * Where the registry API of this repository is: `https://HOST/v2/NAME`. Docker Hub serves it under another name than
  * images carry. Plain HTTP is spoken only to this machine.
  */

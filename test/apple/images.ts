@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, copyFileSync, createReadStream, existsSync, openSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import type { BlobRef } from '../../src/oci/image/image.ts';
 import { type Member, tarStream } from '../../src/oci/output/tar.ts';
 import { compact, pretty } from './json.ts';
 import { layerProblems } from './layers.ts';
@@ -168,8 +169,8 @@ async function toPodman(
     })),
   ];
   const blobs = {
-    verified: (wanted: string) => {
-      const { offset, size } = blob(wanted);
+    blob: ({ digest }: BlobRef) => {
+      const { offset, size } = blob(digest);
       return size === 0
         ? Readable.from([])
         : createReadStream(path, { start: offset, end: offset + size - 1, highWaterMark: 1 << 20 });

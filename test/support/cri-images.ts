@@ -15,6 +15,7 @@ import { buildImage, buildIndex, type ImageInput } from '../../src/oci/image/bui
 import { hostPlatform } from '../../src/oci/platform.ts';
 import { parseReference } from '../../src/oci/reference.ts';
 import { pushImage } from '../../src/oci/registry/push.ts';
+import { storeImage } from '../../src/oci/store/image.ts';
 import { bytesContent, type Entry } from '../../src/tree/entry.ts';
 import { comparePaths, directory, file, symlink, Tree } from '../../src/tree/tree.ts';
 import { accountFiles, busyboxTree } from './cri/busybox.ts';
@@ -215,7 +216,7 @@ async function fill(registry: Registry, packages: Packages): Promise<Map<string,
     const { manifest } = await buildImage(store, { platform, layers: made, config: image.config, created: 0 });
     const root = await buildIndex(store, [manifest]);
     const references = image.names.map((name) => parseReference(name.replace(/^[^/]+/, registry.host)));
-    await pushImage({ source: store, root, references, transport, reporter: silent, store });
+    await pushImage({ image: storeImage(store, root), references, transport, reporter: silent, store });
     for (const name of image.names) images.set(name, root.digest);
   }
   return images;

@@ -15,6 +15,7 @@ import { writeDisk } from '../../src/layers/image/disk.ts';
 import { readContents } from '../../src/oci/image/contents.ts';
 import { writeOutput } from '../../src/oci/output/output.ts';
 import { hostPlatform } from '../../src/oci/platform.ts';
+import { storeImage } from '../../src/oci/store/image.ts';
 import { openWorkshop } from './build.ts';
 import { check, projectRoot, run } from './command.ts';
 import { Containers, type Place } from './containers.ts';
@@ -138,7 +139,7 @@ async function buildImages(folder: string, images: string, reference: string): P
     await writeDisk(store, image!, join(images, 'pod-image.ext4'), { size: 64 << 20 });
     const sandbox = await workshop.build({ recipe: 'sandbox', platforms });
     const dest = join(folder, 'sandbox.tar');
-    await writeOutput({ store, index: sandbox.index, refs: [reference], type: 'oci-archive', dest });
+    await writeOutput({ store, image: storeImage(store, sandbox.index), refs: [reference], type: 'oci-archive', dest });
     await podman('load', '--quiet', '--input', dest);
   } finally {
     await workshop.close();

@@ -4,9 +4,9 @@
  */
 import { join } from 'node:path';
 import { silent } from '../../src/host/progress.ts';
-import { readContents } from '../../src/oci/image/contents.ts';
-import { importArchive } from '../../src/oci/image/import.ts';
-import type { Architecture } from '../../src/oci/platform.ts';
+import { openArchive } from '../../src/oci/archive/open.ts';
+import { type Architecture, parsePlatform } from '../../src/oci/platform.ts';
+import { keepImage } from '../../src/oci/store/keep.ts';
 import { bootMachine, type Machine } from '../../src/ops/boot/vm/machine.ts';
 import { openSession } from '../../src/session/session.ts';
 import { testCache } from './cache.ts';
@@ -45,9 +45,8 @@ export async function bootVm({ archive, platform, memory, entrypoint, ...kernel 
     else process.env.KINA_CACHE_DIR = before;
   });
   try {
-    const found = await importArchive(tools.store, archive);
-    const wanted = found.find((one) => `${one.platform.os}/${one.platform.architecture}` === platform);
-    const [image] = wanted ? (await readContents(tools.store, wanted.manifest)).platforms : [];
+    const [found] = await openArchive(tools.store, archive);
+    const [image] = (await keepImage(tools.store, found!, [parsePlatform(platform)])).contents.platforms;
     if (!image) throw new Error(`${archive} has no ${platform}`);
     return await bootMachine(tools, image, {
       ...(memory === undefined ? {} : { memory }),

@@ -11,6 +11,7 @@ import { compressorOf } from '../../oci/compress.ts';
 import { defaultTag } from '../../oci/node-conventions.ts';
 import { checkDestination, writeOutput } from '../../oci/output/output.ts';
 import type { ImageReference } from '../../oci/reference.ts';
+import { storeImage } from '../../oci/store/image.ts';
 import type { SigningFlags, SourceFlags } from '../flags.ts';
 import { answer, answerJson, type GlobalFlags, version, withProgress } from '../terminal/context.ts';
 import { bytes, seconds, table } from '../terminal/format.ts';
@@ -100,7 +101,16 @@ export async function run(flags: BuildFlags, source: string | undefined): Promis
     await rememberOrigin(tools.store, resolved.lock, built);
     for (const ref of refs) await tools.store.tag(ref, built.index);
     for (const { type, dest } of outputs)
-      await writeOutput({ store: tools.store, index: built.index, refs, dest, type, reporter, mtime: epoch, signal });
+      await writeOutput({
+        store: tools.store,
+        image: storeImage(tools.store, built.index),
+        refs,
+        dest,
+        type,
+        reporter,
+        mtime: epoch,
+        signal,
+      });
     if (flags.report !== undefined && recording) {
       const { writeReport } = await import('../../ops/report/write.ts');
       await writeReport(flags.report, tools.store, built.index, refs[0]!, recording.tasks());

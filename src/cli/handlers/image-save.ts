@@ -3,6 +3,7 @@ import { processEnvironment } from '../../host/environment.ts';
 import { KinaError } from '../../host/errors.ts';
 import { choosePlatforms, nameOf, narrowImage, openImage } from '../../oci/image/select.ts';
 import { writeOutput } from '../../oci/output/output.ts';
+import { storeImage } from '../../oci/store/image.ts';
 import { answer, type GlobalFlags, withProgress } from '../terminal/context.ts';
 import { checkOutputs, output, platforms } from './shared/flag-values.ts';
 import { openStore } from './shared/store.ts';
@@ -31,7 +32,7 @@ export async function run(flags: SaveFlags, ref: string): Promise<void> {
       });
     const narrow = await narrowImage(store, contents, chosen);
     for (const { type, dest } of outputs)
-      await writeOutput({ store, index: narrow, refs: [ref], dest, type, reporter, mtime });
+      await writeOutput({ store, image: storeImage(store, narrow), refs: [ref], dest, type, reporter, mtime });
     return narrow;
   });
   if (!outputs.some((o) => o.dest === '-')) answer(`${ref}@${index.digest}`);

@@ -1,26 +1,27 @@
 /**
- * Images into nodes, and only what is missing of them. Each node is asked what it has, what that leaves is decided before
- * anything moves, and then every node gets one archive of the rest, all nodes at once, straight from where the blobs
- * lie. containerd 1.6 to 2.1 import an archive without the blobs that they have.
+ * The nodes of a cluster as a sink: each node says what it has, the rest is planned before anything moves, and then every
+ * node gets one archive of what it lacks, all nodes at once, with blobs from where the image is. containerd 1.6 to 2.1
+ * import an archive without the blobs that they have.
  *
- * Between question and import a node may lose a blob to its garbage collector. The import then fails without a trace
- * and is done once more with what is missing now.
+ * Between question and import a node may lose a blob to its garbage collector. The import then fails and leaves nothing
+ * behind, and is tried once more with what is missing now.
  */
 import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { KinaError } from '../../host/errors.ts';
 import type { Reporter, Task } from '../../host/progress.ts';
-import { tarSize, tarStream, type VerifiedBlobs } from '../../oci/output/tar.ts';
+import type { Image } from '../../oci/image/image.ts';
+import { tarSize, tarStream } from '../../oci/output/tar.ts';
 import type { Provider } from '../../provider/provider.ts';
 import { askNode, diskFull, importOn, type NodeImages } from './node-images.ts';
-import { isRight, type NamedImage, type NodePlan, planNode } from './plan.ts';
+import { isPresent, type NodePlan, planNode } from './plan.ts';
 import type { LoadSource } from './sources.ts';
 
 /** What happened on one node. */
 export interface LoadedNode {
   readonly node: string;
   readonly loaded: readonly string[];
-  /** Names that were right before. */
+  /** Names that stood for their images before. */
   readonly right: readonly string[];
   /** Bytes of blobs that travelled, and of layers that were there. */
   readonly sent: number;
@@ -41,21 +42,27 @@ export async function loadImages(
 ): Promise<LoadedNode[]> {
   const states = await Promise.all(nodes.map((node) => askNode(provider, node, signal)));
   const missing = source.known?.filter(({ names, config }) =>
-    states.some((state) => names.some((name) => !isRight(state, name, config))),
+    states.some((state) => names.some((name) => !isPresent(state, name, config))),
   );
   const done = source.known?.filter((one) => !missing?.includes(one)).flatMap(({ names }) => names) ?? [];
   if (done.length > 0) reporter.info(`${done.join(', ')}: already on ${list(nodes)}`);
   if (missing?.length === 0) return nodes.map((node) => ({ node, loaded: [], right: done, sent: 0, there: 0 }));
 
   const task = reporter.task('read', `reading ${source.title}`);
-  const opened = await source.open(missing && new Set(missing.flatMap(({ names }) => names))).catch((error) => {
+  const platforms = [...new Map(states.map(({ platform }) => [platform.architecture, platform])).values()];
+  const names = missing && new Set(missing.flatMap((one) => one.names));
+  let images: readonly Image[] = [];
+  const plan = (state: NodeImages) => planNode(state, images, randomBytes(6).toString('hex'));
+  let plans: NodePlan[];
+  try {
+    images = await source.open(platforms, names);
+    checkNames(images);
+    plans = await Promise.all(states.map(plan));
+  } catch (error) {
     task.fail();
     throw error;
-  });
+  }
   task.done();
-  checkNames(opened.images);
-  const plan = (state: NodeImages) => planNode(state, opened.images, randomBytes(6).toString('hex'));
-  const plans = states.map(plan);
   for (const { state, sent } of plans)
     if (sent > state.free)
       throw diskFull(state.node, [`${sent} bytes are missing of the images, ${state.free} bytes are free`]);
@@ -68,8 +75,8 @@ export async function loadImages(
   );
   const settled = await Promise.allSettled(
     plans.map(async (first) => {
-      if (first.arrivals.length === 0) reporter.info(`${first.right.join(', ')}: already on ${first.state.node}`);
-      else await send(provider, first, plan, opened, reporter, signal);
+      if (first.arrivals.length === 0) reporter.info(`${first.present.join(', ')}: already on ${first.state.node}`);
+      else await send(provider, first, plan, reporter, signal);
       return outcome(first, done);
     }),
   );
@@ -81,7 +88,7 @@ export async function loadImages(
 function outcome(plan: NodePlan, done: readonly string[]): LoadedNode {
   const { state, arrivals, sent, there } = plan;
   const loaded = arrivals.flatMap(({ names }) => names);
-  const right = [...done, ...plan.right];
+  const right = [...done, ...plan.present];
   return loaded.length === 0
     ? { node: state.node, loaded, right, sent: 0, there: 0 }
     : { node: state.node, loaded, right, sent, there };
@@ -90,17 +97,16 @@ function outcome(plan: NodePlan, done: readonly string[]): LoadedNode {
 async function send(
   provider: Provider,
   first: NodePlan,
-  planAgain: (state: NodeImages) => NodePlan,
-  blobs: VerifiedBlobs,
+  planAgain: (state: NodeImages) => Promise<NodePlan>,
   reporter: Reporter,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const { node } = first.state;
   const task = reporter.task('output', `loading into ${node}`);
   try {
-    let failure = await importPlan(provider, first, blobs, task, signal);
+    let failure = await importPlan(provider, first, task, signal);
     if (failure?.missing)
-      failure = await importPlan(provider, planAgain(await askNode(provider, node, signal)), blobs, task, signal);
+      failure = await importPlan(provider, await planAgain(await askNode(provider, node, signal)), task, signal);
     if (failure) throw failure.error;
   } catch (error) {
     task.fail();
@@ -111,8 +117,7 @@ async function send(
 
 async function importPlan(
   provider: Provider,
-  { state, arrivals, members }: NodePlan,
-  blobs: VerifiedBlobs,
+  { state, arrivals, members, blobs }: NodePlan,
   task: Task,
   signal: AbortSignal | undefined,
 ) {
@@ -143,12 +148,12 @@ async function importPlan(
 }
 
 /** Two images cannot have one name. */
-function checkNames(images: readonly NamedImage[]): void {
-  const seen = new Map<string, NamedImage>();
+function checkNames(images: readonly Image[]): void {
+  const seen = new Map<string, Image>();
   for (const image of images)
     for (const name of image.names) {
       const other = seen.get(name);
-      if (other && other !== image) throw new KinaError('conflict', `two images to load are called ${name}`);
+      if (other && other !== image) throw new KinaError('conflict', `two images to load have the name ${name}`);
       seen.set(name, image);
     }
 }

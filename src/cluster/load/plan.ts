@@ -1,78 +1,103 @@
 /**
- * What has to travel to a node. An image needs its manifest, its config and its layers; what the node's containerd has of
- * them, from whatever image, stays here. A name that stands for the same image already needs nothing: the same manifest,
- * or another one of the same config, which is the image's id.
+ * What has to travel to a node. An image needs its manifest, its config and its layers. What the node's containerd has of
+ * them, from any image, is not sent. Nothing is sent for a name that already stands for the same image: the same manifest,
+ * or a different one with the same config, whose digest is the image id.
  */
 import { KinaError } from '../../host/errors.ts';
 import type { Digest } from '../../oci/descriptor.ts';
-import type { ImportedImage } from '../../oci/image/import.ts';
-import { platformName } from '../../oci/image/select.ts';
+import { checkLayers, contentsOf, type PlatformImage } from '../../oci/image/contents.ts';
+import type { Image } from '../../oci/image/image.ts';
 import { blobName, layoutIndex, ociLayoutBytes } from '../../oci/output/archive.ts';
 import type { Member } from '../../oci/output/tar.ts';
 import { formatPlatform } from '../../oci/platform.ts';
 import type { Arrival, NodeImages } from './node-images.ts';
 
-/** An image to load: all its platforms, under names in full. */
-export interface NamedImage {
-  readonly names: readonly string[];
-  readonly platforms: readonly ImportedImage[];
-}
-
 export interface NodePlan {
   readonly state: NodeImages;
-  /** Names that are right already. */
-  readonly right: readonly string[];
-  /** Empty when nothing is to be done. */
+  /** Names that already stand for their images. */
+  readonly present: readonly string[];
+  /** Empty when there is nothing to do. */
   readonly arrivals: readonly Arrival[];
-  /** Of the archive that brings them. */
+  /** Of the archive to import, and where its blobs are read. */
   readonly members: readonly Member[];
-  /** Bytes of blobs that travel, and of those that need not. */
+  readonly blobs: Pick<Image, 'blob'>;
+  /** Bytes of blobs to send, and of layers that the node has. */
   readonly sent: number;
   readonly there: number;
 }
 
 /** Whether `name` stands for the image with this config on the node; `manifest` when it is known. */
-export function isRight({ names }: NodeImages, name: string, config: string, manifest?: string): boolean {
+export function isPresent({ names }: NodeImages, name: string, config: string, manifest?: string): boolean {
   const target = names.get(name);
   return target !== undefined && (target === manifest || target === names.get(config));
 }
 
-/** `token` makes temporary names unique. Throws `platform` when there is an image for other platforms only. */
-export function planNode(state: NodeImages, images: readonly NamedImage[], token: string): NodePlan {
-  const right: string[] = [];
+/**
+ * `token` makes temporary names unique. Throws `platform` when an image is for other platforms only, `archive` and others
+ * when a blob that has to be sent cannot be read.
+ */
+export async function planNode(state: NodeImages, images: readonly Image[], token: string): Promise<NodePlan> {
+  const present: string[] = [];
   const arrivals: Arrival[] = [];
-  const blobs = new Map<Digest, number>();
-  const present = new Map<Digest, number>();
   const entries: unknown[] = [];
-  for (const { names, platforms } of images) {
-    const image = forNode(state, names, platforms);
-    const { manifest, config, layers } = image;
-    const wrong = names.filter((name) => !isRight(state, name, config.digest, manifest.digest));
-    right.push(...names.filter((name) => !wrong.includes(name)));
-    if (wrong.length === 0) continue;
+  const members = new Map<Digest, Member>();
+  const sources = new Map<Digest, Image>();
+  const there = new Map<Digest, number>();
+  for (const image of images) {
+    const { documents, parts, platform } = await forNode(state, image);
+    const { descriptor, manifest } = platform;
+    const config = manifest.config.digest;
+    const absent = image.names.filter((name) => !isPresent(state, name, config, descriptor.digest));
+    present.push(...image.names.filter((name) => !absent.includes(name)));
+    if (absent.length === 0) continue;
     const temporary = `localhost/kina-load/${token}:${arrivals.length}`;
-    arrivals.push({ temporary, config: config.digest, names: wrong });
+    arrivals.push({ temporary, config, names: absent });
     // No platform: a config that says more than `linux/arm64` must not keep containerd from taking what was chosen here.
-    const { mediaType, digest, size } = manifest;
+    const { mediaType, digest, size } = descriptor;
     entries.push({ mediaType, digest, size, annotations: { 'io.containerd.image.name': temporary } });
-    for (const blob of [manifest, config]) blobs.set(blob.digest, blob.size);
-    for (const layer of layers) (state.blobs.has(layer.digest) ? present : blobs).set(layer.digest, layer.size);
+    const { bytes } = documents.find((one) => one.digest === digest)!;
+    members.set(digest, { name: blobName(digest), bytes });
+    const isThere = (part: Digest) => part !== config && state.blobs.has(part);
+    for (const part of parts.filter((one) => isThere(one.digest))) there.set(part.digest, part.size);
+    const missing = parts.filter((one) => !isThere(one.digest));
+    await image.prepare(missing);
+    for (const part of missing) {
+      members.set(part.digest, { name: blobName(part.digest), digest: part.digest, size: part.size });
+      sources.set(part.digest, image);
+    }
   }
-  const sum = (sizes: ReadonlyMap<Digest, number>) => [...sizes.values()].reduce((a, b) => a + b, 0);
-  const members: Member[] = [
-    { name: 'oci-layout', bytes: ociLayoutBytes },
-    { name: 'index.json', bytes: layoutIndex(entries) },
-    ...[...blobs].map(([digest, size]) => ({ name: blobName(digest), digest, size })),
-  ];
-  return { state, right, arrivals, members, sent: sum(blobs), there: sum(present) };
+  const sent = [...members.values()].map((member) => ('bytes' in member ? member.bytes.length : member.size));
+  return {
+    state,
+    present,
+    arrivals,
+    members: [
+      { name: 'oci-layout', bytes: ociLayoutBytes },
+      { name: 'index.json', bytes: layoutIndex(entries) },
+      ...members.values(),
+    ],
+    blobs: { blob: (blob, range) => sources.get(blob.digest)!.blob(blob, range) },
+    sent: sum(sent),
+    there: sum(there.values()),
+  };
 }
 
-function forNode({ node, platform }: NodeImages, names: readonly string[], platforms: readonly ImportedImage[]) {
-  const found = platforms.find(
-    (one) => one.platform.os === platform.os && one.platform.architecture === platform.architecture,
-  );
-  if (found) return found;
-  throw new KinaError('platform', `${names[0]} is not for ${formatPlatform(platform)}, which node ${node} is`, {
-    hint: `It is for ${platforms.map((one) => platformName(one.platform)).join(', ')}: build or pull it for the node's platform.`,
-  });
+async function forNode({ node, platform }: NodeImages, image: Image) {
+  try {
+    const contents = await contentsOf(image, [platform]);
+    const [found] = contents.platforms as [PlatformImage];
+    checkLayers(found, image.title);
+    return { ...contents, platform: found };
+  } catch (error) {
+    if (!(error instanceof KinaError) || error.code !== 'platform') throw error;
+    const [name = image.title] = image.names;
+    throw new KinaError('platform', `${name} is not for ${formatPlatform(platform)}, the platform of node ${node}`, {
+      hint: `Build or pull it for the node's platform; ${error.details.join('; ')}.`,
+      cause: error,
+    });
+  }
+}
+
+function sum(sizes: Iterable<number>): number {
+  return [...sizes].reduce((a, b) => a + b, 0);
 }

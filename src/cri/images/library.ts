@@ -22,11 +22,12 @@ import { writeDiskElsewhere } from '../../layers/image/disk-process.ts';
 import { fetchImage } from '../../layers/image/remote.ts';
 import type { Digest, ImageConfig } from '../../oci/descriptor.ts';
 import type { Platform } from '../../oci/platform.ts';
-import { type RemoteImage, resolveImage } from '../../oci/registry/client.ts';
+import { canonicalReference } from '../../oci/reference.ts';
+import { type ImageArtifacts, resolveImage } from '../../oci/registry/resolve.ts';
 import { prune } from '../../oci/store/prune.ts';
 import type { Store } from '../../oci/store/store.ts';
 import { type PullCredentials, pullLogins } from './credentials.ts';
-import { defaultUser, digestName, findId, fullName, isDigestName } from './names.ts';
+import { defaultUser, digestName, findId, isDigestName } from './names.ts';
 import { type ImageRecord, ImageRecords } from './records.ts';
 import { SingleFlight } from './single-flight.ts';
 
@@ -81,7 +82,7 @@ export class ImageLibrary {
   /** Containers per image. */
   readonly #users = new Map<Digest, number>();
   /** Images that pulls are at: their blobs stay. */
-  readonly #underway = new Set<RemoteImage>();
+  readonly #underway = new Set<ImageArtifacts>();
   /** Changes of what there is, one after the other. */
   #changing: Promise<unknown> = Promise.resolve();
 
@@ -103,7 +104,7 @@ export class ImageLibrary {
    * `platform`, `integrity`, `archive`, `disk-full`, and `interrupted` as soon as the signal says so.
    */
   async pull(reference: string, credentials?: PullCredentials, signal?: AbortSignal): Promise<Digest> {
-    const name = fullName(reference);
+    const name = canonicalReference(reference);
     const login = digestOf(credentials ?? null);
     return this.#pulls.run(`${name} ${login}`, signal, (stop) => this.#pull(name, credentials, login, stop));
   }
@@ -138,7 +139,7 @@ export class ImageLibrary {
     }
   }
 
-  async #unpack(remote: RemoteImage, transport: Transport, signal: AbortSignal): Promise<Unpacked> {
+  async #unpack(remote: ImageArtifacts, transport: Transport, signal: AbortSignal): Promise<Unpacked> {
     const { store } = this.#options;
     const disk = this.#records.temporaryDisk();
     this.#underway.add(remote);
@@ -277,7 +278,7 @@ export class ImageLibrary {
   }
 }
 
-function blobsOf({ manifest, config, layers }: RemoteImage): ImageRecord['blobs'] {
+function blobsOf({ manifest, config, layers }: ImageArtifacts): ImageRecord['blobs'] {
   const all = [manifest, config, ...layers].map(({ digest, size }) => [digest, size] as const);
   return [...new Map(all)].map(([digest, size]) => ({ digest, size }));
 }

@@ -6,16 +6,10 @@
  */
 import { KinaError } from '../../host/errors.ts';
 import { type Digest, isDigest } from '../../oci/descriptor.ts';
-import { formatReference, parseReference } from '../../oci/reference.ts';
+import { canonicalReference, formatReference, parseReference } from '../../oci/reference.ts';
 
 /** Shortest part of an id that is looked for; people write twelve digits, as lists show them. */
 const minimumPrefix = 4;
-
-/** The full name: `docker.io/library/busybox:latest`, or `NAME@sha256:…`. Throws `usage` for what is no name. */
-export function fullName(reference: string): string {
-  const parsed = parseReference(reference);
-  return formatReference(parsed.digest ? { ...parsed, tag: undefined } : parsed);
-}
 
 /** The name for the same image's digest: `docker.io/library/busybox@sha256:…`. */
 export function digestName(reference: string, digest: Digest): string {
@@ -50,7 +44,7 @@ export function findId(
 
 function nameOrNothing(reference: string): string | undefined {
   try {
-    return fullName(reference);
+    return canonicalReference(reference);
   } catch (error) {
     if (error instanceof KinaError) return undefined;
     throw error;

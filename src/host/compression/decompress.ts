@@ -43,6 +43,11 @@ export function sniff(head: Uint8Array, from = 'the file'): Compression {
   return found?.compression ?? 'none';
 }
 
+/** The compression of a slice of a file, as `sniff` sees it. */
+export async function compressionOf(file: string, offset: number, size: number, from = file): Promise<Compression> {
+  return sniff(await readStart(file, offset, Math.min(size, 8)), from);
+}
+
 export interface DecompressOptions {
   /** Offset of the data in the file, in bytes; default 0. */
   offset?: number;
@@ -61,7 +66,7 @@ export async function* decompressFile(file: string, options: DecompressOptions =
   const { offset = 0, limit = DEFAULT_LIMIT, from = file, chunkSize = CHUNK } = options;
   const size = options.size ?? (await stat(file)).size - offset;
   const source = { file, offset, size, from, chunkSize };
-  const compression = sniff(await readStart(file, offset, Math.min(size, 8)), from);
+  const compression = await compressionOf(file, offset, size, from);
   const chunks = compression === 'xz' ? decodeXz(source, limit) : DECODERS[compression](source);
   let total = 0;
   for await (const chunk of chunks) {

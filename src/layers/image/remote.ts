@@ -1,11 +1,10 @@
-/** The parts of one platform of an image in a registry, brought into the store. Parts that are there are not asked for. */
+/** Brings one platform of an image in a registry into the store. Parts that are there are not fetched. */
 import { Fetcher } from '../../artifacts/fetch.ts';
-import { KinaError } from '../../host/errors.ts';
 import type { Transport } from '../../host/http.ts';
 import { silent } from '../../host/progress.ts';
 import { mediaType } from '../../oci/descriptor.ts';
-import { type PlatformImage, readContents } from '../../oci/image/contents.ts';
-import type { RemoteImage } from '../../oci/registry/client.ts';
+import { checkLayers, type PlatformImage, readContents } from '../../oci/image/contents.ts';
+import type { ImageArtifacts } from '../../oci/registry/resolve.ts';
 import type { Store } from '../../oci/store/store.ts';
 
 /**
@@ -13,17 +12,13 @@ import type { Store } from '../../oci/store/store.ts';
  * agree about the layers. A download that breaks off or is cancelled goes on where it stopped when it is wanted again.
  */
 export async function fetchImage(
-  { manifest, config, layers, reference }: RemoteImage,
+  { manifest, config, layers, reference }: ImageArtifacts,
   { store, transport, signal }: { store: Store; transport: Transport; signal?: AbortSignal | undefined },
 ): Promise<PlatformImage> {
   await new Fetcher({ store, transport, reporter: silent, signal }).fetchAll([manifest, config, ...layers]);
   const { digest, size } = manifest;
   const { platforms } = await readContents(store, { mediaType: mediaType.manifest, digest, size });
   const image = platforms[0] as PlatformImage;
-  const promised = image.config.rootfs.diff_ids?.length ?? 0;
-  if (promised !== layers.length)
-    throw new KinaError('archive', `${reference} has ${layers.length} layers, its config lists ${promised}`, {
-      hint: 'The image was not made properly. Push it again with another tool.',
-    });
+  checkLayers(image, reference);
   return image;
 }

@@ -23,7 +23,7 @@ import {
 } from '../../oci/descriptor.ts';
 import { hashStream } from '../../oci/hash.ts';
 import { imageLayers } from '../../oci/image/history.ts';
-import { platformName } from '../../oci/image/select.ts';
+import { platformName } from '../../oci/platform.ts';
 import type { Store } from '../../oci/store/store.ts';
 
 export interface Damage {

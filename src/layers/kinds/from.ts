@@ -6,8 +6,10 @@ import { z } from 'zod';
 import { type Artifact, LOCAL } from '../../artifacts/artifact.ts';
 import { KinaError } from '../../host/errors.ts';
 import { digestOf } from '../../host/json.ts';
-import { importArchive } from '../../oci/image/import.ts';
-import { resolveImage } from '../../oci/registry/client.ts';
+import { openArchive } from '../../oci/archive/open.ts';
+import { imagesFor, type PlatformImage } from '../../oci/image/contents.ts';
+import { resolveImage } from '../../oci/registry/resolve.ts';
+import { keepImage } from '../../oci/store/keep.ts';
 import { Tree } from '../../tree/tree.ts';
 import { applyLayer } from '../../tree/whiteouts.ts';
 import { defineKind } from '../kind.ts';
@@ -54,24 +56,24 @@ export const fromKind = defineKind({
   },
 });
 
-async function fromFile(source: string, context: ResolveContext): Promise<Pins> {
-  const path = localPath(context.recipeFolder, source);
-  const images = await importArchive(context.store, path);
-  const own = images.filter((i) => i.platform.architecture === context.platform.architecture);
-  const [image] = own;
-  if (!image)
-    throw new KinaError('platform', `${source} has no image for linux/${context.platform.architecture}`, {
-      details: images.map((i) => `it has ${i.platform.os}/${i.platform.architecture}`),
+async function fromFile(source: string, { recipeFolder, store, platform }: ResolveContext): Promise<Pins> {
+  const all = await openArchive(store, localPath(recipeFolder, source));
+  const images = await imagesFor(
+    all.map((image) => ({ ...image, title: source })),
+    platform,
+  );
+  const [image, ...others] = images;
+  if (!image || others.length > 0)
+    throw new KinaError('recipe', `${source} contains several images`, {
+      details: images.map(({ names }) => names.join(', ')),
+      hint: 'Save the one you want alone.',
     });
-  if (new Set(own.map((i) => i.manifest.digest)).size > 1)
-    throw new KinaError('recipe', `${source} holds several images`, {
-      details: own.map((i) => i.names.join(', ')),
-      hint: 'Save the one you want on its own.',
-    });
+  const { contents } = await keepImage(store, image, [platform]);
+  const { descriptor, manifest } = contents.platforms[0] as PlatformImage;
   return {
     ...noPins,
-    inputs: { manifest: image.manifest.digest },
-    artifacts: image.layers.map((layer, i) => ({
+    inputs: { manifest: descriptor.digest },
+    artifacts: manifest.layers.map((layer, i) => ({
       name: `${source} layer ${i + 1}`,
       url: `${LOCAL}${source}#${layer.digest}`,
       size: layer.size,

@@ -10,10 +10,14 @@ import { stat } from 'node:fs/promises';
 import { z } from 'zod';
 import { KinaError } from '../../host/errors.ts';
 import { digestOf } from '../../host/json.ts';
-import { hexOf, maxManifestBytes, mediaType, parseManifest } from '../../oci/descriptor.ts';
-import { type ImportedImage, importArchive } from '../../oci/image/import.ts';
-import { imageArchive, type Preload } from '../../oci/image/preload.ts';
-import { resolveImage } from '../../oci/registry/client.ts';
+import { openArchive } from '../../oci/archive/open.ts';
+import { type Descriptor, hexOf, maxManifestBytes, mediaType, parseManifest } from '../../oci/descriptor.ts';
+import { imagesFor, type PlatformImage, partsOf } from '../../oci/image/contents.ts';
+import { imageArchive, type NamedManifest } from '../../oci/output/preload.ts';
+import { resolveImage } from '../../oci/registry/resolve.ts';
+import { storeImage } from '../../oci/store/image.ts';
+import { keepImage } from '../../oci/store/keep.ts';
+import type { Store } from '../../oci/store/store.ts';
 import { type Content, readContent } from '../../tree/entry.ts';
 import { Tree } from '../../tree/tree.ts';
 import { defineKind } from '../kind.ts';
@@ -137,47 +141,44 @@ async function pinRegistryImage(
 }
 
 /**
- * What archives hold, read and hashed once: 300 MB for a release, for which a rebuild of another layer has no use. Known
- * results count only while the store has every blob of them.
+ * Archives are read and hashed once: 300 MB for a release, which a rebuild of another layer does not need. A remembered
+ * result is used while the store has every blob of it.
  */
 async function imported(
   what: object,
   { artifacts }: Pins,
   { store, platform }: TreeContext,
-  read: () => Promise<Preload[]>,
-): Promise<Preload[]> {
+  read: () => Promise<NamedManifest[]>,
+): Promise<NamedManifest[]> {
   const key = hexOf(digestOf({ imported: 1, what, platform, artifacts: artifacts.map(({ digest }) => digest) }));
-  const known = await store.getRecord<Preload[]>('imported', key);
-  const blobs = known?.flatMap(({ manifest, config, layers }) => [manifest, config, ...layers]) ?? [];
-  const there = await Promise.all(blobs.map(({ digest, size }) => store.has(digest, size)));
-  if (known && there.every(Boolean)) return known;
+  const known = await store.getRecord<NamedManifest[]>('imported', key);
+  if (known && (await Promise.all(known.map(({ manifest }) => isIn(store, manifest)))).every(Boolean)) return known;
   const images = await read();
   await store.putRecord('imported', key, images);
   return images;
 }
 
+async function isIn(store: Store, manifest: Descriptor): Promise<boolean> {
+  if (!(await store.has(manifest.digest, manifest.size))) return false;
+  const { parts } = await partsOf(storeImage(store, manifest));
+  return (await Promise.all(parts.map(({ digest, size }) => store.has(digest, size)))).every(Boolean);
+}
+
 /** Release archives name images per architecture (`…/kube-proxy-arm64:v1.20.2`); clusters ask for the plain name. */
-async function releaseImages(names: readonly string[], pins: Pins, context: TreeContext): Promise<Preload[]> {
+async function releaseImages(names: readonly string[], pins: Pins, context: TreeContext): Promise<NamedManifest[]> {
   const contents = await memberContents(
     names.map((n) => `${n}.tar`),
     pins,
     context,
   );
-  const images: Preload[] = [];
+  const images: NamedManifest[] = [];
   for (const [i, name] of names.entries()) {
     const content = contents[i]!;
-    // A member of a server tarball lies among others in a pack file; importing wants a file of its own.
+    // A member of a server tarball lies among others in a pack file; an archive is read from a file of its own.
     const path =
       (await wholeFile(content)) ?? context.store.blobPath((await context.store.write(readContent(content))).digest);
-    for (const image of await importArchive(context.store, path)) {
-      checkArchitecture(image, name, context);
-      for (const full of image.names)
-        images.push({
-          ...image,
-          name: full.replace(`-${context.platform.architecture}:`, ':'),
-          manifest: withPlatform(image, context),
-        });
-    }
+    for (const image of await imagesIn(path, `the image ${name}`, context))
+      images.push({ ...image, name: image.name.replace(`-${context.platform.architecture}:`, ':') });
   }
   return images;
 }
@@ -189,68 +190,52 @@ async function wholeFile({ segments, size }: Content): Promise<string | undefine
   return (await stat(only.file)).size === size ? only.file : undefined;
 }
 
-async function archiveImages(pins: Pins, context: TreeContext): Promise<Preload[]> {
-  const images: Preload[] = [];
-  for (const artifact of pins.artifacts) {
-    const found = (await importArchive(context.store, (await context.fetcher.fetch(artifact)).path)).filter(
-      (i) => i.platform.architecture === context.platform.architecture,
-    );
-    if (found.length === 0)
-      throw new KinaError('platform', `${artifact.name} has no image for linux/${context.platform.architecture}`);
-    for (const image of found) {
-      if (image.names.length === 0)
-        throw new KinaError('recipe', `${artifact.name} holds an image without a name`, {
-          hint: 'Save it by name (podman save -o FILE NAME:TAG), a pod must be able to ask for it.',
-        });
-      for (const name of image.names) images.push({ ...image, name, manifest: withPlatform(image, context) });
-    }
-  }
+async function archiveImages(pins: Pins, context: TreeContext): Promise<NamedManifest[]> {
+  const images: NamedManifest[] = [];
+  for (const artifact of pins.artifacts)
+    images.push(...(await imagesIn((await context.fetcher.fetch(artifact)).path, artifact.name, context)));
   return images;
 }
 
-async function recipeImage(name: string, context: TreeContext): Promise<Preload> {
-  const image = await context.innerImage();
-  return { ...image, name, manifest: withPlatform(image, context) };
+/** All images of an archive, brought into the store for this platform, under each of their names. */
+async function imagesIn(path: string, title: string, { store, platform }: TreeContext): Promise<NamedManifest[]> {
+  const named: NamedManifest[] = [];
+  const images = (await openArchive(store, path)).map((image) => ({ ...image, title }));
+  for (const image of await imagesFor(images, platform)) {
+    if (image.names.length === 0)
+      throw new KinaError('recipe', `${title} contains an image without a name`, {
+        hint: 'Save it by name (podman save -o FILE NAME:TAG), so that a pod can ask for it.',
+      });
+    const { contents } = await keepImage(store, image, [platform]);
+    const [one] = contents.platforms as [PlatformImage];
+    for (const name of image.names) named.push({ name, manifest: withPlatform(one.descriptor, platform) });
+  }
+  return named;
 }
 
-async function registryImages(pins: Pins, context: TreeContext): Promise<Preload[]> {
+async function recipeImage(name: string, context: TreeContext): Promise<NamedManifest> {
+  const { manifest } = await context.innerImage();
+  return { name, manifest: withPlatform(manifest, context.platform) };
+}
+
+async function registryImages(pins: Pins, context: TreeContext): Promise<NamedManifest[]> {
   await Promise.all(pins.artifacts.map((a) => context.fetcher.fetch(a)));
   return Promise.all(
-    Object.entries(pins.inputs).map(async ([name, digest]): Promise<Preload> => {
+    Object.entries(pins.inputs).map(async ([name, digest]): Promise<NamedManifest> => {
       const artifact = pins.artifacts.find((a) => a.digest === digest);
       if (!artifact)
         throw new KinaError('lock', `${context.owner}: the manifest of ${name} is not pinned`, {
           hint: 'Run `kina lock` again.',
         });
-      const manifest = parseManifest(await context.store.readBytes(artifact.digest, maxManifestBytes), name);
-      const { os, architecture } = context.platform;
-      return {
-        name,
-        manifest: {
-          mediaType: manifest.mediaType ?? mediaType.manifest,
-          digest: artifact.digest,
-          size: artifact.size,
-          platform: { os, architecture },
-        },
-        config: manifest.config,
-        layers: manifest.layers,
-      };
+      const bytes = await context.store.readBytes(artifact.digest, maxManifestBytes);
+      const type = parseManifest(bytes, name).mediaType ?? mediaType.manifest;
+      const { digest: found, size } = artifact;
+      return { name, manifest: withPlatform({ mediaType: type, digest: found, size }, context.platform) };
     }),
   );
 }
 
-function withPlatform(image: Pick<ImportedImage, 'manifest'>, context: TreeContext): Preload['manifest'] {
-  const { os, architecture } = context.platform;
-  return { ...image.manifest, platform: { os, architecture } };
-}
-
-function checkArchitecture(image: ImportedImage, name: string, context: TreeContext): void {
-  if (image.platform.architecture !== context.platform.architecture)
-    throw new KinaError(
-      'platform',
-      `the image ${name} is for linux/${image.platform.architecture}, the node image is for linux/${context.platform.architecture}`,
-      {
-        hint: 'Check the source: each architecture has its own archives.',
-      },
-    );
+function withPlatform({ mediaType: type, digest, size }: Descriptor, platform: TreeContext['platform']): Descriptor {
+  const { os, architecture } = platform;
+  return { mediaType: type, digest, size, platform: { os, architecture } };
 }

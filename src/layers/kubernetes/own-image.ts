@@ -16,9 +16,9 @@ import {
   parseManifest,
 } from '../../oci/descriptor.ts';
 import { buildImage } from '../../oci/image/build.ts';
-import { imageArchive } from '../../oci/image/preload.ts';
+import { imageArchive } from '../../oci/output/preload.ts';
 import { type Architecture, platformOf } from '../../oci/platform.ts';
-import { resolveImage } from '../../oci/registry/client.ts';
+import { resolveImage } from '../../oci/registry/resolve.ts';
 import type { Store } from '../../oci/store/store.ts';
 import { type Entry, readContent, sliceContent } from '../../tree/entry.ts';
 import { writeTar } from '../../tree/tar-write.ts';
@@ -58,7 +58,7 @@ export async function binaryImage(image: BinaryImage, store: Store): Promise<Art
   ];
   const written = await store.write(writeTar(entries, { mtime: defaultEpoch }));
   const own: Descriptor = { mediaType: mediaType.layer, digest: written.digest, size: written.size };
-  const { manifest, config } = await buildImage(store, {
+  const { manifest } = await buildImage(store, {
     platform,
     created: defaultEpoch,
     config: {
@@ -70,8 +70,7 @@ export async function binaryImage(image: BinaryImage, store: Store): Promise<Art
       { diffId: own.digest, descriptor: own, history: { createdBy: `kina: ${name}` } },
     ],
   });
-  const layers = [...image.base.map((layer) => layer.descriptor), own];
-  const archive = await imageArchive(store, [{ name: reference, manifest, config, layers }]);
+  const archive = await imageArchive(store, [{ name: reference, manifest }]);
   const { digest, size } = await store.write(readContent(archive));
   const { version } = binary;
   return {

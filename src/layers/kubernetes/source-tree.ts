@@ -11,7 +11,7 @@ import { readFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import type { Environment } from '../../host/environment.ts';
 import { KinaError } from '../../host/errors.ts';
-import { importArchive } from '../../oci/image/import.ts';
+import { openArchive } from '../../oci/archive/open.ts';
 import type { Architecture } from '../../oci/platform.ts';
 import { compilerOf, readStamp } from './compile.ts';
 import { fullVersion, importLocal, isKind } from './local-file.ts';
@@ -45,7 +45,7 @@ export async function openSourceTree(path: string, context: SourceContext): Prom
   const releaseImage = async (name: string, architecture: Architecture): Promise<string | undefined> => {
     const place = join(tree, '_output/release-images', architecture, `${name}.tar`);
     if (!(await isKind(place, 'file'))) return undefined;
-    const names = (await importArchive(context.store, place)).flatMap((image) => image.names);
+    const names = (await openArchive(context.store, place)).flatMap((image) => image.names);
     if (names.some((n) => n.endsWith(`:${tagOf(version)}`))) {
       context.reporter.info(`${name} (linux/${architecture}): the image in ${place}`);
       return place;

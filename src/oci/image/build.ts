@@ -80,18 +80,23 @@ export async function buildImage(store: Store, input: ImageInput): Promise<Built
 
 /**
  * Writes an index, the thing that gets a name: also for a single platform, because Apple's store wraps bare manifests
- * and so changes their digest. Manifests are ordered by platform, whatever order they were built in.
+ * and so changes their digest.
  */
 export async function buildIndex(
   store: Store,
   manifests: readonly Descriptor[],
   annotations?: Annotations,
 ): Promise<Descriptor> {
+  return { mediaType: mediaType.index, ...(await store.writeBytes(indexJson(manifests, annotations))) };
+}
+
+/** An index of these manifests, ordered by platform. Throws `platform` when two are for the same one. */
+export function indexJson(manifests: readonly Descriptor[], annotations?: Annotations): string {
   const name = ({ platform: p }: Descriptor) => `${p?.os}/${p?.architecture}/${p?.variant ?? ''}`;
   const sorted = [...manifests].sort((a, b) => (name(a) < name(b) ? -1 : name(a) > name(b) ? 1 : 0));
   const twice = sorted.find((manifest, i) => i > 0 && name(manifest) === name(sorted[i - 1] as Descriptor));
   if (twice) throw new KinaError('platform', `an index cannot hold two images for ${name(twice)}`);
-  return writeJson(store, mediaType.index, {
+  return canonicalJson({
     schemaVersion: 2,
     mediaType: mediaType.index,
     manifests: sorted.map(({ mediaType, digest, size, platform }) => ({ mediaType, digest, size, platform })),

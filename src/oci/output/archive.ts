@@ -1,5 +1,5 @@
 /**
- * What is in an image archive, for each kind of reader.
+ * The members of image archives, for each kind of reader.
  *
  * The OCI form is `oci-layout`, `index.json` and the blobs. `index.json` names an image *index*, also for one platform:
  * Apple's store would wrap a bare manifest, which changes the digest people see. The full reference stands in all three
@@ -15,7 +15,7 @@ import { KinaError } from '../../host/errors.ts';
 import { canonicalJson } from '../../host/json.ts';
 import { uncompressedLayer } from '../compress.ts';
 import { type Annotations, type Descriptor, type Digest, hexOf, mediaType } from '../descriptor.ts';
-import type { ImageContents, PlatformImage } from '../image/contents.ts';
+import type { ImageContents, ImageParts, PlatformImage } from '../image/contents.ts';
 import type { Store } from '../store/store.ts';
 import type { Member } from './tar.ts';
 
@@ -49,7 +49,15 @@ export function ociMembers(contents: ImageContents, refs: readonly string[]): Me
     { name: 'oci-layout', bytes: ociLayoutBytes },
     { name: 'index.json', bytes: layoutIndex(namedDescriptors(contents.descriptor, refs)) },
     ...docker,
-    ...[...contents.blobs].map(([digest, size]) => ({ name: blobName(digest), digest, size })),
+    ...blobMembers(contents),
+  ];
+}
+
+/** Documents and parts under the names that layouts give them. */
+export function blobMembers({ documents, parts }: ImageParts): Member[] {
+  return [
+    ...documents.map(({ digest, bytes }) => ({ name: blobName(digest), bytes })),
+    ...parts.map(({ digest, size }) => ({ name: blobName(digest), digest, size })),
   ];
 }
 

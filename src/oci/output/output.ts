@@ -1,8 +1,8 @@
 /**
- * Outputs: an image from the store as a file or folder somebody else reads. Whatever goes wrong, the destination holds
- * what it held before: archives and new layouts are written beside it and renamed, and a layout that exists gets its
- * blobs first and then, in one rename, the index that mentions them. Every blob is hashed as it leaves. What a process
- * that was killed has left beside the destination goes with the next output there.
+ * Layouts and archives as sinks: they take an image from anywhere. When writing fails, the destination is unchanged:
+ * archives and new layouts are written beside it and renamed; an existing layout gets the blobs first and then, in one
+ * rename, the index that names them. Every blob is verified as it is written. The next output removes what a killed process
+ * left beside the destination.
  */
 import { constants, createWriteStream } from 'node:fs';
 import { access, mkdir, open, readdir, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
@@ -12,9 +12,11 @@ import { pipeline } from 'node:stream/promises';
 import { isErrno, KinaError } from '../../host/errors.ts';
 import { atomicWrite } from '../../host/files.ts';
 import { type Reporter, silent, type Task } from '../../host/progress.ts';
-import { type Descriptor, hexOf, type ImageIndex, parseIndex } from '../descriptor.ts';
-import { type ImageContents, readContents } from '../image/contents.ts';
-import { partsOf } from '../image/parts.ts';
+import { type Descriptor, type Digest, hexOf, type ImageIndex, parseIndex } from '../descriptor.ts';
+import { contentsOf, partsOf } from '../image/contents.ts';
+import type { Image } from '../image/image.ts';
+import { storeImage } from '../store/image.ts';
+import { keepImage } from '../store/keep.ts';
 import { sweepBeside, temporaryBeside } from '../store/leases.ts';
 import type { Store } from '../store/store.ts';
 import { dockerMembers, layoutIndex, namedDescriptors, ociLayoutBytes, ociMembers } from './archive.ts';
@@ -23,15 +25,15 @@ import { type Member, tarStream } from './tar.ts';
 export type OutputType = 'oci' | 'oci-archive' | 'docker-archive';
 
 export interface OutputRequest {
+  readonly image: Image;
+  /** Where layers are decompressed for docker-archives. */
   readonly store: Store;
-  /** Of an index in the store. */
-  readonly index: Descriptor;
   /** Full references, e.g. `localhost/kina/node:v1.34.2`. */
   readonly refs: readonly string[];
   readonly type: OutputType;
   /** A path; `-` is standard output (archives only). */
   readonly dest: string;
-  /** Manifests of the store that stand beside the image; for layouts. */
+  /** Manifests beside the image, from the same place; for layouts. */
   readonly referrers?: readonly Descriptor[];
   /** Time of the archive's members in seconds; 0 when not given. */
   readonly mtime?: number;
@@ -42,17 +44,17 @@ export interface OutputRequest {
 
 /** Writes one output. Throws `usage` for a destination that cannot be, `disk-full`, `store` for a damaged blob. */
 export async function writeOutput(request: OutputRequest): Promise<void> {
-  const { store, index, refs, type, dest, referrers = [], reporter = silent, signal } = request;
-  const contents = await readContents(store, index);
+  const { store, refs, type, dest, referrers = [], reporter = silent, signal } = request;
+  const image = type === 'docker-archive' ? await inStore(store, request.image) : request.image;
+  const contents = await contentsOf(image);
   if (type === 'oci-archive' && refs.length > 1 && contents.platforms.length > 1)
     reporter.warn(`${dest}: podman cannot load an archive of several platforms that has several names`);
   const task = reporter.task('output', `${type} ${dest}`);
   try {
-    if (type === 'oci')
-      await writeLayout(store, await withReferrers(store, contents, referrers), refs, dest, task, signal);
+    if (type === 'oci') await writeLayout(image, referrers, refs, dest, task, signal);
     else {
       const members = type === 'oci-archive' ? ociMembers(contents, refs) : await dockerMembers(store, contents, refs);
-      const bytes = stoppable(tarStream(store, members, request.mtime), signal);
+      const bytes = stoppable(tarStream(image, members, request.mtime), signal);
       await writeArchive(bytes, dest, totalSize(members), task);
     }
   } catch (error) {
@@ -120,27 +122,13 @@ async function writeArchive(bytes: AsyncIterable<Uint8Array>, dest: string, tota
   }
 }
 
-/** An image with what stands beside it. */
-interface Gathered extends Pick<ImageContents, 'descriptor' | 'blobs'> {
-  readonly referrers: readonly Descriptor[];
-}
-
-async function withReferrers(
-  store: Store,
-  { descriptor, blobs }: ImageContents,
-  referrers: readonly Descriptor[],
-): Promise<Gathered> {
-  const all = new Map(blobs);
-  for (const referrer of referrers) {
-    const parts = await partsOf(store, referrer);
-    for (const { digest, size } of [...parts.documents, ...parts.blobs]) all.set(digest, size);
-  }
-  return { descriptor, blobs: all, referrers };
+async function inStore(store: Store, image: Image): Promise<Image> {
+  return storeImage(store, (await keepImage(store, image)).root, image.names);
 }
 
 async function writeLayout(
-  store: Store,
-  contents: Gathered,
+  image: Image,
+  referrers: readonly Descriptor[],
   refs: readonly string[],
   dest: string,
   task: Task,
@@ -149,9 +137,9 @@ async function writeLayout(
   if (dest === '-') throw new KinaError('usage', 'an OCI layout is a folder and cannot go to standard output');
   const path = resolve(dest);
   // Without names, as ORAS lists them: a reader that looks for a name finds one image.
-  const added = [...namedDescriptors(contents.descriptor, refs), ...contents.referrers];
+  const added = [...namedDescriptors(image.root, refs), ...referrers];
   const addTo = async (target: string): Promise<void> => {
-    await writeBlobs(store, contents, target, task, signal);
+    await writeBlobs(image, referrers, target, task, signal);
     await atomicWrite(join(target, 'oci-layout'), ociLayoutBytes);
     // Read when the blobs are there: another process may have named an image meanwhile.
     const kept = (await existingLayout(path, dest))?.manifests ?? [];
@@ -186,26 +174,30 @@ async function existingLayout(path: string, dest: string): Promise<ImageIndex | 
 }
 
 async function writeBlobs(
-  store: Store,
-  contents: Gathered,
+  image: Image,
+  referrers: readonly Descriptor[],
   target: string,
   task: Task,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const folder = join(target, 'blobs', 'sha256');
   await mkdir(folder, { recursive: true });
-  await sweepBeside(...[...contents.blobs.keys()].map((digest) => join(folder, hexOf(digest))));
-  const total = [...contents.blobs.values()].reduce((sum, size) => sum + size, 0);
+  const blobs = new Map<Digest, { readonly size: number; read(): AsyncIterable<Uint8Array> }>();
+  for (const root of [image.root, ...referrers]) {
+    const { documents, parts } = await partsOf({ ...image, root });
+    for (const part of parts) blobs.set(part.digest, { size: part.size, read: () => image.blob(part) });
+    for (const { digest, bytes } of documents)
+      blobs.set(digest, { size: bytes.length, read: () => Readable.from([bytes]) });
+  }
+  await sweepBeside(...[...blobs.keys()].map((digest) => join(folder, hexOf(digest))));
+  const total = [...blobs.values()].reduce((sum, { size }) => sum + size, 0);
   let done = 0;
-  for (const [digest, size] of contents.blobs) {
+  for (const [digest, { size, read }] of blobs) {
     const path = join(folder, hexOf(digest));
     const temporary = temporaryBeside(path);
     try {
       const handle = await open(temporary, 'wx');
-      await pipeline(
-        stoppable(store.verified(digest, size), signal),
-        handle.createWriteStream({ flush: true, highWaterMark: 1 << 20 }),
-      );
+      await pipeline(stoppable(read(), signal), handle.createWriteStream({ flush: true, highWaterMark: 1 << 20 }));
       await rename(temporary, path);
     } catch (error) {
       await rm(temporary, { force: true });

@@ -1,16 +1,17 @@
 /**
- * The tar around an image: a handful of regular files with short ASCII names, which is all that image archives need.
- * (Layers, with owners, links and attributes, are another room's tar.) The bytes depend on nothing but the members:
- * sorted, owned by 0:0, one time, folders before what is in them, and no `../`, which some readers refuse.
+ * The tar around an image: regular files with short ASCII names, which is all that image archives need. (`tree/tar-write.ts`
+ * writes layers.) The bytes depend only on the members: sorted, owned by 0:0, one time, folders before what is in them, and
+ * no `./`, which some readers refuse.
  *
  * An archive is described first and produced second: as a stream of verified bytes, or as segments that point into the
- * store, so that an archive inside an image takes no room of its own.
+ * store, so that an archive inside an image takes no extra room.
  */
 import { KinaError } from '../../host/errors.ts';
 import type { Digest } from '../descriptor.ts';
+import type { Image } from '../image/image.ts';
 import type { Store } from '../store/store.ts';
 
-/** A file of the archive: bytes in memory, or a blob of the store. */
+/** A file of the archive: bytes in memory, or a blob of the image. */
 export type Member =
   | { readonly name: string; readonly bytes: Uint8Array }
   | { readonly name: string; readonly digest: Digest; readonly size: number };
@@ -51,20 +52,15 @@ export function tarSegments(store: Store, members: readonly Member[], mtime = 0)
   return segments;
 }
 
-/** Where blobs are read that are hashed as they pass; a damaged one is an error after its last byte. The store is one. */
-export interface VerifiedBlobs {
-  verified(digest: Digest, size: number): AsyncIterable<Uint8Array>;
-}
-
-/** The archive as a stream; throws what `blobs` throw. */
+/** The archive as a stream, with the blobs of `image`; throws what reading them throws. */
 export async function* tarStream(
-  blobs: VerifiedBlobs,
+  image: Pick<Image, 'blob'>,
   members: readonly Member[],
   mtime = 0,
 ): AsyncGenerator<Uint8Array> {
   for (const part of parts(members, mtime)) {
     if (part instanceof Uint8Array) yield part;
-    else yield* blobs.verified(part.digest, part.size);
+    else yield* image.blob(part);
   }
 }
 

@@ -11,23 +11,20 @@ import type { Transport } from '../../host/http.ts';
 import { digestOf } from '../../host/json.ts';
 import type { Reporter } from '../../host/progress.ts';
 import type { Descriptor, Digest } from '../descriptor.ts';
-import { type Document, type ImageSource, type Parts, partsOf } from '../image/parts.ts';
+import { type Document, type ImageParts, partsOf } from '../image/contents.ts';
+import type { Image } from '../image/image.ts';
 import type { ImageReference } from '../reference.ts';
 import type { Store } from '../store/store.ts';
 import { type BlobToPush, Repository } from './upload.ts';
 
 export interface PushRequest {
-  readonly source: ImageSource;
-  /** Of an index or a manifest. */
-  readonly root: Descriptor;
+  readonly image: Image;
   /** With tags, in any number of registries and repositories; without a tag, by digest only. */
   readonly references: readonly ImageReference[];
   readonly transport: Transport;
   readonly reporter: Reporter;
   /** Remembers which repository got what, for mounting. */
   readonly store: Store;
-  /** Where the image comes from, when that is a registry. */
-  readonly origin?: ImageReference | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -46,8 +43,8 @@ export interface PushResult {
 const concurrency = 6;
 
 /** Throws `network`, `not-found`, `integrity`, `interrupted`, `archive` for an image of unknown parts. */
-export async function pushImage({ root, ...request }: PushRequest): Promise<PushResult> {
-  return new Push(request).finish(root);
+export async function pushImage(request: PushRequest): Promise<PushResult> {
+  return new Push(request).finish();
 }
 
 /**
@@ -56,12 +53,12 @@ export async function pushImage({ root, ...request }: PushRequest): Promise<Push
  */
 export class Push {
   readonly failed: Promise<never>;
-  readonly #request: Omit<PushRequest, 'root'>;
+  readonly #request: PushRequest;
   readonly #result: PushResult = { uploaded: 0, mounted: 0, existing: 0, bytes: 0, manifests: 0 };
   /** One after the other: what the first one got is mounted into the others. */
   readonly #repositories: readonly RepositoryPush[];
 
-  constructor(request: Omit<PushRequest, 'root'>) {
+  constructor(request: PushRequest) {
     this.#request = request;
     const repositories = new Map<string, ImageReference[]>();
     for (const reference of request.references) {
@@ -72,14 +69,14 @@ export class Push {
     this.failed = this.#repositories[0]?.failed ?? new Promise<never>(() => {});
   }
 
-  /** A blob of the image, in the source. */
+  /** A blob that the image can give already. */
   early(blob: Descriptor): void {
     this.#repositories[0]?.start([blob]);
   }
 
-  /** Everything that is left, and the names. Throws what `pushImage` throws. */
-  async finish(root: Descriptor): Promise<PushResult> {
-    const parts = await partsOf(this.#request.source, root);
+  /** Everything that is left, and the names. `root` is the finished image where it was not known. Throws what `pushImage` throws. */
+  async finish(root = this.#request.image.root): Promise<PushResult> {
+    const parts = await partsOf({ ...this.#request.image, root });
     for (const repository of this.#repositories) await repository.finish(parts);
     return this.#result;
   }
@@ -92,7 +89,7 @@ export class Push {
 class RepositoryPush {
   readonly failed: Promise<never>;
   readonly #references: readonly ImageReference[];
-  readonly #request: Omit<PushRequest, 'root'>;
+  readonly #request: PushRequest;
   readonly #result: PushResult;
   readonly #repository: Repository;
   readonly #stop = new AbortController();
@@ -101,7 +98,7 @@ class RepositoryPush {
   readonly #work = new Map<Digest, Promise<void>>();
   readonly #fail: (error: unknown) => void;
 
-  constructor(references: readonly ImageReference[], request: Omit<PushRequest, 'root'>, result: PushResult) {
+  constructor(references: readonly ImageReference[], request: PushRequest, result: PushResult) {
     const { signal } = this.#stop;
     const { promise, reject } = Promise.withResolvers<never>();
     promise.catch(() => {}); // told to whoever asks
@@ -130,8 +127,8 @@ class RepositoryPush {
     }
   }
 
-  async finish({ documents, blobs }: Parts): Promise<void> {
-    this.start(blobs);
+  async finish({ documents, parts }: ImageParts): Promise<void> {
+    this.start(parts);
     try {
       await Promise.all(this.#work.values());
     } catch (error) {
@@ -159,7 +156,7 @@ async function pushBlob(
   { digest, size }: Descriptor,
   to: ImageReference,
   repository: Repository,
-  { source, store, origin, reporter }: Omit<PushRequest, 'root'>,
+  { image, store, reporter }: PushRequest,
   result: PushResult,
 ): Promise<void> {
   const key = digestOf({ registry: to.registry, digest });
@@ -169,15 +166,15 @@ async function pushBlob(
   }
   const remembered = await store.getRecord<{ repository?: unknown }>('registry-blobs', key);
   const neighbours = [
-    ...(origin?.registry === to.registry ? [origin.repository] : []),
+    ...(image.origin?.registry === to.registry ? [image.origin.repository] : []),
     ...(typeof remembered?.repository === 'string' ? [remembered.repository] : []),
   ].filter((name, i, all) => name !== to.repository && all.indexOf(name) === i);
   const task = reporter.task('push', `${to.repository} ${digest.slice(7, 19)}`);
   const blob: BlobToPush = {
     digest,
     size,
-    open: () => source.verified(digest, size),
-    ...(source.open ? { part: (start: number, end: number) => source.open!(digest, { start, end }) } : {}),
+    open: () => image.blob({ digest, size }),
+    part: (start, end) => image.blob({ digest, size }, { start, end }),
     neighbours,
     progress: (done) => task.progress(done, size),
   };

@@ -24,7 +24,7 @@ import { isErrno, KinaError } from '../../host/errors.ts';
 import { atomicWrite, explainDiskFull } from '../../host/files.ts';
 import { canonicalJson, sha256 } from '../../host/json.ts';
 import { asDescriptor, type Descriptor, type Digest, hexOf, mediaType } from '../descriptor.ts';
-import { hashStream, inBigChunks, StreamHash } from '../hash.ts';
+import { digestMismatch, hashStream, inBigChunks, StreamHash } from '../hash.ts';
 import { registerUser, sweepTemporaries, temporaryName } from './leases.ts';
 
 /** One name in the store. `descriptor` is of an index or a manifest. */
@@ -36,6 +36,8 @@ export interface StoredImage {
 export interface Expected {
   readonly digest?: Digest | undefined;
   readonly size?: number | undefined;
+  /** What errors call the data. */
+  readonly what?: string | undefined;
 }
 export interface Written {
   readonly digest: Digest;
@@ -334,15 +336,15 @@ function mismatch(expected: Expected, actual: Written): boolean {
   );
 }
 
-function differs(expected: Expected, digest: Digest | undefined, size: number, what = 'the data'): KinaError {
-  return new KinaError('integrity', `${what} is not what was promised`, {
-    hint: 'The download or file is damaged, or the lock is out of date. Fetch it again.',
-    details: [
-      `expected ${expected.digest ?? 'any digest'}${expected.size === undefined ? '' : `, ${expected.size} bytes`}`,
-      `found    ${digest ?? 'more bytes'}, ${size} bytes`,
-    ],
-  });
+function differs(want: Expected, digest: Digest | undefined, size: number, what = want.what ?? 'the data'): KinaError {
+  if (digest === undefined)
+    return new KinaError('integrity', `${what}: size mismatch: got more than the ${want.size} bytes expected`, {
+      hint,
+    });
+  return digestMismatch(what, want, { digest, size }, hint);
 }
+
+const hint = 'The download or file is damaged, or the lock is out of date. Fetch it again.';
 
 async function readRef(path: string): Promise<StoredImage | undefined> {
   try {

@@ -14,6 +14,7 @@ import { formatReference, type ImageReference, repositoryUrl } from '../../oci/r
 import { resolveReference } from '../../oci/registry/client.ts';
 import { pushImage } from '../../oci/registry/push.ts';
 import { Repository } from '../../oci/registry/upload.ts';
+import { storeImage } from '../../oci/store/image.ts';
 import type { Session } from '../../session/session.ts';
 
 const recordType = 'application/vnd.kina.cache.record.v1+json';
@@ -89,7 +90,7 @@ export async function writeEntry(
   };
   const root = { mediaType: mediaType.manifest, ...(await store.writeBytes(canonicalJson(document))) };
   const references = [{ ...entry.repository, tag: entry.tag }];
-  await pushImage({ source: store, root, references, transport: writing, reporter, store, signal });
+  await pushImage({ image: storeImage(store, root), references, transport: writing, reporter, store, signal });
 }
 
 /** Whether there is something under the entry's tag. */

@@ -5,15 +5,15 @@
  */
 import type { Transport } from '../../host/http.ts';
 import { type Descriptor, isManifestType } from '../../oci/descriptor.ts';
-import { partsOf } from '../../oci/image/parts.ts';
+import { partsOf } from '../../oci/image/contents.ts';
 import { notOnePlatform } from '../../oci/output/archive.ts';
 import { checkDestination, writeOutput } from '../../oci/output/output.ts';
 import { parseReference } from '../../oci/reference.ts';
 import { type PushResult, pushImage } from '../../oci/registry/push.ts';
 import type { Session } from '../../session/session.ts';
 import type { Location } from './location.ts';
+import { openLocation } from './open.ts';
 import { pushReferrers, referrersIn } from './referrers.ts';
-import { openSource } from './source.ts';
 
 export interface CopyResult {
   readonly root: Descriptor;
@@ -36,16 +36,16 @@ export async function copyImage(
 ): Promise<CopyResult> {
   const { store, reporter, signal } = tools;
   if (to.type !== 'registry') await checkDestination(to.type, to.path);
-  const source = await openSource(from, tools);
-  const { root, origin } = source;
-  const { documents, blobs } = await partsOf(source, root);
+  const image = await openLocation(from, tools);
+  const { root } = image;
+  const { documents, parts } = await partsOf(image);
   // Known before anything is fetched.
   const images = documents.filter(({ mediaType }) => isManifestType(mediaType)).length;
   if (to.type === 'docker-archive' && images !== 1) throw notOnePlatform(images);
   const takes = !alone && (to.type === 'registry' || to.type === 'oci');
   const beside = takes
     ? await referrersIn(
-        source,
+        image,
         documents.map(({ digest }) => digest),
         tools,
       )
@@ -53,16 +53,16 @@ export async function copyImage(
   if (to.type === 'registry') {
     const reference = parseReference(to.ref);
     const pushing = { transport: writing, reporter, store, signal };
-    const pushed = await pushImage({ ...pushing, source, root, references: [reference], origin });
-    await pushReferrers(source, beside, reference, pushed, pushing);
+    const pushed = await pushImage({ ...pushing, image, references: [reference] });
+    await pushReferrers(image, beside, reference, pushed, pushing);
     return { root, pushed, referrers: beside.length };
   }
-  await source.keep(blobs);
-  for (const { entry } of beside) await source.keep((await partsOf(source, entry)).blobs);
-  const name = to.name ?? source.name;
+  await image.prepare(parts);
+  for (const { entry } of beside) await image.prepare((await partsOf({ ...image, root: entry })).parts);
+  const name = to.name ?? (from.type === 'registry' ? undefined : from.name) ?? image.names[0];
   await writeOutput({
     store,
-    index: root,
+    image,
     refs: name === undefined ? [] : [name],
     type: to.type,
     dest: to.path,

@@ -7,6 +7,7 @@ import { readContents } from '../../oci/image/contents.ts';
 import { type LayerForm, recompressImage } from '../../oci/recompress.ts';
 import { formatReference, type ImageReference } from '../../oci/reference.ts';
 import { Push, type PushResult } from '../../oci/registry/push.ts';
+import { storeImage } from '../../oci/store/image.ts';
 import type { Store } from '../../oci/store/store.ts';
 import { type ConnectionOptions, directNetwork } from '../../session/connection.ts';
 
@@ -34,7 +35,7 @@ export async function publishImage(
   const contents = await readContents(store, image);
   const stop = new AbortController();
   const signal = tools.signal ? AbortSignal.any([tools.signal, stop.signal]) : stop.signal;
-  const push = new Push({ ...tools, signal, source: store, references });
+  const push = new Push({ ...tools, signal, image: storeImage(store, image), references });
   const making = recompressImage(store, contents, { form, reporter, signal, ready: (layer) => push.early(layer) });
   try {
     // A layer travels while others are compressed; one that cannot be brought there ends all of it.

@@ -7,12 +7,12 @@ import pLimit from 'p-limit';
 import { KinaError } from '../../host/errors.ts';
 import type { Transport } from '../../host/http.ts';
 import { TransferError } from '../../host/http-errors.ts';
-import { type Descriptor, type Digest, maxManifestBytes } from '../../oci/descriptor.ts';
+import { type Descriptor, type Digest, mediaType } from '../../oci/descriptor.ts';
+import type { Image } from '../../oci/image/image.ts';
 import type { ImageReference } from '../../oci/reference.ts';
 import { type PushResult, pushImage } from '../../oci/registry/push.ts';
 import { listReferrers, parseReferrer, type ReferrerEntry, subjectOf } from '../../oci/registry/referrers.ts';
 import type { Session } from '../../session/session.ts';
-import type { KeptSource } from './source.ts';
 
 export interface Carried {
   readonly subject: Digest;
@@ -25,10 +25,10 @@ const concurrency = 6;
 
 /**
  * Everything that refers to `subjects`, the nearer ones first. What is only listed, or about something else, is left out
- * with a warning. Throws what reading the source throws.
+ * with a warning. Throws what reading the image throws.
  */
 export async function referrersIn(
-  source: KeptSource,
+  image: Image,
   subjects: readonly Digest[],
   { reporter }: Pick<Session, 'reporter'>,
 ): Promise<Carried[]> {
@@ -39,8 +39,8 @@ export async function referrersIn(
     const found = await Promise.all(
       level.map((subject) =>
         limit(async () => {
-          const listed = await listOf(source, subject, reporter);
-          return Promise.all(listed.map((one) => carriedBy(source, subject, one, reporter)));
+          const listed = await listOf(image, subject, reporter);
+          return Promise.all(listed.map((one) => carriedBy(image, subject, one, reporter)));
         }),
       ),
     );
@@ -57,7 +57,7 @@ export async function referrersIn(
 
 /** Puts them beside the image in `to`, which is there already; adds what travelled to `total`. */
 export async function pushReferrers(
-  source: KeptSource,
+  image: Image,
   carried: readonly Carried[],
   to: ImageReference,
   total: PushResult,
@@ -65,7 +65,7 @@ export async function pushReferrers(
 ): Promise<void> {
   const references = [{ ...to, tag: undefined, digest: undefined }];
   for (const { entry } of carried) {
-    const pushed = await pushImage({ ...tools, source, root: entry, references, origin: source.origin });
+    const pushed = await pushImage({ ...tools, image: { ...image, root: entry }, references });
     for (const key of Object.keys(pushed) as (keyof PushResult)[]) total[key] += pushed[key];
   }
   for (const [subject, entries] of Map.groupBy(carried, (one) => one.subject))
@@ -78,13 +78,9 @@ export async function pushReferrers(
     );
 }
 
-async function listOf(
-  source: KeptSource,
-  subject: Digest,
-  reporter: Session['reporter'],
-): Promise<readonly Descriptor[]> {
+async function listOf(image: Image, subject: Digest, reporter: Session['reporter']): Promise<readonly Descriptor[]> {
   try {
-    return await source.referrers(subject);
+    return await image.referrers(subject);
   } catch (error) {
     // Registries that know no referrers refuse in ways of their own; the image can be had from them all the same.
     if (!(error instanceof TransferError) || error.transient || error.status === undefined) throw error;
@@ -94,13 +90,13 @@ async function listOf(
 }
 
 async function carriedBy(
-  source: KeptSource,
+  image: Image,
   subject: Digest,
-  { digest }: Descriptor,
+  { digest, size }: Descriptor,
   reporter: Session['reporter'],
 ): Promise<Carried | undefined> {
   try {
-    const bytes = await source.readBytes(digest, maxManifestBytes);
+    const bytes = await image.document({ mediaType: mediaType.manifest, digest, size });
     if (subjectOf(bytes) === subject) return { subject, entry: parseReferrer(bytes, digest, subject).entry };
     reporter.warn(`${digest} is left out: it is listed beside ${subject} and is not about it`);
   } catch (error) {

@@ -8,6 +8,7 @@ import { pack } from 'tar-stream';
 import { expect, test } from 'vitest';
 import { silent } from '../../../src/host/progress.ts';
 import { writeOutput } from '../../../src/oci/output/output.ts';
+import { storeImage } from '../../../src/oci/store/image.ts';
 import type { ImageFile } from '../../support/build.ts';
 import { useBuildSite } from '../../support/build-site.ts';
 import { projectRoot } from '../../support/command.ts';
@@ -86,7 +87,7 @@ describeUnless(await noDebianMirror(), 'worked examples', () => {
     const base = await site.workshop.build({ recipe: ground });
     const dest = join(site.folder, 'base.tar');
     const { store } = site.workshop.tools;
-    const common = { store, index: base.index, reporter: silent, mtime: 0 };
+    const common = { store, image: storeImage(store, base.index), reporter: silent, mtime: 0 };
     await writeOutput({ ...common, refs: ['localhost/base:1'], dest, type: 'oci-archive' });
 
     const recipe = join(site.folder, 'mine.yaml');

@@ -13,6 +13,7 @@ import { buildImage, buildIndex } from '../../../src/oci/image/build.ts';
 import { platformOf } from '../../../src/oci/platform.ts';
 import { parseReference } from '../../../src/oci/reference.ts';
 import { pushImage } from '../../../src/oci/registry/push.ts';
+import { storeImage } from '../../../src/oci/store/image.ts';
 import { Store } from '../../../src/oci/store/store.ts';
 import { check } from '../../support/command.ts';
 import { type Bench, digestIn, openBench } from '../../support/kina.ts';
@@ -38,7 +39,13 @@ async function publish(folder: string, ref: string, count: number): Promise<void
   const { manifest } = await buildImage(store, { platform: platformOf('amd64'), layers, config: {}, created: 0 });
   const root = await buildIndex(store, [manifest]);
   const transport = new Transport();
-  await pushImage({ source: store, root, references: [parseReference(ref)], transport, reporter: silent, store });
+  await pushImage({
+    image: storeImage(store, root),
+    references: [parseReference(ref)],
+    transport,
+    reporter: silent,
+    store,
+  });
   await transport.close();
 }
 

@@ -7,11 +7,11 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { importArchive } from '../../../src/oci/image/import.ts';
 import { openWorkshop, type Workshop } from '../../support/build.ts';
 import { smallRecipe } from '../../support/kina.ts';
 import { describeWith, pathOf } from '../../support/requirements.ts';
 import { fakeElf, startUpstream, type Upstream } from '../../support/upstream.ts';
+import { importImages } from '../../unit/oci/fixture.ts';
 
 const names = [
   'kubeadm',
@@ -100,7 +100,7 @@ describeWith('a source tree', ['make', 'bash', 'git'], () => {
       expect(files.get('kind/version')!.data.toString()).toBe(version);
       const archive = join(folder, `images-${architecture}.tar`);
       writeFileSync(archive, files.get('kind/images/kubernetes.tar')!.data);
-      const images = await importArchive(workshop.tools.store, archive);
+      const images = await importImages(workshop.tools.store, archive);
       expect(Object.fromEntries(images.map((i) => [i.names[0], i.layers.length]))).toEqual({
         [`registry.k8s.io/kube-apiserver:${version}`]: 1,
         // On the base that the tree names.

@@ -102,7 +102,7 @@ describe('arguments', () => {
     const result = await bench.kina(['image', 'inspect', 'nothing:here', '--json']);
     expect(result.code).toBe(1);
     expect(JSON.parse(result.stdout).error).toMatchObject({ code: 'not-found', message: expect.any(String) });
-    expect(result.stderr).toContain('ERROR: there is no image nothing:here');
+    expect(result.stderr).toContain('ERROR: image not found: nothing:here');
   });
 
   test('JSON and an archive cannot share standard output', async () => {

@@ -9,6 +9,7 @@ import { mediaType } from '../../../src/oci/descriptor.ts';
 import { buildImage, buildIndex } from '../../../src/oci/image/build.ts';
 import { writeOutput } from '../../../src/oci/output/output.ts';
 import { platformOf } from '../../../src/oci/platform.ts';
+import { storeImage } from '../../../src/oci/store/image.ts';
 import { Store } from '../../../src/oci/store/store.ts';
 import { check } from '../../support/command.ts';
 import { describeWith } from '../../support/requirements.ts';
@@ -57,10 +58,12 @@ describeWith('a full disk', ['root', 'mount'], () => {
       });
       const index = await buildIndex(store, [manifest]);
       const dest = join(disk, 'out');
-      await expect(writeOutput({ store, index, refs: ['x'], type, dest })).rejects.toMatchObject({ code: 'disk-full' });
+      await expect(
+        writeOutput({ store, image: storeImage(store, index), refs: ['x'], type, dest }),
+      ).rejects.toMatchObject({ code: 'disk-full' });
       expect(await readdir(disk)).toEqual([]);
       const small = await smallImage(store, ['amd64']);
-      await writeOutput({ store, index: small.index, refs: ['x'], type, dest });
+      await writeOutput({ store, image: storeImage(store, small.index), refs: ['x'], type, dest });
       expect(await readdir(disk)).toEqual(['out']);
     },
   );
@@ -71,11 +74,13 @@ describeWith('memory', [], () => {
     const folder = await scratch();
     const source = (name: string) => JSON.stringify(join(import.meta.dirname, '../../../src/oci', name));
     const program = `
-      import { Store } from ${source('store.ts')};
+      import { Store } from ${source('store/store.ts')};
       import { compressLayer } from ${source('compress.ts')};
-      import { buildImage, buildIndex } from ${source('image.ts')};
-      import { writeOutput } from ${source('output.ts')};
-      import { importArchive } from ${source('import.ts')};
+      import { buildImage, buildIndex } from ${source('image/build.ts')};
+      import { writeOutput } from ${source('output/output.ts')};
+      import { openArchive } from ${source('archive/open.ts')};
+      import { storeImage } from ${source('store/image.ts')};
+      import { keepImage } from ${source('store/keep.ts')};
       const store = await Store.open(${JSON.stringify(join(folder, 'store'))});
       const chunk = Buffer.alloc(1 << 16, 'kina');
       const layer = await store.write((async function* () { for (let i = 0; i < 8192; i++) yield chunk; })());
@@ -84,8 +89,9 @@ describeWith('memory', [], () => {
       const { manifest } = await buildImage(store, { platform: { os: 'linux', architecture: 'amd64' }, config: {}, created: 0,
         layers: [{ diffId: layer.digest, descriptor: plain, history: { createdBy: 'test' } }] });
       const dest = ${JSON.stringify(join(folder, 'x.tar'))};
-      await writeOutput({ store, index: await buildIndex(store, [manifest]), refs: ['x'], type: 'oci-archive', dest });
-      await importArchive(await Store.open(${JSON.stringify(join(folder, 'other'))}), dest);
+      await writeOutput({ store, image: storeImage(store, await buildIndex(store, [manifest])), refs: ['x'], type: 'oci-archive', dest });
+      const other = await Store.open(${JSON.stringify(join(folder, 'other'))});
+      for (const image of await openArchive(other, dest)) await keepImage(other, image);
       console.log(Math.round(process.resourceUsage().maxRSS / 1024));`;
     const { stdout } = await exec(process.execPath, ['--input-type=module', '-e', program]);
     expect(Number(stdout)).toBeLessThan(250);

@@ -5,14 +5,14 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 import type { Compression } from '../../../src/oci/compress.ts';
-import { importArchive } from '../../../src/oci/image/import.ts';
-import { imageArchive } from '../../../src/oci/image/preload.ts';
 import { type OutputType, writeOutput } from '../../../src/oci/output/output.ts';
+import { imageArchive } from '../../../src/oci/output/preload.ts';
 import type { Architecture } from '../../../src/oci/platform.ts';
+import { storeImage } from '../../../src/oci/store/image.ts';
 import { check, run } from '../../support/command.ts';
 import { type EngineName, engineRequirements, startEngine } from '../../support/engine.ts';
 import { describeWith, pathOf } from '../../support/requirements.ts';
-import { newStore, scratch, smallImage } from '../../unit/oci/fixture.ts';
+import { importImages, newStore, scratch, smallImage } from '../../unit/oci/fixture.ts';
 
 const ref = 'localhost/kina/tools-test:v1';
 const host: Architecture = process.arch === 'arm64' ? 'arm64' : 'amd64';
@@ -29,7 +29,7 @@ async function output(
   const store = await newStore();
   const { index } = await smallImage(store, architectures, compression, text);
   const dest = join(await scratch(), type === 'oci' ? 'layout' : 'image.tar');
-  await writeOutput({ store, index, refs: [name], type, dest });
+  await writeOutput({ store, image: storeImage(store, index), refs: [name], type, dest });
   return { dest, digest: index.digest };
 }
 
@@ -68,7 +68,7 @@ describeWith('skopeo', ['skopeo'], () => {
       const file = join(await scratch(), 'theirs.tar');
       const copy = ['skopeo', '--insecure-policy', 'copy', `oci:${dest}:${ref}`, `${type}:${file}:${ref}`];
       await check(copy);
-      const [image] = await importArchive(await newStore(), file);
+      const [image] = await importImages(await newStore(), file);
       expect(image).toMatchObject({ names: [ref], platform: { architecture: host } });
       expect(image?.diffIds).toHaveLength(1);
     }
@@ -128,7 +128,7 @@ describeWith('containerd', ['containerd', 'ctr', 'root'], () => {
   test('imports preloaded images under their names, configs and so image ids unchanged', async () => {
     const store = await newStore();
     await store.tag(ref, (await smallImage(store, [host], { kind: 'zstd' })).index);
-    const [image] = await importArchive(store, store.root);
+    const [image] = await importImages(store, store.root);
     const names = ['registry.k8s.io/kube-proxy:v1.2.3', 'registry.k8s.io/pause:3.9'];
     const archive = await imageArchive(
       store,

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ensureImage } from '../../../src/cluster/image.ts';
 import { findSources } from '../../../src/cluster/load/sources.ts';
+import { contentsOf } from '../../../src/oci/image/contents.ts';
 import { hostPlatform } from '../../../src/oci/platform.ts';
 import { Store } from '../../../src/oci/store/store.ts';
 import type { NodeSpec, Provider } from '../../../src/provider/provider.ts';
@@ -220,8 +221,9 @@ test('what the runtime has, kina loads into nodes: the archive that it saves is 
   await loadImage();
   const other = await Store.open(join(storeFolder, 'other'));
   const [source] = await findSources([reference], other, [provider]);
-  const { images } = await source!.open();
-  expect(images).toMatchObject([{ names: [reference], platforms: [{ platform: { os: 'linux' } }] }]);
+  const [image] = await source!.open([hostPlatform()]);
+  expect(image!.names).toEqual([reference]);
+  expect((await contentsOf(image!)).platforms).toMatchObject([{ config: { os: 'linux' } }]);
   expect(standIn.calls().at(-1)).toEqual(['image', 'save', `--platform=linux/${architecture}`, reference]);
   await expect(findSources(['localhost/kina/absent:v1'], other, [provider])).rejects.toMatchObject({
     code: 'not-found',

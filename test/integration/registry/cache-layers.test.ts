@@ -146,7 +146,7 @@ describeUnless(registry.skip, 'layers in a cache', () => {
         };
         return { ...entry, config, layers: [entry.layers[0]!, other!.layers[1]!] };
       },
-      /promised|other content/,
+      /mismatch|other content/,
     ],
     [
       'whose steps bring what is not in the layer',

@@ -131,7 +131,7 @@ describeUnless(registry.skip, 'a cache in a registry', () => {
           JSON.stringify({ ...entry, layers }),
         );
       },
-      /promised|other content/,
+      /mismatch|other content/,
     ],
     [
       'with a layer that unpacks without end',
@@ -141,7 +141,7 @@ describeUnless(registry.skip, 'a cache in a registry', () => {
         layers[3] = { ...layers[3]!, ...(await putBlob(Buffer.from(bomb, 'base64'))) };
         await put(`manifests/${tag}`, manifestType, JSON.stringify({ ...entry, layers }));
       },
-      /promised/,
+      /mismatch/,
     ],
     [
       'with a layer less',

@@ -14,10 +14,13 @@ import type { KinaError } from '../../../src/host/errors.ts';
 import { Transport, type TransportOptions } from '../../../src/host/http.ts';
 import { silent } from '../../../src/host/progress.ts';
 import type { Descriptor } from '../../../src/oci/descriptor.ts';
+import { partsOf } from '../../../src/oci/image/contents.ts';
+import type { BlobRef } from '../../../src/oci/image/image.ts';
 import { parseReference } from '../../../src/oci/reference.ts';
 import { type PushResult, pushImage } from '../../../src/oci/registry/push.ts';
+import { storeImage } from '../../../src/oci/store/image.ts';
 import { Store } from '../../../src/oci/store/store.ts';
-import { openSource } from '../../../src/ops/registry/source.ts';
+import { openLocation } from '../../../src/ops/registry/open.ts';
 import { run } from '../../support/command.ts';
 import { type Fault, type FaultyProxy, startProxy } from '../../support/proxy.ts';
 import { startRegistry } from '../../support/registry.ts';
@@ -55,7 +58,13 @@ async function proxied(fault: Parameters<typeof startProxy>[1]): Promise<FaultyP
 }
 function push(ref: string, root = image, options: TransportOptions = {}): Promise<PushResult> {
   const references = [parseReference(ref)];
-  return pushImage({ source: store, root, references, transport: transport(options), reporter: silent, store });
+  return pushImage({
+    image: storeImage(store, root),
+    references,
+    transport: transport(options),
+    reporter: silent,
+    store,
+  });
 }
 async function failure(promise: Promise<unknown>): Promise<KinaError> {
   return promise.then(
@@ -243,12 +252,12 @@ describeUnless(registry.skip, 'what does not pass', () => {
 
   test('a damaged blob of the store never completes an upload', async () => {
     const root = await smallImage(store, 'damage', [200_000]);
+    const good = storeImage(store, root);
     const bad = {
-      ...store,
-      readBytes: store.readBytes.bind(store),
-      async *verified(digest: string, size?: number) {
+      ...good,
+      async *blob(blob: BlobRef) {
         let last: Uint8Array | undefined;
-        for await (const chunk of store.verified(digest as never, size)) last = chunk;
+        for await (const chunk of good.blob(blob)) last = chunk;
         const changed = Buffer.from(last!);
         changed[0]! ^= 1;
         yield changed;
@@ -258,8 +267,7 @@ describeUnless(registry.skip, 'what does not pass', () => {
     const proxy = await proxied(() => undefined);
     const error = await failure(
       pushImage({
-        source: bad,
-        root,
+        image: bad,
         references: [parseReference(`${proxy.host}/damage:v1`)],
         transport: transport({ retries: 0 }),
         reporter: silent,
@@ -277,9 +285,8 @@ describeUnless(registry.skip, 'on the way in', () => {
     const http = transport();
     const fetcher = new Fetcher({ store: into, transport: http, reporter: silent });
     const tools = { store: into, transport: http, fetcher, signal: undefined };
-    const source = await openSource({ type: 'registry', ref }, tools);
-    const { partsOf } = await import('../../../src/oci/image/parts.ts');
-    await source.keep((await partsOf(source, source.root)).blobs);
+    const source = await openLocation({ type: 'registry', ref }, tools);
+    await source.prepare((await partsOf(source)).parts);
   };
   const fresh = () => Store.open(mkdtempSync(join(folder, 'store-')));
 
@@ -313,8 +320,7 @@ describeUnless(registry.skip, 'on the way in', () => {
 });
 
 async function layersOf(root: Descriptor) {
-  const { partsOf } = await import('../../../src/oci/image/parts.ts');
-  return (await partsOf(store, root)).blobs;
+  return (await partsOf(storeImage(store, root))).parts;
 }
 
 /** A registry that keeps what it has of an upload that broke off, as the specification describes it. */

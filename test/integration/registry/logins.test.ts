@@ -14,6 +14,7 @@ import type { Descriptor } from '../../../src/oci/descriptor.ts';
 import { parseReference } from '../../../src/oci/reference.ts';
 import { registryLogins } from '../../../src/oci/registry/credentials.ts';
 import { type PushResult, pushImage } from '../../../src/oci/registry/push.ts';
+import { storeImage } from '../../../src/oci/store/image.ts';
 import { Store } from '../../../src/oci/store/store.ts';
 import { check } from '../../support/command.ts';
 import { type Bench, digestIn, openBench } from '../../support/kina.ts';
@@ -47,7 +48,13 @@ function transport(options: TransportOptions = {}): Transport {
 }
 function push(ref: string, root: Descriptor, options: TransportOptions): Promise<PushResult> {
   const references = [parseReference(ref)];
-  return pushImage({ source: store, root, references, transport: transport(options), reporter: silent, store });
+  return pushImage({
+    image: storeImage(store, root),
+    references,
+    transport: transport(options),
+    reporter: silent,
+    store,
+  });
 }
 async function failure(promise: Promise<unknown>): Promise<KinaError> {
   return promise.then(

@@ -261,7 +261,7 @@ describeUnless(registry.skip, 'a real registry', () => {
       expect(result).toMatchObject({ code: 2, stdout: '' });
       expect(result.stderr).toContain(words);
     }
-    expect((await bench.kina(['push', 'no/such:image', `${host}/x:1`])).stderr).toContain('there is no image');
+    expect((await bench.kina(['push', 'no/such:image', `${host}/x:1`])).stderr).toContain('image not found');
     const missing = await bench.kina(['pull', `${host}/no/such:image`]);
     expect(missing).toMatchObject({ code: 1, stdout: '' });
     expect(missing.stderr).toContain('does not exist');

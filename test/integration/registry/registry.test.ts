@@ -12,7 +12,7 @@ import type { KinaError } from '../../../src/host/errors.ts';
 import { Transport, type TransportOptions } from '../../../src/host/http.ts';
 import { silent } from '../../../src/host/progress.ts';
 import { platformOf } from '../../../src/oci/platform.ts';
-import { resolveImage } from '../../../src/oci/registry/client.ts';
+import { resolveImage } from '../../../src/oci/registry/resolve.ts';
 import { Store } from '../../../src/oci/store/store.ts';
 import { startMirror } from '../../support/mirror.ts';
 import { startRegistry } from '../../support/registry.ts';

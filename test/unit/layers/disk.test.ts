@@ -16,7 +16,7 @@ import { writeTar } from '../../../src/tree/tar-write.ts';
 import { directory, file } from '../../../src/tree/tree.ts';
 import { foreignImage, type Piece } from '../../support/foreign-image.ts';
 import { describeUnless, missing, pathOf } from '../../support/requirements.ts';
-import { newStore, scratch } from '../oci/fixture.ts';
+import { blobsOf, newStore, scratch } from '../oci/fixture.ts';
 
 const text = (path: string, content: string, mode?: number, uid?: number): Entry =>
   file(path, bytesContent(content), 'test', mode, uid);
@@ -40,7 +40,7 @@ describeUnless(missing(['e2fsck', 'debugfs']), 'the disk of an image', () => {
     );
     // not our layer writer, which refuses whiteouts; and read from the compressed blob only
     const upper = await store.write(
-      tarStream(store, [
+      tarStream(blobsOf(store), [
         { name: 'etc/.wh.gone', bytes: Buffer.alloc(0) },
         { name: 'etc/a', bytes: Buffer.from('second, and longer') },
         { name: 'opt/big', bytes: Buffer.alloc(3_000_000, 'kina ') },

@@ -226,7 +226,7 @@ describe('platforms', () => {
       contents.descriptor,
     );
     const only = await readContents(store, narrow);
-    expect(() => choosePlatforms('x:1', only, [platformOf('amd64')])).toThrow('no image for linux/amd64');
+    expect(() => choosePlatforms('x:1', only, [platformOf('amd64')])).toThrow('is not available for linux/amd64');
     await expect(openImage(store, 'y:1')).rejects.toMatchObject({ code: 'not-found', details: ['x:1'] });
   });
 });

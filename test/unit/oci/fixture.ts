@@ -4,11 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { canonicalJson } from '../../../src/host/json.ts';
+import { openArchive } from '../../../src/oci/archive/open.ts';
 import { type Compression, compressLayer } from '../../../src/oci/compress.ts';
 import { type Descriptor, mediaType } from '../../../src/oci/descriptor.ts';
 import { buildImage, buildIndex } from '../../../src/oci/image/build.ts';
+import { platformOf as platformOfImage } from '../../../src/oci/image/contents.ts';
+import type { Image } from '../../../src/oci/image/image.ts';
 import { tarStream } from '../../../src/oci/output/tar.ts';
-import { type Architecture, platformOf } from '../../../src/oci/platform.ts';
+import { type Architecture, type Platform, platformOf } from '../../../src/oci/platform.ts';
+import { keepImage } from '../../../src/oci/store/keep.ts';
 import { Store } from '../../../src/oci/store/store.ts';
 
 export async function scratch(): Promise<string> {
@@ -24,8 +28,31 @@ export async function newStore(): Promise<Store> {
 /** A layer with one file `hello`; `padding` bytes of zeros make it bigger. */
 export async function smallLayer(store: Store, text = 'hello\n', padding = 0): Promise<Descriptor> {
   const bytes = Buffer.concat([Buffer.from(text), Buffer.alloc(padding)]);
-  const written = await store.write(tarStream(store, [{ name: 'etc/hello', bytes }]));
+  const written = await store.write(tarStream(blobsOf(store), [{ name: 'etc/hello', bytes }]));
   return { mediaType: mediaType.layer, ...written };
+}
+
+/** The store's blobs, as `tarStream` reads them. */
+export function blobsOf(store: Store): Pick<Image, 'blob'> {
+  return { blob: ({ digest, size }) => store.verified(digest, size) };
+}
+
+/** Every image of an archive or layout in the store, one per platform. */
+export async function importImages(store: Store, path: string, wanted?: readonly Platform[]) {
+  const found = [];
+  for (const image of await openArchive(store, path)) {
+    const { contents } = await keepImage(store, image, wanted);
+    for (const one of contents.platforms)
+      found.push({
+        names: image.names,
+        platform: platformOfImage(one),
+        manifest: { ...one.descriptor, platform: platformOfImage(one) },
+        config: one.manifest.config,
+        layers: one.manifest.layers,
+        diffIds: one.config.rootfs.diff_ids,
+      });
+  }
+  return found;
 }
 
 export interface SmallImage {

@@ -10,7 +10,7 @@ import { buildImage, buildIndex } from '../../../src/oci/image/build.ts';
 import { tarSegments, tarStream } from '../../../src/oci/output/tar.ts';
 import { platformOf } from '../../../src/oci/platform.ts';
 import { missing } from '../../support/requirements.ts';
-import { collect, newStore, scratch, smallImage, smallLayer } from './fixture.ts';
+import { blobsOf, collect, newStore, scratch, smallImage, smallLayer } from './fixture.ts';
 
 describe('config, manifest, index', () => {
   test('the bytes are canonical JSON and depend on nothing but the input', async () => {
@@ -128,7 +128,7 @@ describe('the tar around images', () => {
       { name: 'a', bytes: Buffer.alloc(512) },
       { name: 'empty', bytes: Buffer.alloc(0) },
     ];
-    const bytes = await collect(tarStream(store, members));
+    const bytes = await collect(tarStream(blobsOf(store), members));
     await writeFile(file, bytes);
     const expected = ['a', 'blobs/', 'blobs/sha256/', 'blobs/sha256/a', 'empty', 'z'];
     for (const tool of ['tar', 'bsdtar']) {

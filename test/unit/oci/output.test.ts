@@ -3,10 +3,10 @@ import { chmod, mkdir, readdir, readFile, utimes, writeFile } from 'node:fs/prom
 import { basename, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { sha256 } from '../../../src/host/json.ts';
-import { importArchive } from '../../../src/oci/image/import.ts';
 import { writeOutput } from '../../../src/oci/output/output.ts';
+import { storeImage } from '../../../src/oci/store/image.ts';
 import { temporaryBeside } from '../../../src/oci/store/leases.ts';
-import { newStore, scratch, smallImage } from './fixture.ts';
+import { importImages, newStore, scratch, smallImage } from './fixture.ts';
 
 describe('destinations', () => {
   test('equal images give equal archives, from different stores', async () => {
@@ -15,7 +15,7 @@ describe('destinations', () => {
       const store = await newStore();
       const { index } = await smallImage(store, architectures);
       const dest = join(await scratch(), 'x.tar');
-      await writeOutput({ store, index, refs: ['localhost/x:1'], type: 'oci-archive', dest });
+      await writeOutput({ store, image: storeImage(store, index), refs: ['localhost/x:1'], type: 'oci-archive', dest });
       digests.push(sha256(await readFile(dest)));
     }
     expect(digests[0]).toBe(digests[1]);
@@ -26,9 +26,9 @@ describe('destinations', () => {
     await mkdir(dest); // an empty folder is as good as none
     const one = await smallImage(store, ['amd64']);
     const two = await smallImage(store, ['arm64']);
-    await writeOutput({ store, index: one.index, refs: ['a:1'], type: 'oci', dest });
-    await writeOutput({ store, index: one.index, refs: ['b:1'], type: 'oci', dest });
-    await writeOutput({ store, index: two.index, refs: ['a:1'], type: 'oci', dest });
+    await writeOutput({ store, image: storeImage(store, one.index), refs: ['a:1'], type: 'oci', dest });
+    await writeOutput({ store, image: storeImage(store, one.index), refs: ['b:1'], type: 'oci', dest });
+    await writeOutput({ store, image: storeImage(store, two.index), refs: ['a:1'], type: 'oci', dest });
     const index = JSON.parse(await readFile(join(dest, 'index.json'), 'utf8'));
     expect(
       index.manifests.map((m: { digest: string; annotations: Record<string, string> }) => [
@@ -39,15 +39,19 @@ describe('destinations', () => {
       ['b:1', one.index.digest],
       ['a:1', two.index.digest],
     ]);
-    expect(await importArchive(await newStore(), dest)).toHaveLength(2);
+    expect(await importImages(await newStore(), dest)).toHaveLength(2);
   });
 
   test('two images for one new layout at once: both are in it, and nothing else', async () => {
     const [store, folder] = [await newStore(), await scratch()];
     const dest = join(folder, 'layout');
     const images = [await smallImage(store, ['amd64']), await smallImage(store, ['arm64'])];
-    await Promise.all(images.map(({ index }, i) => writeOutput({ store, index, refs: [`a:${i}`], type: 'oci', dest })));
-    expect(await importArchive(await newStore(), dest)).toHaveLength(2);
+    await Promise.all(
+      images.map(({ index }, i) =>
+        writeOutput({ store, image: storeImage(store, index), refs: [`a:${i}`], type: 'oci', dest }),
+      ),
+    );
+    expect(await importImages(await newStore(), dest)).toHaveLength(2);
     expect(await readdir(folder)).toEqual(['layout']);
   });
 
@@ -56,7 +60,7 @@ describe('destinations', () => {
     const { index } = await smallImage(store, ['amd64']);
     const folder = await scratch();
     await writeFile(join(folder, 'precious'), '');
-    const request = { store, index, refs: ['x'] };
+    const request = { store, image: storeImage(store, index), refs: ['x'] };
     const refused = { code: 'usage' };
     await expect(writeOutput({ ...request, type: 'oci', dest: folder })).rejects.toMatchObject(refused);
     await expect(writeOutput({ ...request, type: 'oci', dest: join(folder, 'precious') })).rejects.toMatchObject(
@@ -74,7 +78,9 @@ describe('destinations', () => {
     const store = await newStore();
     const { index } = await smallImage(store, ['amd64', 'arm64']);
     const dest = join(await scratch(), 'x.tar');
-    await expect(writeOutput({ store, index, refs: [], type: 'docker-archive', dest })).rejects.toMatchObject({
+    await expect(
+      writeOutput({ store, image: storeImage(store, index), refs: [], type: 'docker-archive', dest }),
+    ).rejects.toMatchObject({
       code: 'usage',
     });
   });
@@ -89,7 +95,9 @@ describe('destinations', () => {
     await chmod(path, 0o644);
     await writeFile(path, Buffer.alloc(layer.size));
     await utimes(path, 1, 1);
-    await expect(writeOutput({ store, index, refs: ['x'], type, dest })).rejects.toMatchObject({ code: 'store' });
+    await expect(
+      writeOutput({ store, image: storeImage(store, index), refs: ['x'], type, dest }),
+    ).rejects.toMatchObject({ code: 'store' });
     expect(await readdir(folder)).toEqual(type === 'oci' ? [] : ['out']);
     if (type === 'oci-archive') expect(await readFile(dest, 'utf8')).toBe('before');
   });
@@ -108,13 +116,13 @@ describe('destinations', () => {
       for (const path of kept) await writeFile(path, '');
       if (type === 'oci') await mkdir(join(dead, 'blobs'), { recursive: true });
       else await writeFile(dead, 'half');
-      await writeOutput({ store, index, refs: ['x'], type, dest });
+      await writeOutput({ store, image: storeImage(store, index), refs: ['x'], type, dest });
       expect((await readdir(folder)).sort()).toEqual(['out', ...kept.map((path) => basename(path))].sort());
       if (type !== 'oci') return;
       // The same inside a layout that exists.
       const half = join(dest, 'blobs/sha256', `${layer.digest.slice(7)}${dead.slice(dest.length)}`);
       await writeFile(half, 'half');
-      await writeOutput({ store, index, refs: ['x'], type, dest });
+      await writeOutput({ store, image: storeImage(store, index), refs: ['x'], type, dest });
       expect(await readdir(join(dest, 'blobs/sha256'))).not.toContain(basename(half));
     },
   );

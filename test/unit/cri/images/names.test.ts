@@ -1,7 +1,8 @@
 /** What callers may say for an image: every spelling has to lead to the same one. */
 import { describe, expect, test } from 'vitest';
-import { defaultUser, digestName, findId, fullName } from '../../../../src/cri/images/names.ts';
+import { defaultUser, digestName, findId } from '../../../../src/cri/images/names.ts';
 import type { Digest } from '../../../../src/oci/descriptor.ts';
+import { canonicalReference } from '../../../../src/oci/reference.ts';
 
 const digest = (character: string): Digest => `sha256:${character.repeat(64)}`;
 
@@ -13,7 +14,7 @@ test.each([
   [`a/b@${digest('1')}`, `docker.io/a/b@${digest('1')}`],
   // a tag beside a digest proves nothing: it must not be listed as one
   [`a/b:v1@${digest('1')}`, `docker.io/a/b@${digest('1')}`],
-])('%s in full', (short, full) => expect(fullName(short)).toBe(full));
+])('%s in full', (short, full) => expect(canonicalReference(short)).toBe(full));
 
 test('the digest goes with the name, not with the tag', () =>
   expect(digestName('a/b:v1', digest('2'))).toBe(`docker.io/a/b@${digest('2')}`));

@@ -7,10 +7,11 @@ import { pack } from 'tar-stream';
 import { describe, expect, test } from 'vitest';
 import { sha256 } from '../../../src/host/json.ts';
 import { hexOf, mediaType } from '../../../src/oci/descriptor.ts';
-import { importArchive } from '../../../src/oci/image/import.ts';
-import { imageArchive } from '../../../src/oci/image/preload.ts';
 import { writeOutput } from '../../../src/oci/output/output.ts';
-import { collect, json, newStore, scratch, smallImage } from './fixture.ts';
+import { imageArchive } from '../../../src/oci/output/preload.ts';
+import { platformOf } from '../../../src/oci/platform.ts';
+import { storeImage } from '../../../src/oci/store/image.ts';
+import { collect, importImages, json, newStore, scratch, smallImage } from './fixture.ts';
 
 type Parts = Record<string, Buffer | { link: string; type: 'symlink' | 'link' }>;
 
@@ -47,7 +48,7 @@ describe('docker-archive', () => {
       'b/layer.tar': { type: 'symlink', link: '../one.tar' },
       'manifest.json': manifest(['one.tar', 'b/layer.tar']),
     });
-    const [image] = await importArchive(store, file);
+    const [image] = await importImages(store, file);
     expect(image).toMatchObject({
       names: ['k8s.gcr.io/x:v1'],
       platform: { os: 'linux', architecture: 'amd64' },
@@ -67,16 +68,16 @@ describe('docker-archive', () => {
       [configName]: config,
     });
     await writeFile(`${plain}.gz`, gzipSync(await readFile(plain)));
-    const [image] = await importArchive(store, `${plain}.gz`);
+    const [image] = await importImages(store, `${plain}.gz`);
     expect(image!.layers[0]).toEqual({ mediaType: mediaType.layerGzip, digest: sha256(packed), size: packed.length });
   });
 
   test.each<[string, Parts | [string, Buffer][], RegExp]>([
-    ['a missing layer', { [configName]: config, 'manifest.json': manifest(['a', 'a']) }, /mentions a, which is not/],
+    ['a missing layer', { [configName]: config, 'manifest.json': manifest(['a', 'a']) }, /names a, which is not/],
     [
       'a layer the config does not know',
       { a: Buffer.from('x'), [configName]: config, 'manifest.json': manifest(['a', 'a']) },
-      /not what the config says/,
+      /layer 1 .*: digest mismatch: got sha256/,
     ],
     [
       'fewer layers than the config',
@@ -91,7 +92,7 @@ describe('docker-archive', () => {
         [configName]: config,
         'manifest.json': manifest(['a', 'a']),
       },
-      /mentions a/,
+      /names a/,
     ],
     [
       'one name twice',
@@ -105,10 +106,10 @@ describe('docker-archive', () => {
     [
       'a path out of the archive',
       { '../../../etc/kina': layer, [configName]: config, 'manifest.json': manifest(['../../etc/kina', 'x']) },
-      /mentions/,
+      /names/,
     ],
   ])('%s is an error that says so', async (_what, parts, message) => {
-    await expect(importArchive(await newStore(), await tarOf(parts))).rejects.toThrow(message);
+    await expect(importImages(await newStore(), await tarOf(parts))).rejects.toThrow(message);
   });
 });
 
@@ -117,8 +118,8 @@ describe('OCI archives and layouts', () => {
     const [store, other] = [await newStore(), await newStore()];
     const { index, layer: blob } = await smallImage(store, ['amd64', 'arm64'], { kind: 'zstd' });
     const dest = join(await scratch(), 'out');
-    await writeOutput({ store, index, refs: ['localhost/x:1', 'localhost/x:2'], type, dest });
-    const images = await importArchive(other, dest);
+    await writeOutput({ store, image: storeImage(store, index), refs: ['localhost/x:1', 'localhost/x:2'], type, dest });
+    const images = await importImages(other, dest);
     expect(images.map(({ platform }) => platform.architecture)).toEqual(['amd64', 'arm64']);
     for (const image of images) {
       expect(image.names).toEqual(['localhost/x:1', 'localhost/x:2']);
@@ -129,19 +130,24 @@ describe('OCI archives and layouts', () => {
 
   test('a blob that is not what its name says, and an archive cut short, leave nothing behind', async () => {
     const store = await newStore();
-    const wrong = await tarOf({ [`blobs/sha256/${'0'.repeat(64)}`]: layer });
-    await expect(importArchive(store, wrong)).rejects.toMatchObject({ code: 'integrity' });
+    const entry = { mediaType: mediaType.manifest, digest: `sha256:${'0'.repeat(64)}`, size: layer.length };
+    const wrong = await tarOf({
+      'oci-layout': Buffer.from('{"imageLayoutVersion":"1.0.0"}'),
+      'index.json': json({ schemaVersion: 2, manifests: [entry] }),
+      [`blobs/sha256/${'0'.repeat(64)}`]: layer,
+    });
+    await expect(importImages(store, wrong)).rejects.toMatchObject({ code: 'integrity' });
 
     const source = await newStore();
     const { index } = await smallImage(source, ['amd64']);
     const dest = join(await scratch(), 'cut.tar');
-    await writeOutput({ store: source, index, refs: ['x'], type: 'oci-archive', dest });
+    await writeOutput({ store: source, image: storeImage(source, index), refs: ['x'], type: 'oci-archive', dest });
     await truncate(dest, 1500);
-    await expect(importArchive(store, dest)).rejects.toMatchObject({ code: 'archive' });
-    await expect(importArchive(store, join(dest, 'nowhere'))).rejects.toMatchObject({ code: 'not-found' });
+    await expect(importImages(store, dest)).rejects.toMatchObject({ code: 'archive' });
+    await expect(importImages(store, join(dest, 'nowhere'))).rejects.toMatchObject({ code: 'not-found' });
   });
 
-  test('platforms that were not exported are passed over; a missing layer of one that was is an error', async () => {
+  test('only the platforms that are asked for must be whole', async () => {
     const source = await newStore();
     const { index, layer: blob } = await smallImage(source, ['amd64', 'arm64']);
     const bytes = async (digest: `sha256:${string}`) => source.readBytes(digest, 1 << 20);
@@ -153,12 +159,14 @@ describe('OCI archives and layouts', () => {
     };
     for (const { digest } of [index, document.manifests[0], amd64.config])
       parts[`blobs/sha256/${hexOf(digest)}`] = await bytes(digest);
-    await expect(importArchive(await newStore(), await tarOf(parts))).rejects.toThrow(
-      /the layer .* is not in the archive/,
+    const amd64Only = [platformOf('amd64')];
+    await expect(importImages(await newStore(), await tarOf(parts), amd64Only)).rejects.toThrow(
+      /layer 1 .* is not in the archive/,
     );
     parts[`blobs/sha256/${hexOf(blob.digest)}`] = await bytes(blob.digest);
-    const images = await importArchive(await newStore(), await tarOf(parts));
+    const images = await importImages(await newStore(), await tarOf(parts), amd64Only);
     expect(images.map(({ platform }) => platform.architecture)).toEqual(['amd64']);
+    await expect(importImages(await newStore(), await tarOf(parts))).rejects.toThrow(/is not in the archive/);
   });
 });
 
@@ -167,8 +175,8 @@ describe('preloaded images', () => {
     const store = await newStore();
     const { index } = await smallImage(store, ['amd64', 'arm64']);
     const dest = join(await scratch(), 'both.tar');
-    await writeOutput({ store, index, refs: ['x'], type: 'oci-archive', dest });
-    const [amd64, arm64] = await importArchive(store, dest);
+    await writeOutput({ store, image: storeImage(store, index), refs: ['x'], type: 'oci-archive', dest });
+    const [amd64, arm64] = await importImages(store, dest);
     const named = [
       { ...amd64!, name: 'registry.k8s.io/b:1' },
       { ...arm64!, name: 'registry.k8s.io/a:1' },
@@ -181,7 +189,7 @@ describe('preloaded images', () => {
     const bytes = Buffer.concat(await Promise.all(chunks));
     expect(bytes.length).toBe(archive.size);
     await writeFile(file, bytes);
-    const back = await importArchive(await newStore(), file);
+    const back = await importImages(await newStore(), file);
     expect(back.map(({ names, config: c }) => [...names, c.digest])).toEqual([
       ['registry.k8s.io/a:1', arm64!.config.digest],
       ['registry.k8s.io/b:1', amd64!.config.digest],
@@ -192,8 +200,8 @@ describe('preloaded images', () => {
     const store = await newStore();
     const { index } = await smallImage(store, ['amd64', 'arm64']);
     const dest = join(await scratch(), 'both.tar');
-    await writeOutput({ store, index, refs: ['x'], type: 'oci-archive', dest });
-    const images = (await importArchive(store, dest)).map((image) => ({ ...image, name: 'same:1' }));
+    await writeOutput({ store, image: storeImage(store, index), refs: ['x'], type: 'oci-archive', dest });
+    const images = (await importImages(store, dest)).map((image) => ({ ...image, name: 'same:1' }));
     await expect(imageArchive(store, images)).rejects.toMatchObject({ code: 'conflict' });
     await expect(imageArchive(await newStore(), [images[0]!])).rejects.toMatchObject({ code: 'store' });
     expect(await collect(store.open(images[0]!.config.digest))).toBeInstanceOf(Buffer);

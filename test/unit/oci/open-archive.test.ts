@@ -2,13 +2,13 @@
 import { mkdir, readdir, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { importArchive } from '../../../src/oci/image/import.ts';
-import { openImages } from '../../../src/oci/image/open-images.ts';
+import { openArchive } from '../../../src/oci/archive/open.ts';
+import { scanTar } from '../../../src/oci/archive/tar-scan.ts';
+import { contentsOf } from '../../../src/oci/image/contents.ts';
 import { openImage } from '../../../src/oci/image/select.ts';
-import { scanTar } from '../../../src/oci/output/tar-scan.ts';
 import { check } from '../../support/command.ts';
 import { describeWith } from '../../support/requirements.ts';
-import { newStore, scratch, smallImage } from './fixture.ts';
+import { importImages, newStore, scratch, smallImage } from './fixture.ts';
 
 const long = `${'folder/'.repeat(20)}${'n'.repeat(120)}`;
 
@@ -54,17 +54,17 @@ describeWith('archives of skopeo', ['skopeo'], () => {
       await check(['skopeo', ...policy, `oci:${store.root}:example.org/app:1`, `${form}:${place}:example.org/app:1`]);
       const other = await newStore();
       const before = await readdir(join(other.root, 'blobs/sha256'));
-      const opened = await openImages(other, place);
+      const [opened] = await openArchive(other, place);
+      const { platforms } = await contentsOf(opened!);
       expect(await readdir(join(other.root, 'blobs/sha256'))).toEqual(before);
-      expect(opened.images).toEqual(await importArchive(other, place));
-      const { platforms } = await openImage(store, 'example.org/app:1');
-      expect(opened.images[0]).toMatchObject({
-        names: ['example.org/app:1'],
-        diffIds: platforms[0]!.config.rootfs.diff_ids,
-      });
-      for (const { digest, size } of opened.images[0]!.layers) {
+      const [imported] = await importImages(other, place);
+      expect(platforms[0]!.manifest.layers).toEqual(imported!.layers);
+      expect(opened!.names).toEqual(['example.org/app:1']);
+      const original = (await openImage(store, 'example.org/app:1')).platforms[0]!;
+      expect(platforms[0]!.config).toEqual(original.config);
+      for (const { digest, size } of platforms[0]!.manifest.layers) {
         let bytes = 0;
-        for await (const chunk of opened.verified(digest, size)) bytes += chunk.length;
+        for await (const chunk of opened!.blob({ digest, size })) bytes += chunk.length;
         expect(bytes).toBe(size);
       }
     },
@@ -95,8 +95,8 @@ describe('broken archives', () => {
     expect(await scanTar(path)).toBeUndefined();
     const other = await tarOf();
     await writeFile(`${other}.txt`, 'text');
-    await expect(openImages(await newStore(), `${other}.txt`)).rejects.toMatchObject({ code: 'archive' });
-    await expect(openImages(await newStore(), other)).rejects.toThrow('neither an OCI image nor a docker-archive');
-    await expect(openImages(await newStore(), join(other, 'none'))).rejects.toMatchObject({ code: 'not-found' });
+    await expect(openArchive(await newStore(), `${other}.txt`)).rejects.toMatchObject({ code: 'archive' });
+    await expect(openArchive(await newStore(), other)).rejects.toThrow('neither an OCI image nor a docker-archive');
+    await expect(openArchive(await newStore(), join(other, 'none'))).rejects.toMatchObject({ code: 'not-found' });
   });
 });

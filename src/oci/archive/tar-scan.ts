@@ -1,30 +1,27 @@
 /**
- * Where the files of a plain tar lie: the headers are read and the contents skipped, so that an image archive of
- * gigabytes is opened in milliseconds and its blobs are used where they are. Knows what the writers of image archives
- * write: ustar, PAX and GNU names and sizes, links. (pax: POSIX.1-2017, "pax Interchange Format"; GNU: tar manual, "Basic
- * Tar Format".)
+ * Finds the files of a plain tar: it reads the headers and skips the contents, so that an image archive of gigabytes opens
+ * in milliseconds and its blobs are used where they are. It reads what image tools write: ustar, PAX and GNU names and
+ * sizes, and links. (pax: POSIX.1-2017, "pax Interchange Format"; GNU: tar manual, "Basic Tar Format".)
  */
 import { type FileHandle, open } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { KinaError } from '../../host/errors.ts';
-
-/** A run of bytes of a file. */
-export interface Slice {
-  readonly file: string;
-  readonly offset: number;
-  readonly size: number;
-}
+import { hashStream } from '../hash.ts';
+import { bytesOf, promisedDigest, type Slice } from './files.ts';
 
 const block = 512;
 const maxMembers = 20_000;
-/** Names, link targets and PAX records are short; more than this is no name. */
+/** Names, link targets and PAX records are short. */
 const maxNameBytes = 64 << 10;
 const maxLinks = 8;
 
-/** Finds a member by its name, through links; undefined for what is not a regular file of the archive. */
+/** Finds a member by its name, through links. Undefined for what is not a regular file of the archive. */
 export type FindMember = (name: string) => Slice | undefined;
 
-/** Undefined when `path` is no plain tar, e.g. because it is compressed. Throws `archive` when it is cut short. */
+/**
+ * Undefined when `path` is not a plain tar, because it is compressed, for example. Throws `archive` when it is cut short,
+ * and when two members of one name differ.
+ */
 export async function scanTar(path: string): Promise<FindMember | undefined> {
   const handle = await open(path, 'r');
   try {
@@ -39,6 +36,7 @@ async function scan(handle: FileHandle, path: string): Promise<FindMember | unde
   const files = new Map<string, Slice>();
   const links = new Map<string, string>();
   let members = 0;
+  if (end < block) return undefined;
   let next: Attributes = {};
   for (let at = 0; at + block <= end; ) {
     const header = await read(handle, at, block);
@@ -64,8 +62,13 @@ async function scan(handle: FileHandle, path: string): Promise<FindMember | unde
     const name = posix.normalize(next.path ?? ustarName(header));
     const target = next.linkpath ?? untilNul(header.toString('utf8', 157, 257));
     next = {};
-    if (type === '0' || type === '\0') files.set(name, { file: path, offset, size });
-    else if (type === '1') links.set(name, posix.normalize(target));
+    if (type === '0' || type === '\0') {
+      const slice = { file: path, offset, size };
+      const other = files.get(name);
+      if (other && !(await isSame(name, other, slice)))
+        throw new KinaError('archive', `${path}: ${name} is in the archive twice, with different content`);
+      files.set(name, slice);
+    } else if (type === '1') links.set(name, posix.normalize(target));
     else if (type === '2') links.set(name, posix.join(posix.dirname(name), target));
   }
   return (name) => {
@@ -73,6 +76,13 @@ async function scan(handle: FileHandle, path: string): Promise<FindMember | unde
     for (let hops = 0; hops < maxLinks && links.has(key); hops++) key = links.get(key)!;
     return files.get(key);
   };
+}
+
+/** Blobs are verified by their names anyway. */
+async function isSame(name: string, a: Slice, b: Slice): Promise<boolean> {
+  if (promisedDigest(name)) return true;
+  if (a.size !== b.size) return false;
+  return (await hashStream(bytesOf(a))).digest === (await hashStream(bytesOf(b))).digest;
 }
 
 interface Attributes {
