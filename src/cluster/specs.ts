@@ -1,44 +1,41 @@
-/** From a configuration to what the provider is to make: one specification per node. */
+/** Translates the configuration of a cluster into the specifications that the provider creates containers from. */
 
 import { existsSync } from 'node:fs';
 import { type Environment, processEnvironment } from '../host/environment.ts';
 import { freePorts } from '../host/ports.ts';
-import type { NodePort, NodeSpec, NodeStatus } from '../provider/provider.ts';
-import type { Cluster, NodeConfig } from './config/cluster.ts';
+import type { NodeMount, NodePort, NodeSpec, NodeStatus } from '../provider/provider.ts';
+import type { Cluster, Mount, NodeConfig } from './config/model.ts';
 import { apiServerPort, loadBalancerName, roles } from './names.ts';
 
-export interface Surroundings {
+export interface NodeEnvironment {
   readonly network: string;
   readonly subnets: readonly string[];
-  /** For nodes that name none. */
+  /** Image of the nodes that do not name one. */
   readonly image: string;
-  /** A load balancer stands before the control planes and has the configured address and port. */
+  /** A load balancer in front of the control planes has the configured address and port. */
   readonly balanced: boolean;
-  /** Ports of this machine that are somebody's although nobody listens, e.g. of stopped nodes. */
+  /** Host ports that are reserved although nothing listens on them, e.g. those of stopped nodes. */
   readonly taken?: ReadonlySet<number>;
   readonly rootless?: boolean;
 }
 
-export async function nodeSpecs(cluster: Cluster, around: Surroundings): Promise<NodeSpec[]> {
-  const ports = await chosenPorts(cluster, around);
+export async function nodeSpecs(cluster: Cluster, environment: NodeEnvironment): Promise<NodeSpec[]> {
+  const ports = await choosePorts(cluster, environment);
   const env = {
-    ...proxies(cluster, around.subnets, processEnvironment()),
-    ...nodeEnvironment(cluster, processEnvironment()),
+    ...proxies(cluster, environment.subnets, processEnvironment()),
+    ...entrypointVariables(cluster, processEnvironment()),
   };
   return cluster.nodes.map((node, i) => ({
     name: node.name,
     cluster: cluster.name,
     role: node.role,
-    image: node.image ?? around.image,
-    network: around.network,
+    image: node.image ?? environment.image,
+    network: environment.network,
     privileged: true,
     env: node.role === roles.controlPlane ? { ...env, KUBECONFIG: '/etc/kubernetes/admin.conf' } : env,
-    mounts: [
-      ...moduleMount(),
-      ...node.mounts.map((m) => ({ ...m, source: m.hostPath, target: m.containerPath, relabel: m.selinuxRelabel })),
-    ],
+    mounts: [...moduleMount(), ...node.mounts.map(nodeMount)],
     ports: ports[i]!,
-    devices: around.rootless ? ['/dev/fuse'] : [],
+    devices: environment.rootless ? ['/dev/fuse'] : [],
     ipv6: cluster.networking.ipFamily !== 'ipv4',
     cpus: node.cpus,
     memory: node.memory,
@@ -49,11 +46,15 @@ export async function nodeSpecs(cluster: Cluster, around: Surroundings): Promise
   }));
 }
 
+function nodeMount({ hostPath, containerPath, readOnly, selinuxRelabel, propagation }: Mount): NodeMount {
+  return { source: hostPath, target: containerPath, readOnly, relabel: selinuxRelabel, propagation };
+}
+
 export async function loadBalancerSpec(
   cluster: Cluster,
   network: string,
   image: string,
-  taken?: Surroundings['taken'],
+  taken?: NodeEnvironment['taken'],
 ): Promise<NodeSpec> {
   const { apiServerAddress } = cluster.networking;
   const hostPort = await apiPort(cluster, taken);
@@ -70,21 +71,21 @@ export async function loadBalancerSpec(
   };
 }
 
-/** The kernel's modules for modprobe, where the host has them: VMs and small hosts do not. */
+/** Kernel modules for modprobe. Virtual machines and minimal hosts do not have the directory. */
 function moduleMount() {
   return existsSync('/lib/modules') ? [{ source: '/lib/modules', target: '/lib/modules', readOnly: true }] : [];
 }
 
-/** 0 in a configuration means a port that kina picks and that stays; -1 one that the runtime picks at every start. */
-async function apiPort(cluster: Cluster, taken: Surroundings['taken']): Promise<number> {
+/** In a configuration 0 is a port that kina picks and keeps, and -1 one that the runtime picks at every start. */
+async function apiPort(cluster: Cluster, taken: NodeEnvironment['taken']): Promise<number> {
   const { apiServerPort: port, apiServerAddress } = cluster.networking;
   if (port > 0) return port;
   return port === -1 ? 0 : (await freePorts([apiServerAddress], taken))[0]!;
 }
 
-async function chosenPorts(
+async function choosePorts(
   cluster: Cluster,
-  { balanced, taken }: Pick<Surroundings, 'balanced' | 'taken'>,
+  { balanced, taken }: Pick<NodeEnvironment, 'balanced' | 'taken'>,
 ): Promise<NodePort[][]> {
   const wanted = cluster.nodes.map((node) => [
     ...node.ports,
@@ -105,7 +106,7 @@ async function chosenPorts(
   );
 }
 
-/** Behind a load balancer each control plane has a port of its own, for looking; only the balancer has the configured one. */
+/** Behind a load balancer each control plane has its own port, for debugging; the balancer has the configured one. */
 function apiMapping({ networking }: Cluster, balanced: boolean): NodeConfig['ports'][number] {
   const loopback = networking.apiServerAddress.includes(':') ? '::1' : '127.0.0.1';
   return {
@@ -116,7 +117,7 @@ function apiMapping({ networking }: Cluster, balanced: boolean): NodeConfig['por
   };
 }
 
-/** Where the API server answers on this machine, from the ports as published now. */
+/** URL of the API server on this machine, from the ports that are published now. */
 export function apiServerOf(cluster: { readonly name: string }, statuses: readonly NodeStatus[]): string {
   const balancer = statuses.find((status) => status.role === roles.loadBalancer);
   const node = balancer ?? statuses.find((status) => status.role === roles.controlPlane);
@@ -127,7 +128,7 @@ export function apiServerOf(cluster: { readonly name: string }, statuses: readon
   return `https://${address.includes(':') ? `[${address}]` : address}:${port.hostPort}`;
 }
 
-/** The host's proxies for the node, and everything inside the cluster kept away from them. */
+/** Proxy variables of the host for the node; addresses inside the cluster are reached without a proxy. */
 export function proxies(cluster: Cluster, subnets: readonly string[], host: Environment): Record<string, string> {
   const value = (name: string) => host[name] ?? host[name.toLowerCase()];
   const env: Record<string, string> = {};
@@ -152,7 +153,8 @@ export function proxies(cluster: Cluster, subnets: readonly string[], host: Envi
   return env;
 }
 
-function nodeEnvironment({ networking }: Cluster, host: Environment): Record<string, string> {
+/** Variables that the entrypoint of the node image reads. */
+function entrypointVariables({ networking }: Cluster, host: Environment): Record<string, string> {
   const snapshotter = host.KINA_EXPERIMENTAL_CONTAINERD_SNAPSHOTTER ?? host.KIND_EXPERIMENTAL_CONTAINERD_SNAPSHOTTER;
   return {
     ...(snapshotter ? { KIND_EXPERIMENTAL_CONTAINERD_SNAPSHOTTER: snapshotter } : {}),

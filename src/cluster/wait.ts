@@ -1,15 +1,14 @@
 /**
- * Waits until a cluster is worth using: all nodes Ready, and what runs in kube-system available. kubectl waits, on the
- * control plane and in one call, with the API server's own watches. When time is up, the answer is what is not ready and
- * why, not that time is up.
+ * Waits until a cluster is usable: all nodes are Ready and all workloads in kube-system are available. kubectl waits on
+ * the control plane, in one call, with watches of the API server. A timeout reports what is not ready and why.
  *
- * After a stop the API server still has the conditions of before: a node whose kubelet has not reported since its start,
- * and a pod whose containers are older than its node, are not ready, whatever their status says. That is looked at last,
- * once a second.
+ * After a restart the API server still has the old conditions: a node whose kubelet has not reported since the node
+ * started, and a pod whose containers are older than its node, are not ready, whatever their status says. The script
+ * checks that last, once a second.
  *
- * The condition Ready of static pods is not asked for: kubeadm restarts kubelet at the end of `init`, and kubelet 1.20 tells
- * of a startup probe that went well only with its next look at all pods (seen: 60 to 90 s after everything worked). That
- * their containers run since the node's start is asked, and what they do is seen.
+ * The Ready condition of static pods is ignored: kubeadm restarts kubelet at the end of `init`, and kubelet 1.20 reports a
+ * successful startup probe only with its next sync of all pods (60 to 90 s after everything worked). The script checks
+ * instead that their containers have been running since the start of the node.
  */
 import { KinaError } from '../host/errors.ts';
 import { kubectl, type Node } from './node.ts';
@@ -20,14 +19,14 @@ end=$(($(date +%s) + $1))
 started=$2
 shift 2
 left() { l=$((end - $(date +%s))); [ "$l" -gt 0 ] && echo "$l"; }
-# what does not exist yet is no reason to stop waiting: look again
+# kubectl fails when an object does not exist yet: retry
 again() { until "$@" --timeout="$(left)s"; do left >/dev/null || exit 3; sleep 1; done; }
 fresh() {
   kubectl get nodes,pods --all-namespaces --output json | jq --null-input --exit-status --argjson started "$started" '
     def ready: any(.status.conditions[]?; .type == "Ready" and .status == "True");
-    # static pods work when nodes get Ready and daemons roll out; their own condition lags, see above
+    # the condition of static pods lags, see above; they work when nodes get Ready and daemons roll out
     def static: .status.phase == "Running" and any(.metadata.ownerReferences[]?; .kind == "Node");
-    # of no answer jq 1.6 would say that all is well
+    # --null-input and input: with empty input jq 1.6 would succeed
     input | all(.items[];
       if .kind == "Node" then
         ($started[.metadata.name] // "") as $start
@@ -47,31 +46,43 @@ fresh() {
 } >&2
 `;
 
-/** A node that must be Ready, and when it started. */
+/** A node that must become Ready. */
 export interface AwaitedNode {
   readonly name: string;
+  /** Start of the node. */
   readonly since: Date;
 }
 
-/** Throws `cluster` with the reasons when `seconds` are over. */
+/** Waits `wait` seconds at most, and reports how long it took. */
+export async function waitAndReport(
+  controlPlane: Node,
+  { awaited, wait, signal }: { awaited: readonly AwaitedNode[]; wait: number; signal: AbortSignal },
+  say: (note: string) => void,
+): Promise<void> {
+  const started = performance.now();
+  await waitForCluster(controlPlane, awaited, wait, signal);
+  say(`ready after ${Math.round((performance.now() - started) / 1000)} s`);
+}
+
+/** Throws `cluster` with the reasons after a timeout. */
 export async function waitForCluster(
   controlPlane: Node,
   awaited: readonly AwaitedNode[],
   seconds: number,
   signal?: AbortSignal,
 ): Promise<void> {
-  // as the API server writes times: no fractions of a second
+  // the API server writes times without fractions of a second
   const started = new Map(awaited.map(({ name, since }) => [name, since.toISOString().replace(/\.\d+Z/, 'Z')]));
   const nodes = [...started.keys()].map((name) => `node/${name}`);
   const settings = [String(Math.ceil(seconds)), JSON.stringify(Object.fromEntries(started))];
   const argv = ['sh', '-c', script, 'sh', ...settings, ...nodes];
   const result = await controlPlane.exec(argv, { signal, timeout: (seconds + 30) * 1000 });
   if (result.code === 0) return;
-  // 3 is the script's own "time is up"; anything else ended it before, such as a node that somebody stopped
+  // 3: the timeout of the script; any other code is a failure, e.g. of a node that was stopped
   if (result.code !== 3 && !result.timedOut) throw controlPlane.failure(argv, result);
   throw new KinaError('cluster', `the cluster is not ready after ${seconds} s`, {
     details: await reasons(controlPlane, started),
-    hint: 'It may only be slow: wait longer with --wait. kubectl and `kina export logs` say more (a creation keeps its nodes with --retain).',
+    hint: 'If the machine is slow, use a longer --wait. To investigate, use --retain, kubectl and `kina export logs`.',
   });
 }
 
@@ -99,10 +110,10 @@ interface Item {
   };
 }
 
-/** When each node started, as the API server writes times. */
+/** Start time by node, in the format of the API server. */
 type Started = ReadonlyMap<string, string>;
 
-/** One line for each node, and each pod of kube-system, that is not ready. */
+/** One line for each node and each pod in kube-system that is not ready. */
 async function reasons(controlPlane: Node, started: Started): Promise<string[]> {
   const argv = kubectl(['get', 'nodes,pods', '--all-namespaces', '--output=json', '--request-timeout=15s']);
   const answer = await controlPlane.exec(argv, { timeout: 30_000 });
@@ -125,16 +136,16 @@ function reason(item: Item, started: Started): string[] {
   if (item.kind === 'Node') {
     if (ready?.status !== 'True') return [`node ${name} is not Ready: ${said(ready)}`];
     const silent = (ready.lastHeartbeatTime ?? '') < (started.get(name) ?? '');
-    return silent ? [`node ${name} has not reported since its start`] : [];
+    return silent ? [`node ${name} has not reported since it started`] : [];
   }
   if (namespace !== 'kube-system' || item.status?.phase === 'Succeeded') return [];
   if (ready?.status === 'True') {
     const since = started.get(item.spec?.nodeName ?? '') ?? '';
     const old = item.status?.containerStatuses?.some(({ state }) => (state?.running?.startedAt ?? since) < since);
-    return old ? [`pod ${name} (${item.spec?.nodeName}) has not been started again with its node`] : [];
+    return old ? [`pod ${name} (${item.spec?.nodeName}) has not been restarted with its node`] : [];
   }
   const waiting = item.status?.containerStatuses?.flatMap(({ name, state }) =>
-    state?.waiting ? [`${name} waits: ${state.waiting.reason} ${state.waiting.message ?? ''}`.trim()] : [],
+    state?.waiting ? [`${name} is waiting: ${state.waiting.reason} ${state.waiting.message ?? ''}`.trim()] : [],
   );
   const scheduled = condition('PodScheduled');
   const why = waiting?.length ? waiting.join('; ') : said(scheduled?.status === 'False' ? scheduled : ready);

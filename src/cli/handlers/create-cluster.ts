@@ -2,7 +2,7 @@
 
 import { readdir } from 'node:fs/promises';
 import type { Cluster } from '../../cluster/config/cluster.ts';
-import { createCluster } from '../../cluster/create.ts';
+import { provisionCluster } from '../../cluster/create.ts';
 import { ensureImage } from '../../cluster/image.ts';
 import { clusterKubeconfig } from '../../cluster/kubeconfig/admin.ts';
 import { mergeKubeconfig, removeFromKubeconfig } from '../../cluster/kubeconfig/kubeconfig.ts';
@@ -65,7 +65,7 @@ export async function run(flags: CreateFlags): Promise<void> {
   const work = withSteps(flags, async (steps, signal) => {
     steps.info(`Creating cluster ${JSON.stringify(cluster.name)} on ${provider.name} ...`);
     const tools = await sessionFor(flags, { warn: steps.warn, info: steps.info }, signal);
-    const made = await createCluster({
+    const made = await provisionCluster({
       cluster,
       provider,
       image,
@@ -73,7 +73,7 @@ export async function run(flags: CreateFlags): Promise<void> {
       retain: flags.retain,
       steps,
       signal,
-      loadBalancerImage: () =>
+      buildLoadBalancerImage: () =>
         buildAndTag({ recipe: 'load-balancer', source: undefined, platform: hostPlatform() }, tools),
       ensureImage: (reference, say) =>
         ensureImage(reference, { provider, store: tools.store, platform: hostPlatform(), signal, say }),

@@ -1,20 +1,19 @@
 /**
- * What a cluster needs besides kubeadm's own: the pod network and a storage class, from the manifests that the node image
- * brings (`/kind/manifests`), so that images of kind and of kina work alike. Both markers in kind's network manifest are
- * honoured: one is a template with the pod subnet, the other wants the API server's endpoint in its environment.
+ * Installs what kubeadm does not: the pod network and a storage class, from the manifests in the node image
+ * (`/kind/manifests`). Images of kind and of kina both work, because both markers of kind's network manifest are
+ * supported: one is a template with the pod subnet, the other wants the endpoint of the API server in its environment.
  */
 import { readFile } from 'node:fs/promises';
 import { parseAllDocuments } from 'yaml';
-import { KinaError } from '../../host/errors.ts';
 import { apiServerPort } from '../names.ts';
-import { type CreateContext, firstControlPlane } from './context.ts';
+import { endpointName, firstControlPlane, type RunningCluster } from './context.ts';
 import { firstRange } from './first-range.ts';
 
 const manifests = '/kind/manifests';
 
 /**
- * Waits for the API server and hands the manifests in. From 1.29 on the administrator of admin.conf may do nothing until
- * kubeadm has bound its role; super-admin.conf, which only this node has, may from the start.
+ * Waits for the API server and applies the manifests. Since 1.29 the user of admin.conf has no permissions until kubeadm
+ * has bound its role; super-admin.conf, which exists only on this node, has them from the start.
  */
 const script = `
 set -eu
@@ -29,7 +28,7 @@ conf=/etc/kubernetes/super-admin.conf
 [ "$2" = none ] || kubectl --kubeconfig="$conf" create -f -
 kubectl --kubeconfig="$conf" apply -f "$3"
 [ -n "$5" ] || exit 0
-# the node is there a moment after the API server; its range is whoever's who comes first, and the same
+# the node registers shortly after the API server starts; the controller manager would assign the same range
 looks=60
 until kubectl --kubeconfig="$conf" get node "$4" >/dev/null 2>&1; do
   looks=$((looks - 1))
@@ -39,11 +38,7 @@ done
 kubectl --kubeconfig="$conf" patch node "$4" --patch "{\\"spec\\":{\\"podCIDR\\":\\"$5\\",\\"podCIDRs\\":[\\"$5\\"]}}" || :
 `;
 
-/**
- * Installs the pod network and the storage class as soon as the API server answers: kubeadm has seconds of work left then,
- * in which the network's pods can start already.
- */
-export async function installAddons(context: CreateContext, signal: AbortSignal): Promise<void> {
+export async function installAddons(context: RunningCluster): Promise<void> {
   const { cni } = context.cluster.networking;
   const manifest = cni === 'none' ? '' : await networkManifest(context);
   context.steps.debug(5, manifest);
@@ -55,17 +50,17 @@ export async function installAddons(context: CreateContext, signal: AbortSignal)
     node.name,
     firstRange(context.cluster) ?? '',
   ];
-  await node.shell(script, settings, { input: manifest, signal });
+  await node.shell(script, settings, { input: manifest, signal: context.signal });
 }
 
-async function networkManifest(context: CreateContext): Promise<string> {
+async function networkManifest(context: RunningCluster): Promise<string> {
   const { cni } = context.cluster.networking;
   if (typeof cni === 'object') return readFile(cni.file, 'utf8');
   return fitNetwork(context, await firstControlPlane(context).readFile(`${manifests}/default-cni.yaml`));
 }
 
-/** Honours kind's two markers. */
-export function fitNetwork(context: Pick<CreateContext, 'cluster' | 'loadBalancer' | 'nodes'>, text: string): string {
+/** Applies kind's two markers. */
+export function fitNetwork(context: Pick<RunningCluster, 'cluster' | 'loadBalancer' | 'nodes'>, text: string): string {
   let manifest = text;
   if (/would you kindly template this file/.test(text))
     manifest = manifest.replaceAll(/\{\{\s*\.PodSubnet\s*\}\}/g, context.cluster.networking.podSubnets.join(','));
@@ -85,15 +80,8 @@ export function fitNetwork(context: Pick<CreateContext, 'cluster' | 'loadBalance
   return documents.map(String).join('');
 }
 
-/** The name behind which the API server is found from every node. */
-export function endpointName({ loadBalancer, nodes }: Pick<CreateContext, 'loadBalancer' | 'nodes'>): string {
-  const name = (loadBalancer ?? nodes.find((node) => node.role === 'control-plane'))?.name;
-  if (!name) throw new KinaError('internal', 'a cluster without a control plane');
-  return name;
-}
-
-/** A cluster of one node: the control plane carries everything, and may be a target of load balancers. */
-export async function openControlPlane(context: CreateContext): Promise<void> {
+/** Lets load balancers use the control plane of a single-node cluster: no other node can run their pods. */
+export async function allowLoadBalancing(context: RunningCluster): Promise<void> {
   const label = 'node.kubernetes.io/exclude-from-external-load-balancers-';
   await firstControlPlane(context).kubectl(['label', 'nodes', '--all', label], { signal: context.signal });
 }

@@ -1,4 +1,4 @@
-/** The load balancer's list of control planes: written at creation and after every start, when addresses are others. */
+/** Writes the configuration of the load balancer, at creation and after every start, when addresses change. */
 import type { NodeStatus } from '../../provider/provider.ts';
 import { haproxyConfig } from '../load-balancer.ts';
 import { apiServerPort, roles } from '../names.ts';

@@ -1,31 +1,34 @@
 /**
- * The first node's pod range, ahead of time. The controller manager gives ranges out only ten seconds after its start (it
- * sleeps before it first lists nodes: kubernetes pkg/controller/nodeipam/ipam, `listNodes`), and the network's agent needs
- * a range, so a cluster would wait that long for its first Ready node. The first range is no secret: it is the first one
- * of the pod subnet. The node gets it from kina, and with it the CNI configuration that its agent is going to write,
- * by the same program (network.jq, which kina's node images hold).
+ * Assigns the pod range of the first node early. The controller manager assigns ranges only ten seconds after its start
+ * (it sleeps before it first lists nodes: kubernetes pkg/controller/nodeipam/ipam, `listNodes`), and the agent of the pod
+ * network needs a range, so the first node would take that long to become Ready. The first range is known: it is the
+ * first one of the pod subnet. kina sets it on the node and writes the CNI configuration that the agent will write, with
+ * the same program (network.jq in kina's node images).
  *
- * Only where nothing is guessed: IPv4 alone, and no patch that changes how ranges are cut.
+ * This is done only where the range is certain: IPv4 only, and no patch that changes the allocation.
  */
 
 import { parseCidr } from '../config/cidr.ts';
 import type { Cluster } from '../config/cluster.ts';
-import { type CreateContext, firstControlPlane } from './context.ts';
+import { firstControlPlane, type RunningCluster } from './context.ts';
 
-/** What kube-controller-manager cuts out of an IPv4 subnet for each node, unless it is told otherwise. */
+/** Default of `--node-cidr-mask-size` of kube-controller-manager for IPv4. */
 const rangeLength = 24;
 
-/** `10.244.0.0/24`; undefined where it cannot be known. */
+/** `10.244.0.0/24`; undefined where it is not certain. */
 export function firstRange({ networking, ...cluster }: Cluster): string | undefined {
   const [subnet, ...others] = networking.podSubnets.map(parseCidr);
   const patches = [cluster, ...cluster.nodes].flatMap((one) => [one.kubeadmPatches, one.kubeadmPatches6902]);
-  const cut = /node-cidr-mask-size|cluster-cidr|allocate-node-cidrs|podSubnet/.test(JSON.stringify(patches));
-  if (!subnet || others.length > 0 || subnet.family !== 'ipv4' || subnet.prefix > rangeLength || cut) return undefined;
+  const customAllocation = /node-cidr-mask-size|cluster-cidr|allocate-node-cidrs|podSubnet/.test(
+    JSON.stringify(patches),
+  );
+  if (!subnet || others.length > 0 || subnet.family !== 'ipv4' || subnet.prefix > rangeLength || customAllocation)
+    return undefined;
   const bytes = [24n, 16n, 8n, 0n].map((shift) => (subnet.first >> shift) & 255n);
   return `${bytes.join('.')}/${rangeLength}`;
 }
 
-// In one step, under a name that no runtime reads before: a half-written file would be the network of some pod.
+// Renamed into place: containerd must not read a half-written file.
 const script = `
 library=/usr/local/lib/kina
 [ -r "$library/network.jq" ] || exit 0
@@ -37,8 +40,8 @@ jq --null-input -L "$library" --arg range "$2" --argjson mtu "$mtu" \\
 mv "$folder/10-kina.conflist.new" "$folder/10-kina.conflist"
 `;
 
-/** Writes the CNI configuration of the first control plane; for kina's own network, and images that bring it. */
-export async function configureFirstNetwork(context: CreateContext): Promise<void> {
+/** Writes the CNI configuration of the first control plane, for kina's own network and images that contain it. */
+export async function configureFirstNetwork(context: RunningCluster): Promise<void> {
   const range = firstRange(context.cluster);
   if (!range || context.cluster.networking.cni !== 'default') return;
   const node = firstControlPlane(context);

@@ -65,12 +65,12 @@ describeWith('a cluster is', ['jq'], () => {
     [
       'all that is known of a node is from before its start',
       [node('True', before)],
-      'node c-control-plane has not reported since its start',
+      'node c-control-plane has not reported since it started',
     ],
     [
-      'a container is of before the start',
+      'a container is older than the node',
       [node('True', after), pod('True', before)],
-      'a-DaemonSet (c-control-plane) has not been started again',
+      'a-DaemonSet (c-control-plane) has not been restarted with its node',
     ],
     ['a static pod has no container', [node('True', after), { ...pod('False', after, 'Node'), status: {} }], 'a-Node'],
     // jq 1.6 calls an empty answer true

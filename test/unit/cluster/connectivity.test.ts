@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createServer as createTlsServer } from 'node:tls';
 import { afterEach, expect, test } from 'vitest';
-import { handshake, warnIfUnreachable } from '../../../src/cluster/reach.ts';
+import { handshake, warnIfUnreachable } from '../../../src/cluster/connectivity.ts';
 import type { Steps } from '../../../src/host/progress.ts';
 import type { Provider } from '../../../src/provider/provider.ts';
 import { check } from '../../support/command.ts';
@@ -22,7 +22,7 @@ async function listening(one: Server): Promise<string> {
 
 test('a forwarder that accepts and has nothing behind it', async () => {
   const url = await listening(createServer((socket) => socket.on('error', () => {}).resume()));
-  expect(await handshake(url, 200)).toBe('nothing within 0.2 s');
+  expect(await handshake(url, 200)).toBe('no answer within 0.2 s');
 });
 
 test('one that closes at once, and none at all: the warning says what to do', async () => {
@@ -32,7 +32,7 @@ test('one that closes at once, and none at all: the warning says what to do', as
   const steps = { warn: (text: string) => said.push(text) } as unknown as Steps;
   await warnIfUnreachable('https://127.0.0.1:1', { reachHint: 'do this' } as Provider, steps);
   expect(said).toEqual([
-    'the cluster runs, but https://127.0.0.1:1 does not answer on this machine (ECONNREFUSED): do this',
+    'the cluster is running, but https://127.0.0.1:1 is not reachable from this machine (ECONNREFUSED): do this',
   ]);
 });
 
