@@ -13,7 +13,7 @@ const timeout = 10_000;
 export async function warnIfUnreachable(server: string, provider: Provider, steps: Steps): Promise<void> {
   const problem = await handshake(server);
   if (problem === undefined) return;
-  const hint = provider.reachHint;
+  const hint = provider.connectivityHint;
   steps.warn(
     `the cluster is running, but ${server} is not reachable from this machine (${problem})${hint ? `: ${hint}` : ''}`,
   );

@@ -51,7 +51,7 @@ export async function serveCri(options: CriOptions, images: ImageLibrary, socket
   const lock = await lockRoot(root);
   await checkSocketFree(socket);
   const sandboxes = new Sandboxes(options, images.disks);
-  const containers = new Containers(sandboxes, images, options.provider.name !== 'apple');
+  const containers = new Containers(sandboxes, images, options.provider.capabilities.mountPropagation);
   const events = new Events(images);
   sandboxes.onContainer = (pod, container) => {
     const told = {

@@ -37,6 +37,7 @@ import {
 } from './apple-decode.ts';
 import { appleFailure, minimumVersion, oneNodeOnly, tooOld, troubleOf } from './apple-errors.ts';
 import type {
+  Capabilities,
   EngineHost,
   EngineImage,
   ExecOptions,
@@ -65,10 +66,16 @@ const platform = `linux/${architecture}`;
 export class AppleProvider implements Provider {
   readonly name = 'apple';
   readonly archive = 'oci-archive';
-  /** What a guest sees beyond its share (`cpuOverhead`, and memory for the VM itself): kubelet would give it away. */
-  readonly nodeOverhead = { cpus: 1, memory: 200 };
-  readonly reachHint =
-    '`container system stop`, `container system start` and `kina start cluster` have helped; so may ending a VPN';
+  readonly capabilities: Capabilities = {
+    nodeKernel: true,
+    rosetta: true,
+    fixedSandboxSize: true,
+    mountPropagation: false,
+    // `cpuOverhead`, and memory of the virtual machine itself: kubelet would assign them to pods
+    nodeOverhead: { cpus: 1, memory: 200 },
+  };
+  readonly connectivityHint =
+    'try `container system stop`, `container system start` and `kina start cluster`, or disconnect a VPN';
   /** Networks that a Mac before macOS 26 has not. */
   #networks = true;
   #turn: Promise<unknown> = Promise.resolve();

@@ -13,6 +13,7 @@ import type { Readable } from 'node:stream';
 import { KinaError } from '../host/errors.ts';
 import { lastLines, type ProcessOptions, type ProcessResult, run, start } from '../host/process.ts';
 import {
+  type Capabilities,
   type EngineHost,
   type EngineImage,
   type NetworkSpec,
@@ -68,6 +69,12 @@ const absent =
 
 export class EngineProvider implements Provider {
   readonly name: ProviderName;
+  readonly capabilities: Capabilities = {
+    nodeKernel: false,
+    rosetta: false,
+    fixedSandboxSize: false,
+    mountPropagation: true,
+  };
   readonly archive = 'docker-archive';
   readonly saveLayout?: Provider['saveLayout'];
   readonly #engine: EngineDifferences;

@@ -138,15 +138,28 @@ export interface EngineHost {
   readonly controllers: readonly string[] | undefined;
 }
 
+/** Differences between providers that callers must know. Nothing outside src/provider depends on the name of a provider. */
+export interface Capabilities {
+  /** Each node boots its own kernel, which the configuration can choose. */
+  readonly nodeKernel: boolean;
+  /** Nodes can run amd64 programs with Rosetta. */
+  readonly rosetta: boolean;
+  /** A sandbox gets a fixed number of CPUs and amount of memory when it is created. */
+  readonly fixedSandboxSize: boolean;
+  /** Later mounts on the host, below a mounted directory, appear in nodes that ask for it. */
+  readonly mountPropagation: boolean;
+  /** CPUs and memory (MiB) that a node sees but cannot use. */
+  readonly nodeOverhead?: { readonly cpus: number; readonly memory: number };
+}
+
 export interface Provider {
   readonly name: ProviderName;
-  /** The form of images that `load` takes; an `oci-archive` has an index, one platform and names in its annotations. */
+  readonly capabilities: Capabilities;
+  /** The format of images that `load` takes. An `oci-archive` has an index, one platform and names in its annotations. */
   readonly archive: 'docker-archive' | 'oci-archive';
-  /** What a node sees of CPUs and memory (MiB) beyond what it was given; absent: nothing. */
-  readonly nodeOverhead?: { readonly cpus: number; readonly memory: number };
-  /** What to do when published ports lead nowhere although the nodes are well; absent: nothing is known to help. */
-  readonly reachHint?: string;
-  /** The runtime's own version; throws `provider` with what to do when it does not work. */
+  /** What may help when the nodes are healthy but their published ports are not reachable. */
+  readonly connectivityHint?: string;
+  /** The version of the runtime. Throws `provider` with a hint when the runtime does not work. */
   version(): Promise<string>;
 
   /** Nodes of one cluster, or of all, stopped ones too; ordered by name. */

@@ -16,8 +16,8 @@ const makers = {
   apple: () => new AppleProvider(),
 } as const;
 
-/** In the order of preference. Apple's runtime is looked for only where it can be. */
-const usual: readonly ProviderName[] =
+/** In order of preference. Apple's container exists only on macOS. */
+export const preferredProviders: readonly ProviderName[] =
   process.platform === 'darwin' ? ['apple', 'docker', 'podman'] : ['docker', 'podman'];
 
 /** The provider of a name, working or not; throws `usage` for a name that is none. */
@@ -60,7 +60,7 @@ export function requestedProvider(
 async function tryProviders(): Promise<{ working: Provider[]; problems: string[] }> {
   const problems: string[] = [];
   const tried = await Promise.all(
-    usual.map(async (name) => {
+    preferredProviders.map(async (name) => {
       const provider = providerNamed(name, 'provider');
       try {
         await provider.version();
@@ -91,10 +91,9 @@ export async function selectProvider(flag: string | undefined, env?: Environment
   return (await workingProviders())[0]!;
 }
 
-/** The provider that a creation would use; undefined when none works here. Throws `usage` for one that there is not. */
-export async function plannedProvider(flag: string | undefined, env?: Environment): Promise<string | undefined> {
-  const asked = requestedProvider(flag, env);
-  return asked ? asked.name : (await tryProviders()).working[0]?.name;
+/** The provider that a creation would use; undefined when none works here. Throws `usage` for an unknown name. */
+export async function plannedProvider(flag: string | undefined, env?: Environment): Promise<Provider | undefined> {
+  return requestedProvider(flag, env) ?? (await tryProviders()).working[0];
 }
 
 /** The providers to look for clusters on: the one that was asked for, else all that answer. Throws like `selectProvider`. */

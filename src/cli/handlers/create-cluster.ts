@@ -13,6 +13,7 @@ import { defaultTag } from '../../oci/node-conventions.ts';
 import { hostPlatform } from '../../oci/platform.ts';
 import { parseReference } from '../../oci/reference.ts';
 import { buildAndTag, newestVersion } from '../../ops/node-image.ts';
+import type { Provider } from '../../provider/provider.ts';
 import { plannedProvider, requestedProvider, selectProvider } from '../../provider/select.ts';
 import type { MirrorFlags } from '../flags.ts';
 import { answer, answerJson, type GlobalFlags, withProgress } from '../terminal/context.ts';
@@ -55,10 +56,10 @@ export async function run(flags: CreateFlags): Promise<void> {
   if (flags.dryRun) {
     const planned = await plannedProvider(wanted);
     refuseVmFlags(flags, planned);
-    return showPlan(cluster, planned, flags);
+    return showPlan(cluster, planned?.name, flags);
   }
   const provider = await selectProvider(wanted);
-  refuseVmFlags(flags, provider.name);
+  refuseVmFlags(flags, provider);
   const image = await nodeImage(cluster, flags);
 
   let written = false;
@@ -117,12 +118,14 @@ export async function run(flags: CreateFlags): Promise<void> {
 }
 
 /** In a file these keys may be meant for another machine; who says them here means this one. */
-function refuseVmFlags(flags: CreateFlags, provider: string | undefined): void {
-  const [given] = [flags.kernel && '--kernel', flags.rosetta && '--rosetta'].filter(Boolean);
-  if (!given || provider === 'apple' || provider === undefined) return;
+function refuseVmFlags(flags: CreateFlags, provider: Provider | undefined): void {
+  if (!provider) return;
+  const { nodeKernel, rosetta } = provider.capabilities;
+  const given = flags.kernel && !nodeKernel ? '--kernel' : flags.rosetta && !rosetta ? '--rosetta' : undefined;
+  if (!given) return;
   throw new KinaError(
     'usage',
-    `${given} is for nodes in virtual machines; on ${provider} they share the host's kernel`,
+    `${given} is for nodes in virtual machines; on ${provider.name} they share the host's kernel`,
     {
       hint: "It works with Apple's container: --provider apple, on a Mac.",
     },

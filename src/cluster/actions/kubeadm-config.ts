@@ -25,7 +25,7 @@ export async function writeKubeadmConfig(
     providerId: `kina://${provider.name}/${cluster.name}/${node.name}`,
     cgroupDriver: cgroupDriver(kubernetes),
     rootless,
-    overhead: provider.nodeOverhead,
+    overhead: provider.capabilities.nodeOverhead,
   });
   steps.debug(2, `kubeadm configuration of ${node.name}:\n${documents}`);
   await node.writeFile('/kind/kubeadm.conf', documents, '0600');

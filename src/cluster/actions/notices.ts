@@ -9,9 +9,9 @@ export function warnAboutIgnoredKeys({ cluster, provider, steps }: ProvisionOpti
       .map(({ name }) => name)
       .join(', ');
   if (using('disk')) steps.warn(`disk of ${using('disk')} is ignored: no provider can set it for a single node`);
-  if (using('kernel') && provider.name !== 'apple')
+  if (using('kernel') && !provider.capabilities.nodeKernel)
     steps.warn(`kernel of ${using('kernel')} is ignored: nodes on ${provider.name} share the kernel of the host`);
-  if (using('rosetta') && provider.name !== 'apple')
+  if (using('rosetta') && !provider.capabilities.rosetta)
     steps.warn(`rosetta of ${using('rosetta')} is ignored: only Apple's container supports it`);
 }
 

@@ -49,7 +49,7 @@ export async function machineSpec(record: SandboxRecord, options: CriOptions, at
 function machineSize({ linux }: PodSandboxConfig, options: CriOptions): { cpus?: number; memory?: number } {
   const { cpus, memory, provider } = options;
   const own = { ...(cpus ? { cpus } : {}), ...(memory ? { memory } : {}) };
-  if (provider.name !== 'apple' || !linux?.resources) return own;
+  if (!provider.capabilities.fixedSandboxSize || !linux?.resources) return own;
   const { cpuQuota, cpuPeriod, memoryLimitInBytes } = linux.resources;
   if (cpuQuota > 0 && cpuPeriod > 0) own.cpus = Math.max(1, Math.ceil(cpuQuota / cpuPeriod));
   if (memoryLimitInBytes > 0) own.memory = Math.ceil(memoryLimitInBytes / 2 ** 20) + sandboxOverhead;

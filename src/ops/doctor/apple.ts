@@ -73,7 +73,9 @@ const kernel: Check = {
   applies: onMac,
   async run(probes): Promise<Outcome> {
     // The kernel of a node that runs tells best: its file's name is only what the next one would get.
-    const engine = (await probes.engines()).find(({ provider, version }) => provider.name === 'apple' && version);
+    const engine = (await probes.engines()).find(
+      ({ provider, version }) => provider.capabilities.nodeKernel && version,
+    );
     const node =
       engine &&
       (await probes.nodes(engine)).find(({ state, role }) => state === 'running' && role !== 'external-load-balancer');

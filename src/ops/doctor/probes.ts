@@ -10,7 +10,7 @@ import { cacheDirectory } from '../../host/files.ts';
 import type { Transport } from '../../host/http.ts';
 import { run } from '../../host/process.ts';
 import { Store } from '../../oci/store/store.ts';
-import { providerNamed } from '../../provider/select.ts';
+import { preferredProviders, providerNamed } from '../../provider/select.ts';
 import type { Answer, FoundEngine, Probes } from './check.ts';
 
 /** One small file of each place that a build reads; registries answer there without a login, or ask for one. */
@@ -25,7 +25,6 @@ export interface ProbeOptions {
 
 export function machineProbes({ environment, connect }: ProbeOptions): Probes {
   const folder = cacheDirectory(environment);
-  const names = process.platform === 'darwin' ? ['apple', 'docker', 'podman'] : ['docker', 'podman'];
   return {
     platform: process.platform,
     uid: process.getuid?.(),
@@ -40,7 +39,7 @@ export function machineProbes({ environment, connect }: ProbeOptions): Probes {
     },
     readText,
     run: (argv) => run(argv, { timeout: patience }),
-    engines: once(() => Promise.all(names.map(askEngine))),
+    engines: once(() => Promise.all(preferredProviders.map(askEngine))),
     nodes: ({ provider }) => provider.nodes(),
     store: async () => (existsSync(join(folder, 'blobs')) ? Store.open(folder) : undefined),
     upstreams: once(async () => {

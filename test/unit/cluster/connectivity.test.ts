@@ -30,7 +30,7 @@ test('one that closes at once, and none at all: the warning says what to do', as
   expect(await handshake(url)).toBeDefined();
   const said: string[] = [];
   const steps = { warn: (text: string) => said.push(text) } as unknown as Steps;
-  await warnIfUnreachable('https://127.0.0.1:1', { reachHint: 'do this' } as Provider, steps);
+  await warnIfUnreachable('https://127.0.0.1:1', { connectivityHint: 'do this' } as Provider, steps);
   expect(said).toEqual([
     'the cluster is running, but https://127.0.0.1:1 is not reachable from this machine (ECONNREFUSED): do this',
   ]);

@@ -20,6 +20,7 @@ const said = (stdout: string, code = 0) => ({ code, stdout, stderr: '', timedOut
 const engine = (name: string, host: Partial<EngineHost> = {}, exec = said('')): FoundEngine => ({
   provider: {
     name,
+    capabilities: { nodeKernel: name === 'apple' },
     host: async () => ({ rootless: false, cgroupVersion: 2, controllers: undefined, ...host }),
     exec: async () => exec,
   } as unknown as Provider,
