@@ -16,10 +16,11 @@ import { redact } from '../host/http-route.ts';
 import { digestOf } from '../host/json.ts';
 import type { Reporter } from '../host/progress.ts';
 import type { Store } from '../oci/store/store.ts';
-import type { Artifact, Digest } from './artifact.ts';
+import type { Artifact, ArtifactType, Digest } from './artifact.ts';
 import { type Checksum, findChecksum, parseIntegrity } from './checksum-file.ts';
 
 export interface ArtifactRequest {
+  readonly type: ArtifactType;
   /** Short name for people. */
   readonly name: string;
   readonly version?: string | undefined;
@@ -195,8 +196,8 @@ function checkRequest({ name, checksum, unverified }: ArtifactRequest): void {
 }
 
 function artifactOf(request: ArtifactRequest, { digest, size }: Remembered, verifiedBy: string): Artifact {
-  const { name, version, url, fallbacks } = request;
-  return { name, ...(version && { version }), url, size, digest, verifiedBy, ...(fallbacks && { fallbacks }) };
+  const { type, name, version, url, fallbacks } = request;
+  return { type, name, ...(version && { version }), url, size, digest, verifiedBy, ...(fallbacks && { fallbacks }) };
 }
 
 function fileName(url: string): string {

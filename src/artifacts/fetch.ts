@@ -17,7 +17,7 @@ import { redact } from '../host/http-route.ts';
 import type { Reporter, Task } from '../host/progress.ts';
 import { registryHeaders } from '../oci/registry/client.ts';
 import type { Store } from '../oci/store/store.ts';
-import { type Artifact, type Fetched, LOCAL } from './artifact.ts';
+import type { Fetched, RemoteFile } from './artifact.ts';
 import { PartialFile } from './partial.ts';
 
 export interface FetcherOptions {
@@ -54,7 +54,7 @@ export class Fetcher {
    * Throws `not-found`, `network`, `offline`, `integrity` (size or digest differ), `disk-full`, `interrupted`. After any
    * of them, what was received and may be right is kept for the next attempt.
    */
-  fetch(artifact: Artifact): Promise<Fetched> {
+  fetch(artifact: RemoteFile): Promise<Fetched> {
     return this.#fetch(artifact, this.#signal);
   }
 
@@ -62,12 +62,12 @@ export class Fetcher {
    * All of them, in the order given. The first failure stops the rest; without a network everything that is missing
    * is listed in one `offline` error.
    */
-  async fetchAll(artifacts: readonly Artifact[]): Promise<Fetched[]> {
+  async fetchAll(artifacts: readonly RemoteFile[]): Promise<Fetched[]> {
     const stop = new AbortController();
     const signal = this.#signal ? AbortSignal.any([this.#signal, stop.signal]) : stop.signal;
     const offline: KinaError[] = [];
     let first: unknown;
-    const one = async (artifact: Artifact): Promise<Fetched | undefined> => {
+    const one = async (artifact: RemoteFile): Promise<Fetched | undefined> => {
       try {
         return await this.#fetch(artifact, signal);
       } catch (error) {
@@ -92,7 +92,7 @@ export class Fetcher {
     return results as Fetched[];
   }
 
-  async #fetch(artifact: Artifact, signal: AbortSignal | undefined): Promise<Fetched> {
+  async #fetch(artifact: RemoteFile, signal: AbortSignal | undefined): Promise<Fetched> {
     const key = `${artifact.digest} ${artifact.size}`;
     for (let running = this.#running.get(key); running; running = this.#running.get(key)) {
       try {
@@ -108,9 +108,9 @@ export class Fetcher {
     return { artifact, path: this.#store.blobPath(artifact.digest) };
   }
 
-  async #ensure(artifact: Artifact, signal: AbortSignal | undefined): Promise<void> {
+  async #ensure(artifact: RemoteFile, signal: AbortSignal | undefined): Promise<void> {
     if (await this.#store.has(artifact.digest, artifact.size)) return;
-    if (artifact.url.startsWith(LOCAL))
+    if (artifact.type === 'local')
       throw new KinaError(
         'not-found',
         `${artifact.name} came from a file of this machine and is no longer in the store`,
@@ -128,7 +128,7 @@ export class Fetcher {
 
 /** One artifact on its way into the store. */
 class Download {
-  readonly #artifact: Artifact;
+  readonly #artifact: RemoteFile;
   readonly #partial: PartialFile;
   readonly #transport: Transport;
   readonly #reporter: Reporter;
@@ -137,7 +137,7 @@ class Download {
   #task: Task | undefined;
 
   constructor(
-    artifact: Artifact,
+    artifact: RemoteFile,
     partial: PartialFile,
     transport: Transport,
     reporter: Reporter,
@@ -271,12 +271,12 @@ class Download {
   }
 }
 
-function title(artifact: Artifact): string {
+function title(artifact: RemoteFile): string {
   return artifact.version ? `${artifact.name} ${artifact.version}` : artifact.name;
 }
 
 /** With the architecture, where the address tells: an image of two platforms fetches most things twice. */
-function taskTitle(artifact: Artifact): string {
+function taskTitle(artifact: RemoteFile): string {
   const architecture = /(?<![a-z0-9])(amd64|arm64)(?![a-z0-9])/.exec(artifact.url)?.[1];
   return architecture === undefined ? title(artifact) : `${title(artifact)} (${architecture})`;
 }
@@ -288,7 +288,7 @@ function strongValidator(answer: HttpResponse): string | undefined {
   return answer.headers['last-modified'];
 }
 
-function mergedOffline(missing: readonly Artifact[], first: KinaError): KinaError {
+function mergedOffline(missing: readonly RemoteFile[], first: KinaError): KinaError {
   if (missing.length === 1) return first;
   return new KinaError(
     'offline',

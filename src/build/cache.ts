@@ -10,7 +10,7 @@ import { formatPlatform } from '../oci/platform.ts';
 import type { Written } from '../oci/store/store.ts';
 import type { Session } from '../session/session.ts';
 import { carriedKeys, layerKey } from './keys.ts';
-import type { PlannedStep, PlatformPlan } from './plan/model.ts';
+import { type PlannedStep, type PlatformPlan, stepArtifacts } from './plan/model.ts';
 
 export interface BuiltLayer extends Layer {
   /** What the image refers to: the tar itself or its compressed copy. */
@@ -121,7 +121,6 @@ export async function keepLayers(
 }
 
 async function hasArtifacts(steps: readonly PlannedStep[], store: Session['store']): Promise<boolean> {
-  for (const { digest, size } of steps.flatMap(({ pins }) => pins.artifacts))
-    if (!(await store.has(digest, size))) return false;
+  for (const { digest, size } of steps.flatMap(stepArtifacts)) if (!(await store.has(digest, size))) return false;
   return true;
 }

@@ -35,7 +35,7 @@ import {
 } from './cache.ts';
 import { type ImageFormat, imageKey } from './keys.ts';
 import { type Lock, lockDigest, lockOf, platformLock } from './lock.ts';
-import type { Plan, PlannedStep, PlatformPlan } from './plan/model.ts';
+import { type Plan, type PlannedStep, type PlatformPlan, stepArtifacts } from './plan/model.ts';
 import type { Resolved } from './resolve.ts';
 
 /** Every time stamp in an image, unless SOURCE_DATE_EPOCH says otherwise: 2020-01-01T00:00:00Z. */
@@ -133,7 +133,7 @@ function neededArtifacts(work: readonly { platform: PlatformPlan; found: Found }
   const all = work.flatMap(({ platform, found }) =>
     platform.layers
       .filter(({ name }) => !found.layers.has(name))
-      .flatMap(({ steps }) => steps.filter((step) => !found.carried.has(step)).flatMap(({ pins }) => pins.artifacts)),
+      .flatMap(({ steps }) => steps.filter((step) => !found.carried.has(step)).flatMap(stepArtifacts)),
   );
   return [...new Map(all.map((a) => [a.digest, a])).values()];
 }

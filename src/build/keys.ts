@@ -9,8 +9,8 @@
 import { digestOf } from '../host/json.ts';
 import type { Compression } from '../oci/compress.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
-import { frameDigest, type Lock, lockDigest, lockOf, platformLock } from './lock.ts';
-import type { Plan, PlannedLayer, PlannedStep, PlatformPlan } from './plan/model.ts';
+import { type Lock, lockDigest, lockOf, platformLock, settingsDigest } from './lock.ts';
+import { type Plan, type PlannedLayer, type PlannedStep, type PlatformPlan, stepArtifacts } from './plan/model.ts';
 
 /** Raised when the same pins would give another image than before. */
 const PIPELINE_VERSION = 1;
@@ -34,7 +34,7 @@ export function imageKey(platform: PlatformPlan, lock: Lock, plan: Plan, format:
     // Its own part of the lock, so that building two platforms changes neither.
     lock: lockDigest(platformLock(lock, name)),
     kinds: platform.layers.flatMap((l) => l.steps.map(({ step: { kind } }) => [kind.name, kind.version])),
-    frame: frameDigest(plan, platform),
+    settings: settingsDigest(plan, platform),
     ...(carried.length > 0 ? { carried } : {}),
     epoch,
     compression: compression ? { ...compression, node: [process.versions.zlib, process.versions.zstd] } : null,
@@ -49,7 +49,7 @@ export function layerKey(
   version: string,
 ): string | undefined {
   const plain = steps.filter(({ step }) => !step.derived);
-  if (plain.every(({ pins }) => pins.artifacts.length === 0)) return undefined;
+  if (plain.every((planned) => stepArtifacts(planned).length === 0)) return undefined;
   return digestOf({
     pipeline: PIPELINE_VERSION,
     kina: version,
@@ -60,8 +60,9 @@ export function layerKey(
       version: planned.step.kind.version,
       says: planned.digest,
       inputs: planned.pins.inputs,
+      images: planned.pins.images.map(({ name }) => name),
       absent: planned.pins.absent,
-      artifacts: planned.pins.artifacts.map(({ name, version: v, url, size, digest }) => [
+      artifacts: stepArtifacts(planned).map(({ name, version: v, url, size, digest }) => [
         name,
         v ?? null,
         url,

@@ -1,24 +1,25 @@
 /**
- * The lock: the plan's pins as a file that people commit. One line per artifact, sorted, so that a diff says which
- * package or binary changed; canonical upstream addresses only, so that it is worth the same behind any mirror.
+ * The lock: the pins of a plan as a file to commit. One line per artifact, sorted, so that a diff names the package or binary
+ * that changed. It has canonical upstream addresses only, so it is the same behind every mirror.
  */
-import { readFile } from 'node:fs/promises';
-import { parseDocument } from 'yaml';
 import { z } from 'zod';
-import { isErrno, KinaError } from '../host/errors.ts';
-import { atomicWrite } from '../host/files.ts';
+import { type Artifact, artifactTypes } from '../artifacts/artifact.ts';
+import { KinaError } from '../host/errors.ts';
 import { digestOf } from '../host/json.ts';
-import { noPins, type Pins } from '../layers/step.ts';
+import { SOURCE_TYPES } from '../layers/kubernetes/model.ts';
+import { noPins, type Pins, pinnedArtifacts } from '../layers/step.ts';
 import type { Digest } from '../oci/descriptor.ts';
 import { formatPlatform } from '../oci/platform.ts';
+import { fromVersion1 } from './lock-version1.ts';
 import type { Locked, Plan, PlannedLayer, PlatformPlan } from './plan/model.ts';
 import { recipeName } from './recipe/schema.ts';
 
 const digest = z
   .string()
   .regex(/^sha256:[0-9a-f]{64}$/)
-  .transform((d) => d as `sha256:${string}`);
+  .transform((d) => d as Digest);
 const artifactSchema = z.strictObject({
+  type: z.enum(artifactTypes),
   name: z.string(),
   version: z.string().optional(),
   url: z.string(),
@@ -34,172 +35,140 @@ const stepSchema = z.strictObject({
   notes: z.record(z.string(), z.string()).optional(),
   absent: z.array(z.string()).optional(),
   artifacts: z.array(artifactSchema).optional(),
+  images: z
+    .array(
+      z.strictObject({
+        name: z.string(),
+        manifest: artifactSchema,
+        config: artifactSchema,
+        layers: z.array(artifactSchema),
+      }),
+    )
+    .optional(),
+  base: z.strictObject({ name: z.string(), manifest: digest, layers: z.array(artifactSchema) }).optional(),
 });
-type LockedStep = z.infer<typeof stepSchema>;
+export type LockedStep = z.infer<typeof stepSchema>;
 const lockSchema = z.strictObject({
-  version: z.literal(1),
+  version: z.literal(2),
   recipe: recipeName,
   kubernetes: z.string().optional(),
+  /** What kind of source Kubernetes comes from. */
+  source: z.enum(SOURCE_TYPES).optional(),
   variables: z.record(z.string(), z.string()),
-  images: z.record(z.string(), digest).optional(),
+  /** By platform, see `settingsDigest`. */
+  settings: z.record(z.string(), digest).optional(),
   platforms: z.record(z.string(), z.record(z.string(), stepSchema)),
 });
 export type Lock = z.infer<typeof lockSchema>;
 
-/** The plan's pins. Variables that only describe the platform or come from the version table are left out. */
+/** The plan's pins. Variables that describe the platform or come from the version table are left out. */
 export function lockOf(plan: Plan, set: Readonly<Record<string, string>>): Lock {
   const platforms: Lock['platforms'] = {};
-  const images: NonNullable<Lock['images']> = {};
+  const settings: NonNullable<Lock['settings']> = {};
   for (const planned of plan.platforms) {
-    const steps: Lock['platforms'][string] = {};
-    addSteps(planned.layers, '', steps);
     const name = formatPlatform(planned.platform);
-    platforms[name] = steps;
-    images[name] = frameDigest(plan, planned);
+    platforms[name] = Object.fromEntries(lockedSteps(planned.layers, ''));
+    settings[name] = settingsDigest(plan, planned);
   }
   return {
-    version: 1,
+    version: 2,
     recipe: plan.recipe,
     ...(plan.kubernetes ? { kubernetes: plan.kubernetes } : {}),
+    ...(plan.source ? { source: plan.source } : {}),
     variables: { ...set },
-    images,
+    settings,
     platforms,
   };
 }
 
 /**
- * The digest of what a recipe says around the steps, and so decides an image with them: the order of layers and steps,
- * the description, and the settings in the order in which they are written (environment variables keep it).
+ * The digest of what a recipe says around its steps and what therefore decides an image too: the order of layers and steps,
+ * the description, and the image settings in the order in which they are written (environment variables keep it).
  */
-export function frameDigest(plan: Plan, { layers }: PlatformPlan): Digest {
-  const frame = (p: Plan, l: readonly PlannedLayer[]): unknown => ({
+export function settingsDigest(plan: Plan, { layers }: PlatformPlan): Digest {
+  const settings = (p: Plan, l: readonly PlannedLayer[]): unknown => ({
     recipe: p.recipe,
     description: p.description,
     image: JSON.stringify(p.image),
     steps: l.flatMap(({ steps }) =>
-      steps.map(({ id, inner }) => [id, inner ? inner.platforms.map((of) => frame(inner, of.layers)) : null]),
+      steps.map(({ id, inner }) => [id, inner ? inner.platforms.map((of) => settings(inner, of.layers)) : null]),
     ),
   });
-  return digestOf(frame(plan, layers));
+  return digestOf(settings(plan, layers));
 }
 
-/** A step that carries an image is followed by the steps of that image, which have its artifacts. */
-function addSteps(layers: readonly PlannedLayer[], prefix: string, steps: Lock['platforms'][string]): void {
-  for (const step of layers.flatMap((l) => l.steps)) {
-    const { components, inputs, notes, absent } = step.pins;
-    const artifacts = step.inner ? [] : step.pins.artifacts;
-    steps[`${prefix}${step.id}`] = {
-      step: step.digest,
-      ...(Object.keys(components).length ? { components: { ...components } } : {}),
-      ...(Object.keys(inputs).length ? { inputs: { ...inputs } } : {}),
-      ...(Object.keys(notes).length ? { notes: { ...notes } } : {}),
-      ...(absent.length ? { absent: [...absent] } : {}),
-      ...(artifacts.length ? { artifacts: artifacts.map((a) => artifactSchema.parse(a)) } : {}),
-    };
-    for (const platform of step.inner?.platforms ?? []) addSteps(platform.layers, `${prefix}${step.id}/`, steps);
-  }
+/** A step that carries an image is followed by the steps of that image. */
+function lockedSteps(layers: readonly PlannedLayer[], prefix: string): [string, LockedStep][] {
+  return layers.flatMap(({ steps }) =>
+    steps.flatMap(({ id, digest: step, pins, inner }): [string, LockedStep][] => [
+      [`${prefix}${id}`, stepSchema.parse({ step, ...withoutEmpty(pins) })],
+      ...(inner?.platforms ?? []).flatMap((p) => lockedSteps(p.layers, `${prefix}${id}/`)),
+    ]),
+  );
 }
 
-/** What of a lock pins: everything but remarks, second addresses and what recipes are only compared with. */
-function canonicalLock({ images: _compared, ...pinning }: Lock): unknown {
-  const remarks = ['notes', 'fallbacks'];
-  return JSON.parse(JSON.stringify(pinning, (key, value) => (remarks.includes(key) ? undefined : value)));
+function withoutEmpty(pins: Pins): Partial<Pins> {
+  return Object.fromEntries(
+    Object.entries(pins).filter(([, value]) => value !== undefined && Object.keys(value).length > 0),
+  );
 }
 
-/** The lock's identity, for labels and cache keys: independent of the file's spelling and of its remarks. */
-export function lockDigest(lock: Lock): string {
+/**
+ * What a lock pins, without remarks, second addresses and what is only compared with the recipe. It has the form of the
+ * first version of locks, because the label of every image has its digest: the file's form may change, the label must not.
+ */
+function canonicalLock({ recipe, kubernetes, variables, platforms }: Lock): unknown {
+  return {
+    version: 1,
+    recipe,
+    ...(kubernetes === undefined ? {} : { kubernetes }),
+    variables,
+    platforms: mapValues(platforms, (steps) => mapValues(steps, canonicalStep)),
+  };
+}
+
+function canonicalStep(locked: LockedStep): unknown {
+  const { step, components, absent, images = [], base } = locked;
+  const inputs = {
+    ...locked.inputs,
+    ...Object.fromEntries(images.map(({ name, manifest }) => [name, manifest.digest])),
+    ...(base ? { manifest: base.manifest } : {}),
+  };
+  const artifacts = pinnedArtifacts(pinsOf(locked))
+    .map(({ type: _, fallbacks: __, ...artifact }) => artifact)
+    .sort((a, b) => compare(a.name, b.name) || compare(a.url, b.url));
+  return JSON.parse(
+    JSON.stringify({
+      step,
+      components,
+      inputs: Object.keys(inputs).length > 0 ? inputs : undefined,
+      absent,
+      artifacts: artifacts.length > 0 ? artifacts : undefined,
+    }),
+  );
+}
+
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+function mapValues<T, U>(record: Readonly<Record<string, T>>, change: (value: T) => U): Record<string, U> {
+  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, change(value)]));
+}
+
+/** The lock's identity, for labels and cache keys. It does not depend on the file's layout, form and remarks. */
+export function lockDigest(lock: Lock): Digest {
   return digestOf(canonicalLock(lock));
 }
 
-/** YAML with a fixed layout: blocks for steps, one flow-style line per artifact. */
-export function formatLock(lock: Lock): string {
-  const lines = [
-    '# Pinned by `kina lock`. Commit this file; to change it, run `kina lock` again.',
-    `version: ${lock.version}`,
-    `recipe: ${scalar(lock.recipe)}`,
-  ];
-  if (lock.kubernetes) lines.push(`kubernetes: ${scalar(lock.kubernetes)}`);
-  lines.push(`variables: ${flow(lock.variables)}`);
-  if (lock.images) {
-    lines.push('images:');
-    for (const [platform, image] of sorted(lock.images)) lines.push(`  ${scalar(platform)}: ${image}`);
-  }
-  lines.push('platforms:');
-  for (const [platform, steps] of sorted(lock.platforms)) {
-    lines.push(`  ${scalar(platform)}:`);
-    for (const [id, step] of Object.entries(steps)) {
-      lines.push(`    ${scalar(id)}:`, `      step: ${step.step}`);
-      if (step.components) lines.push(`      components: ${flow(step.components)}`);
-      for (const part of ['inputs', 'notes'] as const) {
-        const values = step[part];
-        if (!values) continue;
-        lines.push(`      ${part}:`);
-        for (const [name, value] of sorted(values)) lines.push(`        ${scalar(name)}: ${scalar(value)}`);
-      }
-      if (step.absent) lines.push(`      absent: [${step.absent.map(scalar).join(', ')}]`);
-      if (step.artifacts) {
-        lines.push('      artifacts:');
-        for (const a of [...step.artifacts].sort((x, y) =>
-          x.name < y.name ? -1 : x.name > y.name ? 1 : x.url < y.url ? -1 : 1,
-        ))
-          lines.push(
-            `        - ${flow({ name: a.name, version: a.version, url: a.url, size: a.size, digest: a.digest, verifiedBy: a.verifiedBy, fallbacks: a.fallbacks })}`,
-          );
-      }
-    }
-  }
-  return `${lines.join('\n')}\n`;
-}
-
-function sorted<T>(record: Readonly<Record<string, T>>): [string, T][] {
-  return Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
-}
-
-function flow(record: Readonly<Record<string, unknown>>): string {
-  const parts = Object.entries(record).flatMap(([k, v]) =>
-    v === undefined
-      ? []
-      : [
-          `${k}: ${Array.isArray(v) ? `[${v.map((i) => scalar(String(i))).join(', ')}]` : typeof v === 'number' ? v : scalar(String(v))}`,
-        ],
-  );
-  return parts.length ? `{ ${parts.join(', ')} }` : '{}';
-}
-
-/** Plain where YAML reads the same string back in flow and block context, else in double quotes. */
-function scalar(value: string): string {
-  return /^[A-Za-z/][A-Za-z0-9_./:+~@=-]*$/.test(value) &&
-    !value.endsWith(':') &&
-    !/^(true|false|null|yes|no|on|off|y|n)$/i.test(value)
-    ? value
-    : JSON.stringify(value);
-}
-
-export async function readLock(path: string): Promise<Lock> {
-  const text = await readFile(path, 'utf8').catch((error) => {
-    if (isErrno(error, 'ENOENT'))
-      throw new KinaError('lock', `no lock file ${path}`, {
-        hint: 'Make one with `kina lock`, or name it with --lock FILE.',
-        cause: error,
-      });
-    throw new KinaError('lock', `the lock ${path} cannot be read: ${(error as Error).message}`, { cause: error });
-  });
-  return parseLock(text, path);
-}
-
-/** `from` names it in messages. Throws `lock`. */
-export function parseLock(text: string, from: string): Lock {
-  const document = parseDocument(text);
-  if (document.errors.length === 0) return lockFrom(document.toJS(), from);
-  throw notALock(
-    from,
-    document.errors.map((e) => e.message.split('\n')[0]!),
+/** All artifacts of all platforms. One that several steps need is listed several times. */
+export function lockedArtifacts({ platforms }: Pick<Lock, 'platforms'>): Artifact[] {
+  return Object.values(platforms).flatMap((steps) =>
+    Object.values(steps).flatMap((step) => pinnedArtifacts(pinsOf(step))),
   );
 }
 
-/** A lock that was kept as data. Throws `lock`. */
+/** A lock that was stored as data. One of version 1 is converted. Throws `lock`. */
 export function lockFrom(value: unknown, from: string): Lock {
-  const parsed = lockSchema.safeParse(value);
+  const parsed = lockSchema.safeParse(fromVersion1(value, from));
   if (parsed.success) return parsed.data;
   throw notALock(
     from,
@@ -207,10 +176,10 @@ export function lockFrom(value: unknown, from: string): Lock {
   );
 }
 
-function notALock(from: string, problems: readonly string[]): KinaError {
+export function notALock(from: string, problems: readonly string[]): KinaError {
   return new KinaError('lock', `${from} is not a lock of this version of kina`, {
     details: problems.slice(0, 20),
-    hint: 'Make it again with `kina lock`.',
+    hint: 'Write it again with `kina lock`.',
   });
 }
 
@@ -219,13 +188,11 @@ export function platformLock(lock: Lock, platform: string): Lock {
   return { ...lock, platforms: { [platform]: lock.platforms[platform] ?? {} } };
 }
 
-export async function writeLock(path: string, lock: Lock): Promise<void> {
-  await atomicWrite(path, formatLock(lock), 0o644);
-}
-
 function pinsOf(step: LockedStep): Pins {
   return {
     artifacts: step.artifacts ?? [],
+    images: step.images ?? [],
+    base: step.base,
     components: step.components ?? {},
     inputs: step.inputs ?? {},
     notes: step.notes ?? {},
@@ -290,8 +257,8 @@ export function fromLock(lock: Lock, path: string): { locked: Locked; finish(pla
     if (problems.length === 0)
       for (const planned of plan.platforms) {
         const platform = formatPlatform(planned.platform);
-        const locked = lock.images?.[platform];
-        if (locked !== undefined && locked !== frameDigest(plan, planned))
+        const locked = lock.settings?.[platform];
+        if (locked !== undefined && locked !== settingsDigest(plan, planned))
           problems.push(
             `${platform}: the recipe's description, image settings or order of steps are not the locked ones`,
           );

@@ -6,8 +6,9 @@ import { openKubernetesSource } from '../layers/kubernetes/source.ts';
 import type { Pins } from '../layers/step.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
 import type { Session } from '../session/session.ts';
-import { checkLock, fromLast, fromLock, type Lock, lockOf, readLock } from './lock.ts';
-import type { Locked, Plan, PlanRequest } from './plan/model.ts';
+import { checkLock, fromLast, fromLock, type Lock, lockOf } from './lock.ts';
+import { readLock } from './lock-file.ts';
+import { type Locked, type Plan, type PlanRequest, planArtifacts } from './plan/model.ts';
 import { makePlan } from './plan/plan.ts';
 import { loadRecipe } from './recipe/load.ts';
 import type { Recipe } from './recipe/schema.ts';
@@ -43,20 +44,12 @@ export async function resolveRecipe(request: ResolveRequest, session: Session): 
       ? resolveLocked(request, recipe, lock, session)
       : resolveNow(request, recipe, session));
     const platforms = request.platforms.map(formatPlatform).join(', ');
-    task.done(`${recipe.name} for ${platforms}: ${countArtifacts(resolved.plan)} artifacts`);
+    task.done(`${recipe.name} for ${platforms}: ${planArtifacts(resolved.plan).length} artifacts`);
     return resolved;
   } catch (error) {
     task.fail();
     throw error;
   }
-}
-
-function countArtifacts(plan: Plan): number {
-  return new Set(
-    plan.platforms.flatMap((p) =>
-      p.layers.flatMap((l) => l.steps.flatMap((s) => s.pins.artifacts.map((a) => a.digest))),
-    ),
-  ).size;
 }
 
 function needsKubernetes(recipe: Recipe): boolean {
@@ -66,6 +59,7 @@ function needsKubernetes(recipe: Recipe): boolean {
 async function resolveNow(request: ResolveRequest, recipe: Recipe, session: Session): Promise<Resolved> {
   // What was resolved last for the same request stands in when the network is forbidden.
   const key = digestOf({
+    lock: 2,
     recipe: JSON.stringify(recipe, (key, value) => (key === 'parsed' ? undefined : value)),
     source: request.source ?? null,
     type: request.sourceType ?? null,
@@ -74,7 +68,7 @@ async function resolveNow(request: ResolveRequest, recipe: Recipe, session: Sess
   }).slice(7);
   if (session.offline) {
     const last = await session.store.getRecord<Lock>('last-lock', key);
-    if (last) return plan(request, recipe, session, last.kubernetes, { locked: fromLast(last), repin: true });
+    if (last) return plan(request, recipe, session, last, { locked: fromLast(last), repin: true });
   }
   const source = await openSource(request, recipe, session);
   const known = source && (await versionRow(source.version));
@@ -82,7 +76,14 @@ async function resolveNow(request: ResolveRequest, recipe: Recipe, session: Sess
     session.reporter.warn(
       `Kubernetes ${source.version} is newer than this kina: built with what ${known.row.kubernetes} uses`,
     );
-  const resolved = await plan(request, recipe, session, source?.version, {}, source);
+  const resolved = await plan(
+    request,
+    recipe,
+    session,
+    { kubernetes: source?.version, source: source?.type },
+    {},
+    source,
+  );
   await session.store.putRecord('last-lock', key, resolved.lock);
   return resolved;
 }
@@ -98,7 +99,7 @@ async function resolveLocked(request: ResolveRequest, recipe: Recipe, lock: Lock
     { ...request, set: { ...lock.variables, ...request.set } },
     recipe,
     session,
-    version,
+    { kubernetes: version, source: lock.source },
     fromLock(lock, path),
   );
 }
@@ -127,7 +128,7 @@ async function plan(
   request: ResolveRequest,
   recipe: Recipe,
   session: Session,
-  kubernetes: string | undefined,
+  { kubernetes, source: sourceType }: Pick<Lock, 'kubernetes' | 'source'>,
   known: Pick<PlanRequest, 'locked' | 'repin'> & Partial<ReturnType<typeof fromLock>>,
   source?: Awaited<ReturnType<typeof openSource>>,
 ): Promise<Resolved> {
@@ -137,6 +138,7 @@ async function plan(
     platforms: request.platforms,
     set: request.set,
     kubernetes,
+    source: sourceType,
     ...(locked && request.upgrade !== undefined ? partly(locked, request.upgrade) : { locked, repin }),
     strict: request.strict,
     context: (platform) => ({ ...session, platform, kubernetes: source }),
@@ -147,7 +149,7 @@ async function plan(
 
 /** Packages of one image build on each other's choice, so all steps that choose packages ask the archive. */
 function partly(locked: Locked, name: string): Pick<PlanRequest, 'locked' | 'upgrade'> {
-  const choosesPackages = (pins: Pins | undefined) => pins?.artifacts.some(({ url }) => url.startsWith('debian:'));
+  const choosesPackages = (pins: Pins | undefined) => pins?.artifacts.some(({ type }) => type === 'deb');
   return {
     locked: (...step) => {
       const pins = locked(...step);

@@ -5,7 +5,7 @@
  * `InRelease` files (150 KB each); the `Packages` files (60 MB unpacked) are opened only after a change.
  */
 import pLimit from 'p-limit';
-import type { Artifact, Digest, Fetched } from '../artifacts/artifact.ts';
+import type { Artifact, Digest, Fetched, RemoteFile } from '../artifacts/artifact.ts';
 import { KinaError } from '../host/errors.ts';
 import { digestOf } from '../host/json.ts';
 import { releaseMemory } from '../host/memory.ts';
@@ -28,7 +28,7 @@ export interface ArchiveContext {
   /** Fetches a small document. */
   fetchBytes(url: string): Promise<Buffer>;
   /** Fetches a file of known size and digest, verified, into the store. */
-  fetchFile(artifact: Artifact): Promise<Fetched>;
+  fetchFile(file: RemoteFile): Promise<Fetched>;
   readonly cache?: IndexCache;
   /** The time for judging signatures and `Valid-Until`. */
   readonly now?: Date;
@@ -183,6 +183,7 @@ export async function readIndexes(
 function plannedPackage({ record, archive, suite, released, because }: SelectedPackage): PlannedPackage {
   return {
     artifact: {
+      type: 'deb',
       name: record.name,
       version: record.version,
       url: archivePath(archive, record.filename),

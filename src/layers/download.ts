@@ -4,6 +4,7 @@ import { KinaError } from '../host/errors.ts';
 import { noPins, type Resolution, type ResolveContext } from './step.ts';
 
 export interface Download {
+  readonly type: 'binary' | 'archive';
   readonly name: string;
   readonly url: string;
   readonly checksum?: { url?: string | undefined; sha256?: string | undefined } | undefined;
@@ -22,7 +23,7 @@ export async function pinDownload(download: Download, context: ResolveContext): 
     });
   try {
     const artifact = await resolveArtifact(
-      { name, url: download.url, checksum: download.checksum, unverified: common.unverified ?? false },
+      { ...download, name, unverified: common.unverified ?? false },
       context.checksums,
     );
     return { pins: { ...noPins, artifacts: [artifact] } };

@@ -14,15 +14,37 @@ import type { Artifact } from '../artifacts/artifact.ts';
 import type { InstalledPackage } from '../debian/deb.ts';
 import type { PruneRule } from '../debian/prune.ts';
 import type { AccountRequests } from '../debian/sysusers.ts';
-import type { Descriptor } from '../oci/descriptor.ts';
+import type { Descriptor, Digest } from '../oci/descriptor.ts';
 import type { Platform } from '../oci/platform.ts';
 import type { Session } from '../session/session.ts';
 import type { Tree } from '../tree/tree.ts';
 import type { KubernetesSource } from './kubernetes/model.ts';
 
+/** A whole image. */
+export interface ImagePin {
+  /** The name that the recipe gives it. */
+  readonly name: string;
+  readonly manifest: Artifact;
+  readonly config: Artifact;
+  /** Lowest first. */
+  readonly layers: readonly Artifact[];
+}
+
+/** An image of which only the files are taken. */
+export interface BasePin {
+  readonly name: string;
+  readonly manifest: Digest;
+  /** Lowest first. */
+  readonly layers: readonly Artifact[];
+}
+
 /** What a step was resolved to; everything in it goes into the lock, the cache keys and the labels. */
 export interface Pins {
   readonly artifacts: readonly Artifact[];
+  /** Images of registries that the step carries. */
+  readonly images: readonly ImagePin[];
+  /** The image whose files the step takes. */
+  readonly base: BasePin | undefined;
   /** Versions this step brings, by component name: `containerd` to `1.6.20`. */
   readonly components: Readonly<Record<string, string>>;
   /** Anything else that decides the result, e.g. the digest of a local file or the date of a signed index. */
@@ -33,7 +55,24 @@ export interface Pins {
   readonly absent: readonly string[];
 }
 
-export const noPins: Pins = { artifacts: [], components: {}, inputs: {}, notes: {}, absent: [] };
+export const noPins: Pins = {
+  artifacts: [],
+  images: [],
+  base: undefined,
+  components: {},
+  inputs: {},
+  notes: {},
+  absent: [],
+};
+
+/** Everything to fetch before the step's files can be made. */
+export function pinnedArtifacts({ artifacts, images, base }: Pick<Pins, 'artifacts' | 'images' | 'base'>): Artifact[] {
+  return [
+    ...artifacts,
+    ...images.flatMap(({ manifest, config, layers }) => [manifest, config, ...layers]),
+    ...(base?.layers ?? []),
+  ];
+}
 
 /** The answer of `resolve`. */
 export interface Resolution<State = never> {

@@ -15,8 +15,9 @@ import { createReadStream } from 'node:fs';
 import { type FileHandle, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import pLimit from 'p-limit';
-import type { Artifact } from '../artifacts/artifact.ts';
-import { type Lock, readLock } from '../build/lock.ts';
+import { type Artifact, debianPool } from '../artifacts/artifact.ts';
+import { type Lock, lockedArtifacts } from '../build/lock.ts';
+import { readLock } from '../build/lock-file.ts';
 import { KinaError } from '../host/errors.ts';
 import { atomicWrite, explainDiskFull, uniqueSuffix } from '../host/files.ts';
 import { redact } from '../host/http-route.ts';
@@ -76,7 +77,7 @@ export async function createMirror(lockFile: string, folder: string, tools: Sess
     files: files.length,
     bytes: total(files),
     written: missing.length,
-    archives: [...new Set(files.flatMap((f) => archiveOf(f.artifact.url) ?? []))].sort(),
+    archives: [...new Set(files.flatMap((f) => debianPool(f.artifact)?.archive ?? []))].sort(),
   };
 }
 
@@ -88,15 +89,14 @@ function total(files: readonly MirrorFile[]): number {
 function mirrorFiles(lock: Lock, lockFile: string): MirrorFile[] {
   const places = new Map<string, MirrorFile>();
   const problems: string[] = [];
-  for (const steps of Object.values(lock.platforms))
-    for (const artifact of Object.values(steps).flatMap((s) => s.artifacts ?? [])) {
-      const path = placeOf(artifact.url);
-      const there = path === undefined ? undefined : places.get(path);
-      if (path === undefined) problems.push(`${artifact.name}: ${redact(artifact.url)}`);
-      else if (there && there.artifact.digest !== artifact.digest)
-        problems.push(`${artifact.name} and ${there.artifact.name}: different files for one place, ${path}`);
-      else places.set(path, { artifact: artifact as Artifact, path });
-    }
+  for (const artifact of lockedArtifacts(lock)) {
+    const path = mirrorPath(artifact);
+    const there = path === undefined ? undefined : places.get(path);
+    if (path === undefined) problems.push(`${artifact.name}: ${redact(artifact.url)}`);
+    else if (there && there.artifact.digest !== artifact.digest)
+      problems.push(`${artifact.name} and ${there.artifact.name}: different files for one place, ${path}`);
+    else places.set(path, { artifact, path });
+  }
   if (problems.length > 0)
     throw new KinaError('lock', `${lockFile} pins what a mirror cannot hold`, {
       details: [...new Set(problems)],
@@ -105,19 +105,15 @@ function mirrorFiles(lock: Lock, lockFile: string): MirrorFile[] {
   return [...places.values()].sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
-function archiveOf(url: string): string | undefined {
-  return /^debian:([a-z0-9][a-z0-9.-]*)\//.exec(url)?.[1];
-}
-
 /**
  * Where the transport looks for a URL below a mirror's base, as a file name: percent escapes are resolved, as every
  * server and `file:` URL does. Undefined for what no mirror holds, and for names that would leave the folder.
  */
-export function placeOf(url: string): string | undefined {
-  const archive = archiveOf(url);
-  const parsed = URL.canParse(url) ? new URL(url) : undefined;
-  if (!parsed || (archive === undefined && parsed.protocol !== 'https:')) return undefined;
-  const path = archive === undefined ? `${parsed.host}${parsed.pathname}` : url.slice('debian:'.length);
+export function mirrorPath(artifact: Artifact): string | undefined {
+  const pool = debianPool(artifact);
+  const parsed = URL.canParse(artifact.url) ? new URL(artifact.url) : undefined;
+  if (!pool && parsed?.protocol !== 'https:') return undefined;
+  const path = pool ? `${pool.archive}/${pool.path}` : `${parsed?.host}${parsed?.pathname}`;
   try {
     const parts = path.split('/').map(decodeURIComponent);
     return parts.some((p) => p === '' || p.startsWith('.') || /[/\\\0]/.test(p)) ? undefined : parts.join('/');

@@ -1,11 +1,12 @@
 /** What a plan is, and what it is made from. */
+import type { Artifact } from '../../artifacts/artifact.ts';
 import type { PinnedStep } from '../../layers/kind.ts';
-import type { Pins, PlatformContext } from '../../layers/step.ts';
+import type { SourceType } from '../../layers/kubernetes/model.ts';
+import { type Pins, type PlatformContext, pinnedArtifacts } from '../../layers/step.ts';
 import type { Digest } from '../../oci/descriptor.ts';
 import type { Platform } from '../../oci/platform.ts';
 import type { Recipe } from '../recipe/schema.ts';
 
-/** Its pins include the artifacts of the image that it carries. */
 export interface PlannedStep extends PinnedStep {
   readonly component: string | undefined;
   /** The plan of the image that the step carries, for the same platform alone. */
@@ -28,9 +29,23 @@ export interface Plan {
   readonly recipe: string;
   readonly description: string;
   readonly kubernetes: string | undefined;
+  /** What kind of source Kubernetes comes from. */
+  readonly source: SourceType | undefined;
   readonly variables: Readonly<Record<string, string>>;
   readonly image: Recipe['image'];
   readonly platforms: readonly PlatformPlan[];
+}
+
+/** What a step needs: its own artifacts and those of the image that it carries. */
+export function stepArtifacts({ pins, inner }: PlannedStep): Artifact[] {
+  const carried = inner?.platforms.flatMap(({ layers }) => layers.flatMap(({ steps }) => steps.flatMap(stepArtifacts)));
+  return [...pinnedArtifacts(pins), ...(carried ?? [])];
+}
+
+/** Every artifact of every platform once. */
+export function planArtifacts({ platforms }: Pick<Plan, 'platforms'>): Artifact[] {
+  const all = platforms.flatMap(({ layers }) => layers.flatMap(({ steps }) => steps.flatMap(stepArtifacts)));
+  return [...new Map(all.map((artifact) => [artifact.digest, artifact])).values()];
 }
 
 /** Pins by platform and step id, from a lock. `undefined`: resolve the step. */
@@ -42,6 +57,7 @@ export interface PlanRequest {
   /** `--set` values. */
   readonly set: Readonly<Record<string, string>>;
   readonly kubernetes: string | undefined;
+  readonly source: SourceType | undefined;
   readonly locked?: Locked | undefined;
   /** Pin a local file again when it differs from what `locked` says, instead of failing. */
   readonly repin?: boolean;

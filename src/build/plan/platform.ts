@@ -96,11 +96,10 @@ class PlatformPlanner {
     { id, step, ...known }: Pick<PlannedStep, 'id' | 'step' | 'variables' | 'digest'>,
   ): Promise<PlannedStep> {
     const { folder, component, replace = false, where } = recipeStep;
-    const [own, inner] = await Promise.all([
+    const [pins, inner] = await Promise.all([
       this.#pin(recipeStep, step, id, known.digest),
       step.inner && this.#planInner(step.inner, { id, where, folder }),
     ]);
-    const pins = inner ? withArtifactsOf(own, inner) : own;
     Object.assign(this.#components, pins.components);
     Object.assign(this.#variables, pins.components);
     const version = component ? this.#variables[component] : undefined;
@@ -160,12 +159,6 @@ function parseStep(step: RecipeStep, variables: Readonly<Record<string, string>>
   });
 }
 
-/** Code that counts, fetches or lists what a plan needs looks at the artifacts of its steps. */
-function withArtifactsOf(own: Pins, inner: Plan): Pins {
-  const carried = inner.platforms.flatMap((p) => p.layers.flatMap((l) => l.steps.flatMap((s) => s.pins.artifacts)));
-  return { ...own, artifacts: [...own.artifacts, ...carried] };
-}
-
 /** What upstream lacks of a step, or of the image that it carries. */
 function absentIn({ pins, inner }: PlannedStep): readonly string[] {
   return [...pins.absent, ...(inner?.platforms ?? []).flatMap((p) => p.absent)];
@@ -177,6 +170,7 @@ function inOrder(pins: Pins): Pins {
   return {
     ...pins,
     artifacts: [...pins.artifacts].sort((a, b) => order(a.name, b.name) || order(a.url, b.url)),
+    images: [...pins.images].sort((a, b) => order(a.name, b.name)),
     inputs: Object.fromEntries(Object.entries(pins.inputs).sort(([a], [b]) => order(a, b))),
   };
 }

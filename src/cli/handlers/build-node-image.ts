@@ -2,6 +2,7 @@
 
 import { type BuiltNodeImage, buildNodeImage, imageEpoch } from '../../build/image.ts';
 import { lockDigest } from '../../build/lock.ts';
+import { planArtifacts } from '../../build/plan/model.ts';
 import { expandTag } from '../../build/plan/plan.ts';
 import { resolveRecipe } from '../../build/resolve.ts';
 import { processEnvironment } from '../../host/environment.ts';
@@ -163,15 +164,7 @@ function pushDestinations(names: readonly string[], flags: BuildFlags): ImageRef
 }
 
 function unverified({ plan }: Awaited<ReturnType<typeof resolveRecipe>>): string[] {
-  return [
-    ...new Set(
-      plan.platforms.flatMap((p) =>
-        p.layers.flatMap((l) =>
-          l.steps.flatMap((s) => s.pins.artifacts.filter((a) => a.verifiedBy === 'none').map((a) => a.url)),
-        ),
-      ),
-    ),
-  ];
+  return [...new Set(planArtifacts(plan).flatMap((a) => (a.verifiedBy === 'none' ? [a.url] : [])))];
 }
 
 function summary(

@@ -1,4 +1,5 @@
-import { formatLock, lockDigest, readLock, writeLock } from '../../build/lock.ts';
+import { lockDigest } from '../../build/lock.ts';
+import { formatLock, readLock, writeLock } from '../../build/lock-file.ts';
 import { resolveRecipe } from '../../build/resolve.ts';
 import { KinaError } from '../../host/errors.ts';
 import { checkFileDestination } from '../../host/files.ts';

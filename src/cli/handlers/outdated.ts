@@ -1,4 +1,4 @@
-import { readLock } from '../../build/lock.ts';
+import { readLock } from '../../build/lock-file.ts';
 import { compareLocks } from '../../ops/outdated/compare.ts';
 import { newestLock } from '../../ops/outdated/newest.ts';
 import { answer, answerJson, type GlobalFlags, withProgress } from '../terminal/context.ts';

@@ -1,4 +1,4 @@
-import { readLock } from '../../build/lock.ts';
+import { readLock } from '../../build/lock-file.ts';
 import { KinaError } from '../../host/errors.ts';
 import type { Trust } from '../../ops/trust/check-signature.ts';
 import { readTrustedRoot } from '../../ops/trust/check-signature.ts';

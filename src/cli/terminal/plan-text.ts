@@ -1,6 +1,6 @@
 /** A plan as text and as JSON: what `--dry-run` answers. Both say what the store has already and what is left to fetch. */
 import type { Artifact } from '../../artifacts/artifact.ts';
-import type { PlannedStep } from '../../build/plan/model.ts';
+import { type PlannedStep, stepArtifacts } from '../../build/plan/model.ts';
 import type { Resolved } from '../../build/resolve.ts';
 import { formatPlatform } from '../../oci/platform.ts';
 import type { Store } from '../../oci/store/store.ts';
@@ -8,7 +8,7 @@ import { bytes, table } from './format.ts';
 
 /** Digests of the plan's artifacts that the store holds. */
 export async function storedArtifacts({ plan }: Resolved, store: Store): Promise<ReadonlySet<string>> {
-  const all = plan.platforms.flatMap((p) => p.layers.flatMap((l) => l.steps.flatMap((s) => s.pins.artifacts)));
+  const all = plan.platforms.flatMap((p) => p.layers.flatMap((l) => l.steps.flatMap(stepArtifacts)));
   const unique = distinct(all);
   const there = await Promise.all(unique.map((a) => store.has(a.digest, a.size)));
   return new Set(unique.filter((_, i) => there[i]).map((a) => a.digest));
@@ -25,7 +25,7 @@ export function planText({ plan }: Resolved, stored: ReadonlySet<string>): strin
     if (platform.absent.length > 0) lines.push(`  absent upstream: ${platform.absent.join(', ')}`);
     const steps = platform.layers.flatMap((layer) => layer.steps);
     const rows = steps.map((step) => {
-      const { artifacts } = step.pins;
+      const artifacts = stepArtifacts(step);
       const size = sizeOf(artifacts);
       return [
         `  ${step.id}`,
@@ -66,7 +66,7 @@ export function planJson({ plan, lock }: Resolved, stored: ReadonlySet<string>):
           id: s.id,
           kind: s.step.kind.name,
           ...totals([s], stored),
-          artifacts: mark(s.pins.artifacts),
+          artifacts: mark(stepArtifacts(s)),
           absent: s.pins.absent,
         })),
       })),
@@ -82,7 +82,7 @@ interface Totals {
 
 /** Bytes as they are fetched. The same content counts once, however many steps and platforms want it. */
 function totals(steps: readonly PlannedStep[], stored: ReadonlySet<string>): Totals {
-  const all = distinct(steps.flatMap((s) => s.pins.artifacts));
+  const all = distinct(steps.flatMap(stepArtifacts));
   const ahead = all.filter((a) => !stored.has(a.digest));
   return { size: sizeOf(all), toFetch: { artifacts: ahead.length, size: sizeOf(ahead) } };
 }
@@ -102,7 +102,9 @@ function fetchState(artifacts: readonly Artifact[], stored: ReadonlySet<string>)
 }
 
 /** Where the bytes come from, short enough for a line. */
-function origin({ pins: { artifacts, absent } }: PlannedStep): string {
+function origin(step: PlannedStep): string {
+  const artifacts = stepArtifacts(step);
+  const { absent } = step.pins;
   const [first] = artifacts;
   if (absent.length > 0 && !first) return 'absent upstream';
   const unverified = artifacts.some((a) => a.verifiedBy === 'none') ? ' UNVERIFIED' : '';

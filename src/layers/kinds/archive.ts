@@ -39,7 +39,8 @@ export const archiveKind = defineKind({
   summary: 'members of a tar (gzip, xz, zstd) or zip, downloaded or beside the recipe: select, strip, rename, mode',
 
   async resolve({ url, source, checksum }, context) {
-    if (url !== undefined) return pinDownload({ url, checksum, name: url.split('/').at(-1) ?? url }, context);
+    if (url !== undefined)
+      return pinDownload({ type: 'archive', url, checksum, name: url.split('/').at(-1) ?? url }, context);
     const path = source as string;
     return { pins: { ...noPins, inputs: { [path]: await localDigest(context.recipeFolder, path) } } };
   },

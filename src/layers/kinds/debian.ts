@@ -16,7 +16,7 @@ import { unpackPackages } from '../../debian/unpack-all.ts';
 import { KinaError } from '../../host/errors.ts';
 import type { Session } from '../../session/session.ts';
 import { defineKind } from '../kind.ts';
-import type { PackageUpgrade, ResolveContext } from '../step.ts';
+import { noPins, type PackageUpgrade, type ResolveContext } from '../step.ts';
 
 const packageName = z
   .string()
@@ -110,7 +110,7 @@ export const debianKind = defineKind<DebianStep, DebianState>({
     const components = componentVersions(step, [...artifacts, ...planned.map((p) => p.artifact)]);
     const chosen = planned.map((p) => `${p.artifact.name}=${p.artifact.version}`);
     return {
-      pins: { artifacts, components, inputs: {}, notes: dates, absent: [] },
+      pins: { ...noPins, artifacts, components, notes: dates },
       state: { archives, chosen, exclude },
     };
   },

@@ -45,7 +45,7 @@ export const fileKind = defineKind({
       return { pins: { ...noPins, inputs: { [step.source]: digest } } };
     }
     if (step.url === undefined) return { pins: noPins };
-    return pinDownload({ url: step.url, checksum: step.checksum, name: step.path }, context);
+    return pinDownload({ type: 'binary', url: step.url, checksum: step.checksum, name: step.path }, context);
   },
 
   async checkLocal(step, pins, recipeFolder) {

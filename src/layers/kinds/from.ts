@@ -3,7 +3,7 @@
  * layer: its layers laid over each other, whiteouts applied, as one tree. A lock pins the manifest and every layer.
  */
 import { z } from 'zod';
-import { type Artifact, LOCAL } from '../../artifacts/artifact.ts';
+import type { Artifact } from '../../artifacts/artifact.ts';
 import { KinaError } from '../../host/errors.ts';
 import { digestOf } from '../../host/json.ts';
 import { openArchive } from '../../oci/archive/open.ts';
@@ -37,14 +37,15 @@ export const fromKind = defineKind({
     if (step.image !== undefined) {
       const { platform, transport, signal } = context;
       const image = await resolveImage(step.image, platform, transport, { signal });
-      return { pins: { ...noPins, inputs: { manifest: image.manifest.digest }, artifacts: image.layers } };
+      const layers = image.layers.map((layer): Artifact => ({ ...layer, type: 'layer' }));
+      return { pins: { ...noPins, base: { name: image.reference, manifest: image.manifest.digest, layers } } };
     }
     return { pins: await fromFile(step.source as string, context) };
   },
 
   async tree(_step, pins, context) {
     const tree = new Tree();
-    for (const artifact of inOrder(pins.artifacts)) {
+    for (const artifact of pins.base?.layers ?? []) {
       const { path } = await context.fetcher.fetch(artifact);
       const entries = await context.unpacker.unpack(digestOf([artifact.digest, 'layer']).slice(7), {
         owner: context.owner,
@@ -72,19 +73,17 @@ async function fromFile(source: string, { recipeFolder, store, platform }: Resol
   const { descriptor, manifest } = contents.platforms[0] as PlatformImage;
   return {
     ...noPins,
-    inputs: { manifest: descriptor.digest },
-    artifacts: manifest.layers.map((layer, i) => ({
-      name: `${source} layer ${i + 1}`,
-      url: `${LOCAL}${source}#${layer.digest}`,
-      size: layer.size,
-      digest: layer.digest,
-      verifiedBy: 'local file',
-    })),
+    base: {
+      name: source,
+      manifest: descriptor.digest,
+      layers: manifest.layers.map(({ digest, size }, i) => ({
+        type: 'local',
+        name: `${source} layer ${i + 1}`,
+        url: `local:${source}#${digest}`,
+        size,
+        digest,
+        verifiedBy: 'local file',
+      })),
+    },
   };
-}
-
-/** A lock lists artifacts by name, `x layer 10/11` before `x layer 2/11`; what lies over what is in the numbers. */
-function inOrder(layers: readonly Artifact[]): Artifact[] {
-  const position = ({ name }: Artifact): number => Number(/ layer (\d+)(?:\/\d+)?$/.exec(name)?.[1] ?? 0);
-  return [...layers].sort((a, b) => position(a) - position(b));
 }

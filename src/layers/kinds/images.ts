@@ -24,7 +24,7 @@ import { defineKind } from '../kind.ts';
 import { importLocal } from '../kubernetes/local-file.ts';
 import { memberContents } from '../kubernetes/members.ts';
 import { localPath } from '../local.ts';
-import { noPins, type Pins, type ResolveContext, type TreeContext } from '../step.ts';
+import { type ImagePin, noPins, type Pins, pinnedArtifacts, type ResolveContext, type TreeContext } from '../step.ts';
 import { compressorName, compressPreloads } from './compress-preload.ts';
 import { nonEmptyPath } from './schema.ts';
 
@@ -107,7 +107,7 @@ async function pinImages(step: ImagesStep, context: ResolveContext): Promise<Pin
   const inputs: Record<string, string> = step.compression === 'zstd' ? { compressor: compressorName } : {};
   if (step.release) {
     if (!kubernetes) throw new KinaError('usage', 'images: release needs a Kubernetes source');
-    const members = step.release.map((n) => `${n}.tar`);
+    const members = step.release.map((component) => ({ component, form: 'image' as const }));
     return { ...noPins, inputs, artifacts: await kubernetes.pin(members, platform.architecture) };
   }
   if (step.archives) {
@@ -116,13 +116,7 @@ async function pinImages(step: ImagesStep, context: ResolveContext): Promise<Pin
   }
   if (step.recipe !== undefined) return { ...noPins, inputs };
   const pins = await Promise.all((step.images ?? []).map((image) => pinRegistryImage(image, context)));
-  return {
-    artifacts: pins.flatMap((p) => p.artifacts),
-    components: {},
-    inputs: Object.assign({}, ...pins.map((p) => p.inputs)),
-    notes: {},
-    absent: pins.flatMap((p) => p.absent),
-  };
+  return { ...noPins, images: pins.flatMap((p) => p.images), absent: pins.flatMap((p) => p.absent) };
 }
 
 async function pinRegistryImage(
@@ -131,8 +125,13 @@ async function pinRegistryImage(
 ): Promise<Pins> {
   try {
     const image = await resolveImage(from ?? name, platform, transport, { signal });
-    const artifacts = [image.manifest, image.config, ...image.layers];
-    return { ...noPins, artifacts, inputs: { [name]: image.manifest.digest } };
+    const pin: ImagePin = {
+      name,
+      manifest: { ...image.manifest, type: 'manifest' },
+      config: { ...image.config, type: 'config' },
+      layers: image.layers.map((layer) => ({ ...layer, type: 'layer' })),
+    };
+    return { ...noPins, images: [pin] };
   } catch (error) {
     if (common.optional && error instanceof KinaError && error.code === 'not-found')
       return { ...noPins, absent: [common.component ?? name] };
@@ -218,19 +217,15 @@ async function recipeImage(name: string, context: TreeContext): Promise<NamedMan
   return { name, manifest: withPlatform(manifest, context.platform) };
 }
 
-async function registryImages(pins: Pins, context: TreeContext): Promise<NamedManifest[]> {
-  await Promise.all(pins.artifacts.map((a) => context.fetcher.fetch(a)));
+async function registryImages(pins: Pins, { fetcher, store, platform }: TreeContext): Promise<NamedManifest[]> {
+  await fetcher.fetchAll(pinnedArtifacts(pins));
   return Promise.all(
-    Object.entries(pins.inputs).map(async ([name, digest]): Promise<NamedManifest> => {
-      const artifact = pins.artifacts.find((a) => a.digest === digest);
-      if (!artifact)
-        throw new KinaError('lock', `${context.owner}: the manifest of ${name} is not pinned`, {
-          hint: 'Run `kina lock` again.',
-        });
-      const bytes = await context.store.readBytes(artifact.digest, maxManifestBytes);
-      const type = parseManifest(bytes, name).mediaType ?? mediaType.manifest;
-      const { digest: found, size } = artifact;
-      return { name, manifest: withPlatform({ mediaType: type, digest: found, size }, context.platform) };
+    pins.images.map(async ({ name, manifest: { digest, size } }): Promise<NamedManifest> => {
+      const manifest = parseManifest(await store.readBytes(digest, maxManifestBytes), name);
+      return {
+        name,
+        manifest: withPlatform({ mediaType: manifest.mediaType ?? mediaType.manifest, digest, size }, platform),
+      };
     }),
   );
 }

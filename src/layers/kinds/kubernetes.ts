@@ -25,7 +25,10 @@ export const kubernetesKind = defineKind({
       throw new KinaError('usage', 'this recipe needs a Kubernetes source', {
         hint: 'Name one: kina build node-image v1.34.2',
       });
-    const artifacts = await context.kubernetes.pin(step.binaries, context.platform.architecture);
+    const artifacts = await context.kubernetes.pin(
+      step.binaries.map((component) => ({ component, form: 'program' as const })),
+      context.platform.architecture,
+    );
     return { pins: { ...noPins, artifacts, inputs: { kubernetes: context.kubernetes.version } } };
   },
 

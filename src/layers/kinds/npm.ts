@@ -51,7 +51,7 @@ export const npmKind = defineKind({
         limit(() => {
           context.signal?.throwIfAborted();
           const integrity = { text: archive?.integrity ?? '', from: step.lockfile };
-          return resolveArtifact({ name, version, url, checksum: { integrity } }, context.checksums);
+          return resolveArtifact({ type: 'npm', name, version, url, checksum: { integrity } }, context.checksums);
         }),
       ),
     );

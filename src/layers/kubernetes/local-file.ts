@@ -1,9 +1,8 @@
 /** What the sources on this machine share: files and folders that people name, and versions that are written in them. */
 import { constants, createReadStream } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
-import { basename } from 'node:path';
 import semver from 'semver';
-import { type Artifact, LOCAL } from '../../artifacts/artifact.ts';
+import { type Artifact, localArtifact } from '../../artifacts/artifact.ts';
 import { KinaError } from '../../host/errors.ts';
 import type { Store } from '../../oci/store/store.ts';
 
@@ -33,13 +32,6 @@ export async function importLocal(
   await access(path, constants.R_OK).catch((error) => {
     throw new KinaError('usage', `${path} cannot be read: ${(error as Error).message}`, { cause: error });
   });
-  const { digest, size } = await store.write(createReadStream(path, { highWaterMark: 1 << 20 }));
-  return {
-    name,
-    ...(version === undefined ? {} : { version }),
-    url: `${LOCAL}${basename(path)}`,
-    size,
-    digest,
-    verifiedBy: 'local file',
-  };
+  const written = await store.write(createReadStream(path, { highWaterMark: 1 << 20 }));
+  return localArtifact({ name, path, version }, written);
 }

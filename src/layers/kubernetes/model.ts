@@ -6,14 +6,25 @@ import type { Session } from '../../session/session.ts';
 export const SOURCE_TYPES = ['release', 'ci', 'url', 'file', 'directory', 'source'] as const;
 export type SourceType = (typeof SOURCE_TYPES)[number];
 
+/** A file of a release: the program of a component, or the archive of its image. */
+export interface Member {
+  /** `kube-apiserver` */
+  readonly component: string;
+  readonly form: 'program' | 'image';
+}
+
+/** The name under which a member is published and pinned: `kubelet`, `kube-apiserver.tar`. */
+export function memberName({ component, form }: Member): string {
+  return form === 'image' ? `${component}.tar` : component;
+}
+
 export interface KubernetesSource {
   readonly type: SourceType;
   /** `v1.20.2` */
   readonly version: string;
   /** What the person gave, for messages and labels. */
   readonly origin: string;
-  /** Pins these members (`kubelet`, `kube-apiserver.tar`) for one architecture. */
-  pin(members: readonly string[], architecture: Architecture): Promise<Artifact[]>;
+  pin(members: readonly Member[], architecture: Architecture): Promise<Artifact[]>;
 }
 
 /** The name under which a server tarball is pinned, instead of its members. */

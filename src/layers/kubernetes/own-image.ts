@@ -4,7 +4,7 @@
  * else, as upstream's own base for them, a runner without a shell, shows. kube-proxy calls iptables and stands on the base
  * image that the tree names.
  */
-import { type Artifact, LOCAL } from '../../artifacts/artifact.ts';
+import { type Artifact, localArtifact } from '../../artifacts/artifact.ts';
 import { KinaError } from '../../host/errors.ts';
 import {
   type Descriptor,
@@ -71,16 +71,8 @@ export async function binaryImage(image: BinaryImage, store: Store): Promise<Art
     ],
   });
   const archive = await imageArchive(store, [{ name: reference, manifest }]);
-  const { digest, size } = await store.write(readContent(archive));
-  const { version } = binary;
-  return {
-    name: `${name}.tar`,
-    ...(version === undefined ? {} : { version }),
-    url: `${LOCAL}${name}.tar`,
-    size,
-    digest,
-    verifiedBy: 'local file',
-  };
+  const path = `${name}.tar`;
+  return localArtifact({ name: path, path, version: binary.version }, await store.write(readContent(archive)));
 }
 
 /** Throws what a registry makes it throw. */

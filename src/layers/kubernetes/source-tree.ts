@@ -15,7 +15,7 @@ import { openArchive } from '../../oci/archive/open.ts';
 import type { Architecture } from '../../oci/platform.ts';
 import { compilerOf, readStamp } from './compile.ts';
 import { fullVersion, importLocal, isKind } from './local-file.ts';
-import type { KubernetesSource, SourceContext } from './model.ts';
+import { type KubernetesSource, memberName, type SourceContext } from './model.ts';
 import { type BaseLayer, binaryImage, fetchBase } from './own-image.ts';
 
 /** Whether a folder holds the source of Kubernetes, rather than binaries. */
@@ -76,11 +76,11 @@ export async function openSourceTree(path: string, context: SourceContext): Prom
     async pin(members, architecture) {
       const looked = Promise.all(
         members.map(async (member) => {
-          const name = member.replace(/\.tar$/, '');
+          const { component: name, form } = member;
           if (!(await isKind(join(tree, 'cmd', name), 'directory')))
             throw new KinaError('not-found', `the source tree ${path} has no cmd/${name}`);
-          const ready = member === name ? undefined : await releaseImage(name, architecture);
-          const base = member === name || ready !== undefined ? [] : await baseOf(name, architecture);
+          const ready = form === 'program' ? undefined : await releaseImage(name, architecture);
+          const base = form === 'program' || ready !== undefined ? [] : await baseOf(name, architecture);
           return { member, name, ready, base };
         }),
       );
@@ -89,9 +89,9 @@ export async function openSourceTree(path: string, context: SourceContext): Prom
       const binaries = new Map((await names).map((name, i) => [name, places[i] as string]));
       return Promise.all(
         (await looked).map(async ({ member, name, ready, base }) => {
-          if (ready !== undefined) return importLocal(ready, member, version, context.store);
+          if (ready !== undefined) return importLocal(ready, memberName(member), version, context.store);
           const binary = await importLocal(binaries.get(name) as string, name, version, context.store);
-          if (member === name) return binary;
+          if (member.form === 'program') return binary;
           const reference = `${await context.imageRepository(version)}/${name}:${tagOf(version)}`;
           return binaryImage({ name, binary, reference, base, architecture }, context.store);
         }),

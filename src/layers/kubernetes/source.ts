@@ -19,7 +19,14 @@ import { didYouMean } from '../../host/suggest.ts';
 import type { Architecture } from '../../oci/platform.ts';
 import { readAll } from '../../tree/entry.ts';
 import { fullVersion, importLocal, isKind } from './local-file.ts';
-import { type KubernetesSource, SERVER_TARBALL, SOURCE_TYPES, type SourceContext, type SourceType } from './model.ts';
+import {
+  type KubernetesSource,
+  memberName,
+  SERVER_TARBALL,
+  SOURCE_TYPES,
+  type SourceContext,
+  type SourceType,
+} from './model.ts';
 
 const RELEASES = 'https://dl.k8s.io';
 
@@ -135,13 +142,15 @@ function downloads(
     pin: (members, architecture) =>
       Promise.all(
         members.map((member) => {
-          const url = `${base}/${version}/bin/linux/${architecture}/${member}`;
+          const name = memberName(member);
+          const format = member.form === 'image' ? 'archive' : 'binary';
+          const url = `${base}/${version}/bin/linux/${architecture}/${name}`;
           return resolveArtifact(
-            { name: member, version, url, checksum: { url: `${url}.sha256` } },
+            { type: format, name, version, url, checksum: { url: `${url}.sha256` } },
             context.checksums,
           ).catch((error) => {
             if (!(error instanceof KinaError) || error.code !== 'not-found') throw error;
-            throw new KinaError('not-found', `Kubernetes ${version} has no ${member} for linux/${architecture}`, {
+            throw new KinaError('not-found', `Kubernetes ${version} has no ${name} for linux/${architecture}`, {
               cause: error,
               details: [error.message],
               hint: missingHint(type, version),
@@ -184,7 +193,7 @@ async function tarball(type: 'url' | 'file', location: string, context: SourceCo
       return importLocal(place, SERVER_TARBALL, undefined, context.store);
     }
     return resolveArtifact(
-      { name: SERVER_TARBALL, url: place, checksum: { url: `${place}.sha256` } },
+      { type: 'archive', name: SERVER_TARBALL, url: place, checksum: { url: `${place}.sha256` } },
       context.checksums,
     );
   };
@@ -249,7 +258,9 @@ async function folder(path: string, context: SourceContext): Promise<KubernetesS
     origin: basename(resolve(path)),
     pin: (members, architecture) =>
       Promise.all(
-        members.map(async (member) => importLocal(await find(member, architecture), member, version, context.store)),
+        members
+          .map(memberName)
+          .map(async (name) => importLocal(await find(name, architecture), name, version, context.store)),
       ),
   };
 }

@@ -8,7 +8,8 @@
 import { lstat } from 'node:fs/promises';
 import { isAbsolute, join, relative, resolve } from 'node:path';
 import semver from 'semver';
-import { type Lock, lockDigest, platformLock, readLock } from '../../build/lock.ts';
+import { type Lock, lockDigest, platformLock } from '../../build/lock.ts';
+import { readLock } from '../../build/lock-file.ts';
 import { loadRecipe, recipesFolder } from '../../build/recipe/load.ts';
 import type { Recipe, RecipeStep } from '../../build/recipe/schema.ts';
 import { versionFacts } from '../../build/versions.ts';

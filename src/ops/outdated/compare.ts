@@ -1,4 +1,5 @@
 /** Two locks compared the way people ask: what became newer, and why does that matter? */
+import { debianPool } from '../../artifacts/artifact.ts';
 import type { Lock } from '../../build/lock.ts';
 
 export interface Update {
@@ -76,7 +77,7 @@ function components(before: Steps, after: Steps, now: Lock): Found[] {
 function versions(steps: Steps): Map<string, string> {
   return new Map(
     Object.entries(steps)
-      .filter(([id, { artifacts }]) => id.split('/').length === 2 && !artifacts?.some(({ url }) => isDebian(url)))
+      .filter(([id, { artifacts }]) => id.split('/').length === 2 && !artifacts?.some(({ type }) => type === 'deb'))
       .flatMap(([, step]) => Object.entries(step.components ?? {}))
       .filter(([name]) => name !== 'kubernetes'),
   );
@@ -99,9 +100,10 @@ function packages(before: Steps, after: Steps): Found[] {
 function installed(steps: Steps): Map<string, Package> {
   const all = Object.values(steps).flatMap(({ artifacts }) => artifacts ?? []);
   return new Map(
-    all.flatMap(({ name, version, url }) => {
-      const archive = /^debian:([^/]+)\//.exec(url)?.[1];
-      return archive === undefined || version === undefined ? [] : [[name, { version, archive }] as const];
+    all.flatMap((artifact) => {
+      const { name, version } = artifact;
+      const pool = debianPool(artifact);
+      return pool === undefined || version === undefined ? [] : [[name, { version, archive: pool.archive }] as const];
     }),
   );
 }
@@ -124,15 +126,11 @@ function replaced(before: Steps, after: Steps): Found[] {
 /** Digests by address, and of images by name. */
 function bytesOf(steps: Steps): Map<string, string> {
   return new Map(
-    Object.values(steps).flatMap(({ artifacts, inputs }) => [
-      ...(artifacts ?? []).filter(({ url }) => !/^local:/.test(url)).map(({ url, digest }) => [url, digest] as const),
-      ...Object.entries(inputs ?? {}).filter(([name, value]) => name.includes(':') && /^sha256:/.test(value)),
+    Object.values(steps).flatMap(({ artifacts = [], images = [] }) => [
+      ...artifacts.filter(({ type }) => type !== 'local').map(({ url, digest }) => [url, digest] as const),
+      ...images.map(({ name, manifest }) => [name, manifest.digest] as const),
     ]),
   );
-}
-
-function isDebian(url: string): boolean {
-  return url.startsWith('debian:');
 }
 
 function differing(

@@ -23,9 +23,9 @@ export interface Newest {
  */
 export async function newestLock(old: Lock, recipe: string, session: Session): Promise<Newest> {
   const newest = old.kubernetes === undefined ? undefined : await newestPatch(old.kubernetes, session);
-  if (old.kubernetes !== undefined && !isRelease(old))
-    throw new KinaError('usage', `the lock's Kubernetes ${old.kubernetes} is no download of a release`, {
-      hint: 'Nobody announces newer ones of it. Lock it again from where it came: `kina lock SOURCE`.',
+  if (old.kubernetes !== undefined && old.source !== 'release')
+    throw new KinaError('usage', `Kubernetes ${old.kubernetes} in the lock is not a release`, {
+      hint: 'There is no update channel for it. Lock it again from its source: `kina lock SOURCE`.',
     });
   try {
     return { lock: await resolveLike(old, recipe, newest, session), kubernetes: newest };
@@ -66,11 +66,4 @@ async function newestPatch(kubernetes: string, { transport }: Session): Promise<
     (one): one is string => one !== undefined && semver.valid(one) !== null && semver.minor(one) === minor,
   );
   return known.sort(semver.rcompare)[0] ?? kubernetes;
-}
-
-function isRelease(lock: Lock): boolean {
-  const base = `https://dl.k8s.io/${lock.kubernetes}/bin/`;
-  return Object.values(lock.platforms).some((steps) =>
-    Object.values(steps).some(({ artifacts }) => artifacts?.some(({ url }) => url.startsWith(base))),
-  );
 }

@@ -5,7 +5,8 @@
  * - a Debian package: the package and what has to come with it (`debian/hold.ts`), in every image that has it.
  * - a step, by its component or its place (`runc`, `images/etcd`), or a layer: pinned again.
  */
-import { type Lock, readLock } from '../../build/lock.ts';
+import { type Lock, lockedArtifacts } from '../../build/lock.ts';
+import { readLock } from '../../build/lock-file.ts';
 import { resolveRecipe } from '../../build/resolve.ts';
 import { KinaError } from '../../host/errors.ts';
 import { digestOf } from '../../host/json.ts';
@@ -54,9 +55,8 @@ function isCalled(id: string, name: string): boolean {
 }
 
 function packagesOf(lock: Lock): Set<string> {
-  const steps = Object.values(lock.platforms).flatMap((all) => Object.values(all));
-  const artifacts = steps.flatMap((step) => step.artifacts ?? []);
-  return new Set(artifacts.filter(({ url }) => url.startsWith('debian:')).map(({ name }) => name));
+  const artifacts = lockedArtifacts(lock);
+  return new Set(artifacts.filter(({ type }) => type === 'deb').map(({ name }) => name));
 }
 
 /** Steps of `now` where `takes` says so, and where the old lock has none; the recipe's order is `now`'s. */
@@ -78,9 +78,9 @@ function checkRecipe(old: Lock, now: Lock, path: string): void {
     const before = old.platforms[platform] ?? {};
     const ids = [...new Set([...Object.keys(before), ...Object.keys(steps)])];
     const changed = ids.filter((id) => before[id]?.step !== steps[id]?.step).map((id) => `${platform} ${id}`);
-    const image = old.images?.[platform];
+    const image = old.settings?.[platform];
     // Other steps are another order as well, and locks of old say nothing about it.
-    if (changed.length > 0 || image === undefined || image === now.images?.[platform]) return changed;
+    if (changed.length > 0 || image === undefined || image === now.settings?.[platform]) return changed;
     return [`${platform}: description, image settings or order of steps`];
   });
   if (details.length > 0)
@@ -91,10 +91,10 @@ function checkRecipe(old: Lock, now: Lock, path: string): void {
 }
 
 function same(a: Steps[string] | undefined, b: Steps[string] | undefined): boolean {
-  const essence = (step: Steps[string] | undefined) => ({
+  const pinning = (step: Steps[string] | undefined) => ({
     ...step,
     notes: null,
     artifacts: step?.artifacts?.map(({ digest, url }) => [digest, url]),
   });
-  return digestOf(essence(a)) === digestOf(essence(b));
+  return digestOf(pinning(a)) === digestOf(pinning(b));
 }

@@ -2,7 +2,7 @@
  * `--sbom`, `--provenance` and `--sign`: documents about an image, put beside it in every repository that it was pushed to.
  * A signature covers the image and the documents that came with it.
  */
-import { formatLock, lockFrom } from '../../build/lock.ts';
+import { formatLock } from '../../build/lock-file.ts';
 import type { Transport } from '../../host/http.ts';
 import { redact } from '../../host/http-route.ts';
 import { canonicalJson } from '../../host/json.ts';
@@ -86,7 +86,7 @@ async function publicLock(store: Store, contents: ImageContents): Promise<string
   if (!origins) return undefined;
   const whole = joinOrigins(origins);
   if (artifactsOf(whole).some(({ url }) => redact(url) !== url)) return undefined;
-  return formatLock(lockFrom(whole, 'the lock of the build'));
+  return formatLock(whole);
 }
 
 function bytesOf(document: object): Buffer {

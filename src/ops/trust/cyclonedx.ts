@@ -44,6 +44,7 @@ export function cyclonedx(inventory: Inventory, name: string, version: string): 
 
 const types: Readonly<Record<InventoryItem['kind'], string>> = {
   debian: 'library',
+  npm: 'library',
   upstream: 'application',
   image: 'container',
 };

@@ -3,6 +3,8 @@
  * licences of their copyright files, and, where the store saw the image built, every upstream artifact with its address
  * and digest and every image to preload. Of other images the versions in their labels are known.
  */
+import type { Artifact, ArtifactType } from '../../artifacts/artifact.ts';
+import type { Lock } from '../../build/lock.ts';
 import { isPackageText, packagesOf } from '../../layers/image/packages.ts';
 import { readImage } from '../../layers/image/read.ts';
 import type { Digest } from '../../oci/descriptor.ts';
@@ -11,7 +13,7 @@ import { nameOf } from '../../oci/image/select.ts';
 import { labels } from '../../oci/node-conventions.ts';
 import type { Store } from '../../oci/store/store.ts';
 import type { InventoryItem } from './item.ts';
-import { artifactsOf, type Origin, originOf } from './origin.ts';
+import { artifactsOf, originOf } from './origin.ts';
 import { publicAddress } from './purl.ts';
 
 export interface Inventory {
@@ -28,15 +30,11 @@ export async function inventory(store: Store, image: PlatformImage): Promise<Inv
   const artifacts = origin ? artifactsOf(origin) : [];
   const { packages } = packagesOf(await readImage(store, image, { texts: isPackageText }));
   const debian = [...packages.values()].map(({ name, version, architecture, licences }): InventoryItem => {
-    const file = artifacts.find((one) => one.url.startsWith('debian:') && one.name === name && one.version === version);
-    const found = file ? { url: publicAddress(file.url), sha256: file.digest.slice(7) } : {};
+    const file = artifacts.find((one) => one.type === 'deb' && one.name === name && one.version === version);
+    const found = file ? { url: publicAddress(file), sha256: file.digest.slice(7) } : {};
     return { kind: 'debian', name, version, architecture, licences, ...found };
   });
-  const upstream = artifacts
-    .filter(({ url }) => !url.startsWith('debian:') && !partOfImage.test(url))
-    .map(({ name, version, url, digest }): InventoryItem => {
-      return { kind: 'upstream', name, version, url: publicAddress(url), sha256: digest.slice(7), licences: [] };
-    });
+  const upstream = artifacts.filter(({ type }) => type !== 'deb' && !partsOfImages.has(type)).map(upstreamItem);
   const items = [...debian, ...(origin ? upstream : fromLabels(image)), ...(origin ? preloaded(origin) : [])];
   return {
     platform: nameOf(image),
@@ -46,15 +44,20 @@ export async function inventory(store: Store, image: PlatformImage): Promise<Inv
   };
 }
 
-/** Manifests and blobs of images from registries: the image is the thing, not its parts. */
-const partOfImage = /\/v2\/.+\/(manifests|blobs)\/sha256:/;
+/** Parts of images from registries are not listed: the image is. */
+const partsOfImages: ReadonlySet<ArtifactType> = new Set(['manifest', 'config', 'layer']);
 
-function preloaded({ platforms }: Origin): InventoryItem[] {
-  const images = new Map<string, string>();
-  for (const steps of Object.values(platforms))
-    for (const { inputs } of Object.values(steps))
-      for (const [name, value] of Object.entries(inputs ?? {}))
-        if (name.includes('/') && /^sha256:[0-9a-f]{64}$/.test(value)) images.set(name, value);
+function upstreamItem(artifact: Artifact): InventoryItem {
+  const { type, name, version, digest } = artifact;
+  const kind = type === 'npm' ? 'npm' : 'upstream';
+  return { kind, name, version, url: publicAddress(artifact), sha256: digest.slice(7), licences: [] };
+}
+
+function preloaded({ platforms }: Lock): InventoryItem[] {
+  const steps = Object.values(platforms).flatMap((all) => Object.values(all));
+  const images = new Map(
+    steps.flatMap((step) => step.images ?? []).map(({ name, manifest }) => [name, manifest.digest]),
+  );
   return [...images].map(([name, digest]) => {
     const colon = name.lastIndexOf(':');
     const tagged = colon > name.lastIndexOf('/');

@@ -1,6 +1,6 @@
 /** One thing in an image, whatever brought it there. */
 export interface InventoryItem {
-  readonly kind: 'debian' | 'upstream' | 'image';
+  readonly kind: 'debian' | 'npm' | 'upstream' | 'image';
   readonly name: string;
   readonly version: string | undefined;
   /** Debian's name of the architecture. */

@@ -3,7 +3,7 @@
  * variables, lock digest, kina's version and every material with its digest, and no time, no machine and no person: the same
  * build says the same. By itself it is not signed; `bundle.ts` signs it together with the image.
  */
-import { type Lock, lockDigest } from '../../build/lock.ts';
+import { lockDigest } from '../../build/lock.ts';
 import { KinaError } from '../../host/errors.ts';
 import { redact } from '../../host/http-route.ts';
 import { hexOf } from '../../oci/descriptor.ts';
@@ -44,11 +44,11 @@ export async function provenance(store: Store, image: ImageContents, name: strin
           platforms: Object.keys(whole.platforms).sort(),
         },
         internalParameters: {
-          lock: lockDigest(whole as unknown as Lock),
+          lock: lockDigest(whole),
           // Of each platform alone, as the label of its image says.
           locks: Object.fromEntries(
             origins.flatMap((origin) =>
-              Object.keys(origin.platforms).map((platform) => [platform, lockDigest(origin as unknown as Lock)]),
+              Object.keys(origin.platforms).map((platform) => [platform, lockDigest(origin)]),
             ),
           ),
         },

@@ -1,4 +1,5 @@
 /** Names for things that every scanner understands: package URLs (github.com/package-url/purl-spec) and public addresses. */
+import { type Artifact, debianPool } from '../../artifacts/artifact.ts';
 import { redact } from '../../host/http-route.ts';
 import type { InventoryItem } from './item.ts';
 
@@ -11,8 +12,7 @@ export function purlOf({ kind, name, version, architecture, url, sha256 }: Inven
     const tag = version === undefined ? '' : `&tag=${encodeURIComponent(version)}`;
     return `pkg:oci/${last}@sha256%3A${sha256}?repository_url=${encodeURIComponent(name)}${tag}`;
   }
-  const npm = url === undefined ? undefined : npmPackage(url);
-  if (npm) return npm;
+  if (kind === 'npm') return npmPackage(name, at);
   const qualifiers = [
     ...(sha256 === undefined ? [] : [`checksum=sha256:${sha256}`]),
     ...(url === undefined ? [] : [`download_url=${encodeURIComponent(url)}`]),
@@ -20,22 +20,23 @@ export function purlOf({ kind, name, version, architecture, url, sha256 }: Inven
   return `pkg:generic/${encodeURIComponent(name)}${at}${qualifiers.length ? `?${qualifiers.join('&')}` : ''}`;
 }
 
-/** Of an archive of an npm registry, whose address has both; the scope is the namespace. */
-function npmPackage(url: string): string | undefined {
-  const [, scope = '', name, version] =
-    /^https?:\/\/(?:[^/]+\/)+?(?:(@[^/]+)\/)?([^/@]+)\/-\/\2-([^/]+)\.tgz$/.exec(url) ?? [];
-  if (name === undefined || version === undefined) return undefined;
-  return `pkg:npm/${scope ? `${encodeURIComponent(scope)}/` : ''}${name}@${encodeURIComponent(version)}`;
+/** The scope is the namespace. */
+function npmPackage(name: string, at: string): string {
+  return `pkg:npm/${name.split('/').map(encodeURIComponent).join('/')}${at}`;
 }
 
-/** The address without a mirror and without anything that grants access. Files of the building machine have none. */
-export function publicAddress(url: string): string | undefined {
-  if (url.startsWith('local:') || url.startsWith('file:')) return undefined;
-  return redact(
-    url
-      .replace(/^debian:debian\//, 'http://ftp.debian.org/debian/')
-      .replace(/^debian:debian-security\//, 'http://security.debian.org/debian-security/'),
-  );
+const debianServers: Readonly<Record<string, string>> = {
+  debian: 'http://ftp.debian.org/debian',
+  'debian-security': 'http://security.debian.org/debian-security',
+};
+
+/** The address without a mirror and without credentials. Files of the building machine have none. */
+export function publicAddress(artifact: Artifact): string | undefined {
+  const { type, url } = artifact;
+  if (type === 'local' || url.startsWith('file:')) return undefined;
+  const pool = debianPool(artifact);
+  const server = pool && debianServers[pool.archive];
+  return redact(server ? `${server}/${pool.path}` : url);
 }
 
 /** A UUID made of a digest's bits (RFC 9562, version 8): the same document has the same one. */

@@ -71,6 +71,7 @@ export function spdx(inventory: Inventory, name: string, version: string): objec
 
 const purposes: Readonly<Record<InventoryItem['kind'], string>> = {
   debian: 'LIBRARY',
+  npm: 'LIBRARY',
   upstream: 'APPLICATION',
   image: 'CONTAINER',
 };

@@ -7,7 +7,8 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { buildNodeImage } from '../../build/image.ts';
-import { type Lock, writeLock } from '../../build/lock.ts';
+import type { Lock } from '../../build/lock.ts';
+import { writeLock } from '../../build/lock-file.ts';
 import { resolveRecipe } from '../../build/resolve.ts';
 import { diffImages, type ImageDiff } from '../../layers/image/diff.ts';
 import type { Compression } from '../../oci/compress.ts';

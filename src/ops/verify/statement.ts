@@ -4,7 +4,7 @@
  * says that they belong together, not who wrote them: that is what signatures are for.
  */
 import { z } from 'zod';
-import { type Lock, lockDigest, platformLock } from '../../build/lock.ts';
+import { type Lock, lockDigest, lockedArtifacts, platformLock } from '../../build/lock.ts';
 import { type Digest, hexOf } from '../../oci/descriptor.ts';
 import type { ImageContents, PlatformImage } from '../../oci/image/contents.ts';
 import { labels } from '../../oci/node-conventions.ts';
@@ -81,11 +81,7 @@ export function lockProblems(lock: Lock, image: ImageContents, statement?: State
       problems.push(`${name}: the image was built from the lock ${labelled ?? 'of nothing'}, this one is ${digest}`);
   }
   if (!statement) return problems;
-  const pinned = new Set(
-    Object.values(lock.platforms).flatMap((steps) =>
-      Object.values(steps).flatMap(({ artifacts }) => (artifacts ?? []).map(({ digest }) => digest.slice(7))),
-    ),
-  );
+  const pinned = new Set(lockedArtifacts(lock).map(({ digest }) => digest.slice(7)));
   const materials = new Set(
     statement.predicate.buildDefinition.resolvedDependencies.map(({ digest }) => digest.sha256),
   );

@@ -4,7 +4,8 @@
  *
  * Documents of an image in the store are what this store remembers of the build; of one in a registry, its referrers.
  */
-import { type Lock, lockFrom, parseLock } from '../../build/lock.ts';
+import type { Lock } from '../../build/lock.ts';
+import { parseLock } from '../../build/lock-file.ts';
 import { KinaError } from '../../host/errors.ts';
 import { type Damage, verifyImage } from '../../layers/image/verify.ts';
 import type { Digest } from '../../oci/descriptor.ts';
@@ -124,7 +125,7 @@ async function again(image: ImageContents, lock: Lock | undefined, recipe: strin
 
 async function inStore(image: ImageContents, { store }: Session): Promise<Documents> {
   const origins = await originsOf(store, image);
-  const lock = origins && lockFrom(joinOrigins(origins), 'the lock of the build in the store');
+  const lock = origins && joinOrigins(origins);
   return {
     statements: [],
     lock,

@@ -67,7 +67,7 @@ function resolveAll(url: string, store: Store): Promise<Artifact[]> {
   const options = { transport: transport(url), store, reporter: silent };
   return Promise.all(
     releases.map(([name, file, checksum]) =>
-      resolveArtifact({ name, url: file, checksum: { url: checksum } }, options),
+      resolveArtifact({ type: 'archive', name, url: file, checksum: { url: checksum } }, options),
     ),
   );
 }
@@ -138,7 +138,7 @@ describeUnless(good.skip, 'the mirror of release files', () => {
     const crictl = `${github}/kubernetes-sigs/cri-tools/releases/download/v1.20.0/crictl-v1.20.0-linux-amd64.tar.gz`;
     const { store } = await setup(url);
     const options = { transport: transport(url), store, reporter: silent };
-    const request = { name: 'crictl', url: crictl, checksum: { url: `${crictl}.sha256` } };
+    const request = { type: 'archive' as const, name: 'crictl', url: crictl, checksum: { url: `${crictl}.sha256` } };
     const error = await failure(resolveArtifact(request, options));
     expect(error).toMatchObject({ code: 'not-found', message: `${crictl} does not exist` });
     expect(error.details).toEqual([`asked ${url}/${crictl.slice('https://'.length)}`]);

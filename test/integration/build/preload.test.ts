@@ -6,7 +6,7 @@ import { Readable } from 'node:stream';
 import { zstdDecompressSync } from 'node:zlib';
 import { extract } from 'tar-stream';
 import { expect, test } from 'vitest';
-import { formatLock } from '../../../src/build/lock.ts';
+import { formatLock } from '../../../src/build/lock-file.ts';
 import { useBuildSite } from '../../support/build-site.ts';
 
 const site = useBuildSite('preload');

@@ -2,7 +2,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { formatLock } from '../../../src/build/lock.ts';
+import { formatLock } from '../../../src/build/lock-file.ts';
 import { openWorkshop, type Workshop } from '../../support/build.ts';
 import { useBuildSite } from '../../support/build-site.ts';
 import { check } from '../../support/command.ts';

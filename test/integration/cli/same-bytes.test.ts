@@ -201,7 +201,7 @@ describe('locks', () => {
     );
     // Locks of earlier versions have nothing to compare with.
     const file = join(folder, 'kina.lock');
-    await writeFile(file, (await readFile(file, 'utf8')).replace(/^images:\n( {2}.*\n)+/m, ''));
+    await writeFile(file, (await readFile(file, 'utf8')).replace(/^settings:\n( {2}.*\n)+/m, ''));
     expect((await bench.build(args, { cwd: folder })).code).toBe(0);
   });
 
@@ -256,7 +256,7 @@ describe('locks', () => {
 
   test.each([
     ['YAML that is none', 'version: [1'],
-    ['a lock of the future', 'version: 2\nrecipe: small\nvariables: {}\nplatforms: {}\n'],
+    ['a lock of the future', 'version: 3\nrecipe: small\nvariables: {}\nplatforms: {}\n'],
     ['nothing', ''],
   ])('a lock file that holds %s', async (_what, text) => {
     const folder = await bench.place('bad');

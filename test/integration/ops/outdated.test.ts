@@ -2,7 +2,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Lock, readLock, writeLock } from '../../../src/build/lock.ts';
+import type { Lock } from '../../../src/build/lock.ts';
+import { readLock, writeLock } from '../../../src/build/lock-file.ts';
 import { resolveRecipe } from '../../../src/build/resolve.ts';
 import { versionTable } from '../../../src/build/versions.ts';
 import { parsePlatform } from '../../../src/oci/platform.ts';
@@ -94,10 +95,11 @@ test("an archive's newer package, from an index with a key of its own", async ()
   expect(now.lock).toEqual(lock);
 });
 
-test('nobody announces newer CI builds or local ones', async () => {
+test('CI builds and local builds have no update channel', async () => {
   const lock = await small('v1.34.2');
-  const ci = JSON.parse(JSON.stringify(lock).replaceAll('dl.k8s.io/v', 'dl.k8s.io/ci/v')) as Lock;
-  await expect(newestLock(ci, smallRecipe, workshop.tools)).rejects.toMatchObject({ code: 'usage' });
+  expect(lock.source).toBe('release');
+  for (const source of ['ci', 'directory', undefined] as const)
+    await expect(newestLock({ ...lock, source }, smallRecipe, workshop.tools)).rejects.toMatchObject({ code: 'usage' });
 });
 
 /** A lock as a file, whose artifacts `change` may make older ones. */
@@ -181,7 +183,7 @@ test('--upgrade of what is not in the lock, or of a lock that the recipe has lef
     details: ['linux/amd64 base/file'],
   });
   await fileOf(await small('v1.34.2'), (lock) =>
-    Object.assign(lock.images!, { 'linux/amd64': `sha256:${'0'.repeat(64)}` }),
+    Object.assign(lock.settings!, { 'linux/amd64': `sha256:${'0'.repeat(64)}` }),
   );
   await expect(upgradeOne(path, smallRecipe, 'runc', workshop.tools)).rejects.toMatchObject({
     code: 'lock',

@@ -96,7 +96,7 @@ describeUnless(registry.skip, 'kina verify', () => {
     // A lock knows what the recipe says around the steps; one of before that does not, and then the images are compared.
     const known = verify(name, { ...again, recipe }, other.tools);
     await expect(known).rejects.toMatchObject({ code: 'lock', message: expect.stringContaining('disagree') });
-    const { images: _, ...older } = lock;
+    const { settings: _, ...older } = lock;
     const config = await verify(name, { ...again, recipe, lock: older }, other.tools);
     expect(config.rebuilt?.differences).toEqual(
       ['amd64', 'arm64'].map((one) =>

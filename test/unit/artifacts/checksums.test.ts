@@ -43,7 +43,7 @@ function resolve(request: Partial<ArtifactRequest>, options: TransportOptions = 
   const transport = new Transport({ retryDelay: 5, retries: 2, ...options });
   transports.push(transport);
   const context: ResolveOptions = { transport, store, reporter: silent };
-  return resolveArtifact({ name: 'kubelet', url: `${server.url}/f`, ...request }, context);
+  return resolveArtifact({ type: 'binary', name: 'kubelet', url: `${server.url}/f`, ...request }, context);
 }
 async function failure(promise: Promise<unknown>): Promise<KinaError> {
   return promise.then(
@@ -55,6 +55,7 @@ const by = (name: string) => ({ checksum: { url: `${server.url}/${name}` } });
 
 test('size from HEAD, digest from the file beside it; the artifact itself is not fetched', async () => {
   expect(await resolve({ version: 'v1', ...by('f.sha256') })).toEqual({
+    type: 'binary',
     name: 'kubelet',
     version: 'v1',
     url: `${server.url}/f`,

@@ -6,7 +6,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { Artifact } from '../../../src/artifacts/artifact.ts';
+import type { RemoteFile } from '../../../src/artifacts/artifact.ts';
 import { Fetcher, type FetcherOptions } from '../../../src/artifacts/fetch.ts';
 import type { KinaError } from '../../../src/host/errors.ts';
 import { Transport, type TransportOptions } from '../../../src/host/http.ts';
@@ -37,7 +37,7 @@ function fetcher(options: Partial<FetcherOptions> & TransportOptions = {}): Fetc
   cleanups.push(() => transport.close());
   return new Fetcher({ store, transport, reporter: silent, ...options });
 }
-function artifact(body: Uint8Array, url: string, more: Partial<Artifact> = {}): Artifact {
+function artifact(body: Uint8Array, url: string, more: Partial<RemoteFile> = {}): RemoteFile {
   const digest = `sha256:${createHash('sha256').update(body).digest('hex')}` as const;
   return { name: 'thing', url, size: body.length, digest, verifiedBy: 'test', ...more };
 }

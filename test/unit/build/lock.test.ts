@@ -2,20 +2,14 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import {
-  checkLock,
-  formatLock,
-  fromLock,
-  type Lock,
-  lockDigest,
-  readLock,
-  writeLock,
-} from '../../../src/build/lock.ts';
+import { checkLock, fromLock, type Lock, lockDigest, lockFrom } from '../../../src/build/lock.ts';
+import { formatLock, readLock, writeLock } from '../../../src/build/lock-file.ts';
 import type { Plan } from '../../../src/build/plan/model.ts';
+import { digestOf } from '../../../src/host/json.ts';
 
 const hex = (c: string): `sha256:${string}` => `sha256:${c.repeat(64)}`;
 const lock: Lock = {
-  version: 1,
+  version: 2,
   recipe: 'node',
   kubernetes: 'v1.20.2',
   variables: { suite: 'trixie', odd: 'a: b, {c}' },
@@ -26,6 +20,7 @@ const lock: Lock = {
         notes: { 'debian/trixie': '2026-09-12T07:55:41.000Z' },
         artifacts: [
           {
+            type: 'deb',
             name: 'bash',
             version: '5.2.37-2+b5',
             url: 'debian:debian/pool/main/b/bash/bash_5.2.37-2+b5_arm64.deb',
@@ -35,6 +30,7 @@ const lock: Lock = {
             fallbacks: ['https://snapshot.debian.org/x'],
           },
           {
+            type: 'deb',
             name: 'apt',
             version: '3.0',
             url: 'debian:debian/pool/a',
@@ -59,6 +55,7 @@ const plan: Plan = {
   recipe: 'node',
   description: '',
   kubernetes: 'v1.20.2',
+  source: undefined,
   variables: {},
   image: {},
   platforms: [],
@@ -82,9 +79,9 @@ describe('the lock file', () => {
 
   test('has one line per artifact, so that a diff names what changed', () => {
     const text = formatLock(lock);
-    expect(text.split('\n').filter((l) => l.includes('name:'))).toHaveLength(2);
+    expect(text.split('\n').filter((l) => l.includes('type: deb'))).toHaveLength(2);
     expect(text.endsWith('\n')).toBe(true);
-    expect(text).toContain('- { name: bash, version: 5.2.37-2+b5'.replace('5.2.37-2+b5', '"5.2.37-2+b5"'));
+    expect(text).toContain('- { type: deb, name: bash, version: 5.2.37-2+b5'.replace('5.2.37-2+b5', '"5.2.37-2+b5"'));
   });
 
   test('has an identity that remarks and second addresses do not change', () => {
@@ -99,13 +96,99 @@ describe('the lock file', () => {
   test('damage is named', async () => {
     await expect(readLock(join(folder, 'none.lock'))).rejects.toThrow('no lock file');
     const { writeFile } = await import('node:fs/promises');
-    await writeFile(join(folder, 'bad.lock'), 'version: 2\n');
+    await writeFile(join(folder, 'bad.lock'), 'version: 3\n');
     await expect(readLock(join(folder, 'bad.lock'))).rejects.toThrow('is not a lock of this version of kina');
     // A lock from elsewhere names no file of this machine as its recipe.
     await writeLock(join(folder, 'path.lock'), { ...lock, recipe: '../other/recipe.yaml' });
     await expect(readLock(join(folder, 'path.lock'))).rejects.toMatchObject({
       details: [expect.stringContaining('expected a recipe name')],
     });
+  });
+});
+
+describe('a lock of version 1', () => {
+  const file = (name: string, url: string) => ({ name, url, size: 1, digest: hex('1'), verifiedBy: 'x' });
+  const blob = (name: string) => file(name, `https://registry.example/v2/app/blobs/${hex('1')}`);
+  const manifest = {
+    ...file('app:1 manifest', `https://registry.example/v2/app/manifests/${hex('2')}`),
+    digest: hex('2'),
+  };
+  /** As such a lock sorted them: `layer 10/11` before `layer 2/11`. */
+  const layers = [1, 10, 11, 2, 3, 4, 5, 6, 7, 8, 9].map((n) => blob(`app:1 layer ${n}/11`));
+  const step = { step: hex('a') };
+  const old = (steps: object) => ({
+    version: 1,
+    recipe: 'node',
+    kubernetes: 'v1.34.2',
+    variables: {},
+    images: { 'linux/amd64': hex('f') },
+    platforms: { 'linux/amd64': steps },
+  });
+  const names = ['1', '2', '3', '4', '5', '6', '7', '8', '9', '10', '11'].map((n) => `app:1 layer ${n}/11`);
+
+  test('is read: artifacts get their types, images their parts in order', () => {
+    const read = lockFrom(
+      old({
+        'base/debian': { ...step, artifacts: [file('bash', 'debian:debian/pool/bash.deb')] },
+        'base/from': { ...step, inputs: { manifest: hex('3') }, artifacts: layers },
+        'kubernetes/kubernetes': {
+          ...step,
+          inputs: { kubernetes: 'v1.34.2' },
+          artifacts: [file('kubelet', 'https://dl.k8s.io/v1.34.2/bin/linux/amd64/kubelet'), file('x', 'local:x')],
+        },
+        'images/images': {
+          ...step,
+          inputs: { 'localhost/app:1': hex('2') },
+          artifacts: [blob('app:1 config'), ...layers, manifest],
+        },
+      }),
+      'kina.lock',
+    );
+    const { 'base/debian': debian, 'base/from': from, ...others } = read.platforms['linux/amd64']!;
+    expect(read).toMatchObject({ version: 2, source: 'release', settings: { 'linux/amd64': hex('f') } });
+    expect(debian!.artifacts![0]!.type).toBe('deb');
+    expect(from).toMatchObject({ base: { name: 'app:1', manifest: hex('3') } });
+    expect(from!.base!.layers.map(({ name }) => name)).toEqual(names);
+    expect(others['kubernetes/kubernetes']!.artifacts!.map(({ type }) => type)).toEqual(['binary', 'local']);
+    const [image] = others['images/images']!.images!;
+    expect(image).toMatchObject({
+      name: 'localhost/app:1',
+      manifest: { type: 'manifest' },
+      config: { type: 'config' },
+    });
+    expect(image!.layers.map(({ name }) => name)).toEqual(names);
+    expect(others['images/images']!.inputs).toBeUndefined();
+  });
+
+  // Labels of images have this digest: it must never change.
+  test('has the digest that it always had', () => {
+    const digest = lockDigest(
+      lockFrom(
+        old({
+          'images/images': {
+            ...step,
+            inputs: { 'localhost/app:1': hex('2') },
+            artifacts: [blob('app:1 config'), ...layers, manifest],
+          },
+        }),
+        'x',
+      ),
+    );
+    const { images: _, ...pinning } = old({
+      'images/images': {
+        ...step,
+        inputs: { 'localhost/app:1': hex('2') },
+        artifacts: [blob('app:1 config'), ...layers, manifest],
+      },
+    });
+    expect(digest).toBe(digestOf(pinning));
+  });
+
+  test('with an image that cannot be put together is refused, with the command that writes it again', () => {
+    const lost = { ...step, inputs: { 'localhost/app:1': hex('2') }, artifacts: [...layers, manifest] };
+    expect(() => lockFrom(old({ 'images/images': lost }), 'kina.lock')).toThrow(
+      expect.objectContaining({ code: 'lock', hint: expect.stringContaining('kina lock') }),
+    );
   });
 });
 

@@ -5,6 +5,7 @@ import type { PlannedPackage } from '../../../src/debian/index.ts';
 import { movingPackages } from '../../../src/debian/partial-upgrade.ts';
 
 const artifact = (name: string, version: string): Artifact => ({
+  type: 'deb',
   name,
   version,
   url: `debian:debian/pool/${name}_${version}.deb`,

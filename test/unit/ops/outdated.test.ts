@@ -6,6 +6,7 @@ import { compareLocks } from '../../../src/ops/outdated/compare.ts';
 type Step = Lock['platforms'][string][string];
 const hex = (c: string): `sha256:${string}` => `sha256:${c.repeat(64)}`;
 const deb = (name: string, version: string, archive = 'debian') => ({
+  type: 'deb' as const,
   name,
   version,
   size: 1,
@@ -14,7 +15,7 @@ const deb = (name: string, version: string, archive = 'debian') => ({
   url: `debian:${archive}/pool/main/x/${name}_${version}.deb`,
 });
 const lockOf = (steps: Record<string, Partial<Step>>, kubernetes = 'v1.34.1', platforms = ['linux/amd64']): Lock => ({
-  version: 1,
+  version: 2,
   recipe: 'node',
   kubernetes,
   variables: {},
@@ -73,9 +74,21 @@ test('components: what kubeadm wants is told apart from what the table suggests;
 });
 
 test('a release whose bytes changed, and a tag that moved, are no updates but a warning', () => {
-  const file = (c: string) => ({ name: 'runc', url: 'https://x/runc', size: 1, digest: hex(c), verifiedBy: 'x' });
-  const at = (c: string) =>
-    lockOf({ 'a/1': { artifacts: [file(c)], inputs: { 'registry.k8s.io/pause:3.10': hex(c) } } });
+  const file = <T extends string>(type: T, name: string, c: string) => ({
+    type,
+    name,
+    url: `https://x/${name}`,
+    size: 1,
+    digest: hex(c),
+    verifiedBy: 'x',
+  });
+  const image = (c: string) => ({
+    name: 'registry.k8s.io/pause:3.10',
+    manifest: file('manifest', 'manifest', c),
+    config: file('config', 'config', c),
+    layers: [],
+  });
+  const at = (c: string) => lockOf({ 'a/1': { artifacts: [file('binary', 'runc', c)], images: [image(c)] } });
   const updates = compareLocks(at('1'), at('2'));
   expect(updates.map(({ kind, name }) => [kind, name])).toEqual([
     ['replaced', 'https://x/runc'],
