@@ -1,4 +1,4 @@
-/** What `kina build node-image` does: flags to a request, the pipeline, outputs, the answer. */
+/** `kina build node-image`: checks the flags, builds, writes the outputs, prints the result. */
 
 import { type BuiltNodeImage, buildNodeImage, imageEpoch } from '../../build/image.ts';
 import { lockDigest } from '../../build/lock.ts';
@@ -43,15 +43,12 @@ interface BuildFlags extends SourceFlags, GlobalFlags, SigningFlags {
 }
 
 export async function run(flags: BuildFlags, source: string | undefined): Promise<void> {
-  // Everything a person can get wrong on the command line, before the first side effect.
+  // All checks of the command line come before the first side effect.
   const outputs = flags.output.map(output);
   checkOutputs(outputs, flags.json);
   const names = [...new Set([...flags.tag, ...(flags.image ? [flags.image] : [])].map(imageName))];
   if (flags.report !== undefined && flags.dryRun)
-    throw new KinaError(
-      'usage',
-      '--report and --dry-run exclude each other: a report is about an image that was built',
-    );
+    throw new KinaError('usage', '--report and --dry-run cannot be used together: the report needs a built image');
   const { cacheReference, registryCache } = await import('../../ops/registry/cache.ts');
   const cacheFrom = flags.cacheFrom.map((value) => cacheReference('--cache-from', value));
   const cacheTo = flags.cacheTo.map((value) => cacheReference('--cache-to', value));
@@ -62,14 +59,14 @@ export async function run(flags: BuildFlags, source: string | undefined): Promis
     [flags.sign, '--sign'],
     [flags.signKey, '--sign-key'],
   ])
-    if (given && !flags.push) throw new KinaError('usage', `${flag} is about what is pushed: it needs --push`);
+    if (given && !flags.push) throw new KinaError('usage', `${flag} requires --push`);
   const pushTo = flags.push ? pushDestinations(names, flags) : [];
   const chosen = compression(flags.compression ?? (flags.push ? 'zstd' : undefined));
   const epoch = imageEpoch(processEnvironment());
   const lockFile = flags.lock ?? (flags.locked ? 'kina.lock' : undefined);
   const request = resolveRequest(source, flags, lockFile);
   if (request.platforms.length > 1 && outputs.some((o) => o.type === 'docker-archive'))
-    throw new KinaError('usage', 'a docker-archive holds one platform', {
+    throw new KinaError('usage', 'a docker-archive holds a single platform', {
       hint: 'Use type=oci-archive, or build one platform at a time.',
     });
   for (const { type, dest } of outputs) await checkDestination(type, dest);
@@ -91,9 +88,9 @@ export async function run(flags: BuildFlags, source: string | undefined): Promis
       refs.push(imageName(template ? expandTag(plan, template) : defaultTag(plan.recipe, plan.kubernetes ?? 'latest')));
     if (flags.dryRun) return { resolved, tools, stored: await storedArtifacts(resolved, tools.store) };
     for (const absent of new Set(plan.platforms.flatMap((p) => p.absent)))
-      reporter.warn(`${absent} is not available upstream and stays out (--strict makes this an error)`);
+      reporter.warn(`${absent} is not available upstream and is left out (--strict makes this an error)`);
     for (const a of unverified(resolved))
-      reporter.warn(`${a} is not verified by any checksum or signature of its publisher`);
+      reporter.warn(`${a} is not verified: its publisher provides no checksum or signature`);
     const { rememberOrigin } = await import('../../ops/trust/origin.ts');
     const { publishImage, writingTransport } = await import('../../ops/registry/publish.ts');
     const transport = writingTransport({ ...flags, environment: processEnvironment(), version, signal });
@@ -117,7 +114,7 @@ export async function run(flags: BuildFlags, source: string | undefined): Promis
       await writeReport(flags.report, tools.store, built.index, refs[0]!, recording.tasks());
     }
     if (!flags.push) return { resolved, tools, built, refs };
-    // In the form in which it was built.
+    // Push the layers as they were built.
     const form = chosen ? 'keep' : 'none';
     const published = await publishImage(built.index, pushTo, form, {
       store: tools.store,
@@ -149,16 +146,16 @@ export async function run(flags: BuildFlags, source: string | undefined): Promis
     });
   if (!flags.quiet) process.stderr.write(summary(built, refs, outputs, performance.now() - started));
   if (published && !flags.quiet) process.stderr.write(`${pushSummary(published.pushed)}\n`);
-  // With `dest=-` standard output is the archive, and nothing else may go there.
+  // With `dest=-` the archive goes to stdout, and nothing else may.
   if (!outputs.some((o) => o.dest === '-'))
     answer((published?.references ?? refs.map((ref) => `${ref}@${built.index.digest}`)).join('\n'));
 }
 
 function pushDestinations(names: readonly string[], flags: BuildFlags): ImageReference[] {
-  if (flags.dryRun) throw new KinaError('usage', '--push and --dry-run exclude each other');
+  if (flags.dryRun) throw new KinaError('usage', '--push and --dry-run cannot be used together');
   if (names.length === 0)
-    throw new KinaError('usage', '--push needs to know where to', {
-      hint: 'Name the image with --tag REGISTRY/NAME:TAG, as often as you like.',
+    throw new KinaError('usage', '--push requires a destination', {
+      hint: 'Add one or more --tag REGISTRY/NAME:TAG.',
     });
   return names.map(destination);
 }

@@ -25,13 +25,13 @@ function entriesText(holdings: readonly Holding[]): string {
   );
 }
 
-/** What each kind is good for once no image needs it. */
+/** What each kind is, or saves when no image needs it. */
 const reasons: Readonly<Record<string, string>> = {
   image: 'named images',
-  layer: 'found again by builds of the same layers',
-  artifact: 'downloads, not fetched again',
-  unpacked: 'packages and archives, not unpacked again',
-  partial: 'downloads that can go on where they stopped',
+  layer: 'reused by builds of the same layers',
+  artifact: 'downloads, to avoid fetching them again',
+  unpacked: 'packages and archives, to avoid unpacking them again',
+  partial: 'interrupted downloads that can be resumed',
   other: 'indexes, checksum files, images without a name',
 };
 
@@ -47,7 +47,7 @@ function sumsText(holdings: readonly Holding[]): string {
   return [
     table([['KIND', 'ENTRIES', 'SIZE', 'OLDEST USE', 'LATEST', 'FOR'], ...rows], [1, 2]),
     '',
-    `${bytes(sizeOf(holdings))} in all; ${bytes(free)} that no image needs: \`kina cache prune\` frees what of it was not used in the last hour`,
+    `${bytes(sizeOf(holdings))} in total; ${bytes(free)} not needed by any image: \`kina cache prune\` frees what was not used in the last hour`,
   ].join('\n');
 }
 

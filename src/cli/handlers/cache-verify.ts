@@ -25,6 +25,6 @@ export async function run(flags: GlobalFlags & { readonly json: boolean }): Prom
     details: result.damage.map(
       ({ digest, problem, usedBy }) => `${digest}: ${problem}${usedBy.length ? `; used by ${usedBy.join(', ')}` : ''}`,
     ),
-    hint: 'They are marked, and nothing will be made of them. Build again: they are fetched or made anew.',
+    hint: 'They are marked as damaged and will not be used. Build again to download or build them again.',
   });
 }

@@ -20,7 +20,7 @@ interface MatrixFlags {
 export async function run(flags: MatrixFlags): Promise<void> {
   const versions = flags.versions?.split(',').map((one) => one.trim());
   if (versions?.some((one) => one === ''))
-    throw new KinaError('usage', `--versions ${flags.versions}: expected versions with commas between them`);
+    throw new KinaError('usage', `--versions ${flags.versions}: expected a comma-separated list of versions`);
   const request = { versions: versions ?? [], platforms: platforms(flags.platforms), join: flags.joinPlatforms };
   const jobs = await jobsFor(request, flags);
   if (flags.json) return answer(JSON.stringify(jobs));
@@ -33,7 +33,7 @@ async function jobsFor(request: MatrixRequest, flags: MatrixFlags): Promise<Matr
     const { recipe, lock, also } = flags;
     const given = { recipe, lock: lock[0], also: also[0] };
     const idle = Object.entries(given).find(([, value]) => value !== undefined)?.[0];
-    if (idle) throw new KinaError('usage', `--${idle} says what --changed-since looks at, which is not there`);
+    if (idle) throw new KinaError('usage', `--${idle} requires --changed-since`);
     return jobMatrix(request);
   }
   const { changedSince: since, recipe = 'node', also } = flags;

@@ -1,4 +1,4 @@
-/** What `kina create cluster` does: everything that can be wrong first, then the image, then the cluster. */
+/** `kina create cluster`: checks everything, then gets the image, then creates the cluster. */
 
 import { readdir } from 'node:fs/promises';
 import type { Cluster } from '../../cluster/config/cluster.ts';
@@ -40,7 +40,7 @@ interface CreateFlags extends MirrorFlags, GlobalFlags {
 export async function run(flags: CreateFlags): Promise<void> {
   const wait = duration(flags.wait, '--wait');
   if (flags.image !== undefined && flags.build !== undefined)
-    throw new KinaError('usage', '--image and --build exclude each other');
+    throw new KinaError('usage', '--image and --build cannot be used together');
   if (flags.image) parseReference(flags.image);
   const cluster = await readCluster(flags.config, {
     ...(flags.name ? { name: flags.name } : {}),
@@ -51,7 +51,7 @@ export async function run(flags: CreateFlags): Promise<void> {
   });
   for (const warning of cluster.warnings) warn(warning);
   warnOfEnvironment(flags);
-  // flag, environment, file: as names are found
+  // As with the name: flag, then environment, then file.
   const wanted = flags.provider ?? requestedProvider(undefined)?.name ?? cluster.provider;
   if (flags.dryRun) {
     const planned = await plannedProvider(wanted);
@@ -84,7 +84,7 @@ export async function run(flags: CreateFlags): Promise<void> {
           await mergeKubeconfig(text, { explicit: flags.kubeconfig });
           written = true;
         } catch (error) {
-          throw new KinaError('cluster', 'the kubeconfig could not be written', {
+          throw new KinaError('cluster', 'cannot write the kubeconfig', {
             details: [error instanceof Error ? error.message : String(error)],
             hint: error instanceof KinaError ? (error.hint ?? '') : '',
             cause: error,
@@ -97,7 +97,7 @@ export async function run(flags: CreateFlags): Promise<void> {
   });
   const context = contextName(cluster.name);
   const created = await work.catch(async (error) => {
-    // The nodes are gone by now: an entry for them would lead nowhere.
+    // The nodes have been deleted, so their kubeconfig entry goes too.
     if (written && !flags.retain) await removeFromKubeconfig(context, { explicit: flags.kubeconfig });
     throw error;
   });
@@ -117,7 +117,7 @@ export async function run(flags: CreateFlags): Promise<void> {
   );
 }
 
-/** In a file these keys may be meant for another machine; who says them here means this one. */
+/** A file may be shared with machines that have these features; a flag is meant for this one. */
 function refuseVmFlags(flags: CreateFlags, provider: Provider | undefined): void {
   if (!provider) return;
   const { nodeKernel, rosetta } = provider.capabilities;
@@ -125,21 +125,21 @@ function refuseVmFlags(flags: CreateFlags, provider: Provider | undefined): void
   if (!given) return;
   throw new KinaError(
     'usage',
-    `${given} is for nodes in virtual machines; on ${provider.name} they share the host's kernel`,
+    `${given} requires nodes in virtual machines; on ${provider.name} they share the kernel of the host`,
     {
-      hint: "It works with Apple's container: --provider apple, on a Mac.",
+      hint: 'Use Apple container: --provider apple, on a Mac.',
     },
   );
 }
 
-/** The image of nodes that name none; built here when it has to be, so that its progress is shown as a build's. */
+/** The image of nodes without an image in the configuration. Built here if needed, to show the progress of the build. */
 async function nodeImage(cluster: Cluster, flags: CreateFlags): Promise<string> {
   const everyNodeHasOne = cluster.nodes.every((node) => node.image !== undefined);
   if (flags.image !== undefined || everyNodeHasOne) return flags.image ?? cluster.nodes[0]!.image!;
   return withProgress(flags, async (reporter, signal) => {
     const tools = await sessionFor(flags, { warn: reporter.warn, info: reporter.info }, signal);
     const source = flags.build ?? (await newestVersion());
-    // What is in the store under the default name is what is meant; --build looks again.
+    // Without --build, an image with the default name in the store is used without a look at upstream.
     const known = defaultTag('node', source);
     if (flags.build === undefined && (await tools.store.resolve(known))) return known;
     reporter.info(`Building the node image for ${source}`);

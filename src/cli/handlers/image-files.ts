@@ -16,7 +16,7 @@ export async function run(flags: PlatformFlags, ref: string, path: string | unde
   const contents = await openImage(store, ref);
   const wanted = flags.platform !== undefined || contents.platforms.length > 1 ? platforms(flags.platform) : undefined;
   const [image, ...others] = choosePlatforms(ref, contents, wanted);
-  if (!image || others.length) throw new KinaError('usage', `--platform ${flags.platform}: name one platform`);
+  if (!image || others.length) throw new KinaError('usage', `--platform ${flags.platform}: expected a single platform`);
   const files = await withSignal((signal) => findFiles(store, image, path, { signal }));
   return flags.json ? answerJson(files) : answer(filesText(files));
 }

@@ -6,7 +6,8 @@ import { openStore } from './shared/store.ts';
 export async function run(options: { readonly json: boolean }): Promise<void> {
   const images = await listImages(await openStore());
   if (options.json) return answerJson(images);
-  if (images.length === 0) return void process.stderr.write('No images yet; `kina build node-image` makes one.\n');
+  if (images.length === 0)
+    return void process.stderr.write('No images in the store. Build one with `kina build node-image`.\n');
   answer(
     table(
       [

@@ -17,7 +17,7 @@ export async function run(flags: SaveFlags, ref: string): Promise<void> {
   const outputs = flags.output.map(output);
   checkOutputs(outputs, false);
   if (!outputs.length)
-    throw new KinaError('usage', 'where to? --output is missing', {
+    throw new KinaError('usage', '--output is missing', {
       hint: 'It looks like --output type=oci-archive,dest=node.tar.',
     });
   const wanted = flags.platform === undefined ? undefined : platforms(flags.platform);
@@ -27,9 +27,13 @@ export async function run(flags: SaveFlags, ref: string): Promise<void> {
     const contents = await openImage(store, ref);
     const chosen = choosePlatforms(ref, contents, wanted);
     if (chosen.length > 1 && outputs.some((o) => o.type === 'docker-archive'))
-      throw new KinaError('usage', `a docker-archive holds one platform, ${ref} has ${chosen.map(nameOf).join(', ')}`, {
-        hint: 'Choose one with --platform, or write type=oci-archive.',
-      });
+      throw new KinaError(
+        'usage',
+        `a docker-archive holds a single platform, ${ref} has ${chosen.map(nameOf).join(', ')}`,
+        {
+          hint: 'Choose one with --platform, or write type=oci-archive.',
+        },
+      );
     const narrow = await narrowImage(store, contents, chosen);
     for (const { type, dest } of outputs)
       await writeOutput({ store, image: storeImage(store, narrow), refs: [ref], dest, type, reporter, mtime });

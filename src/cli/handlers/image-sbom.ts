@@ -14,8 +14,8 @@ export async function run(flags: SbomFlags, ref: string): Promise<void> {
   const store = await openStore();
   const [image, ...others] = choosePlatforms(ref, await openImage(store, ref), wanted);
   if (!image || others.length)
-    throw new KinaError('usage', `${ref} has several platforms, and a document is about one`, {
-      hint: `Say which: --platform ${image ? nameOf(image) : 'linux/amd64'}.`,
+    throw new KinaError('usage', `${ref} has several platforms; an SBOM describes a single one`, {
+      hint: `Choose one, e.g. --platform ${image ? nameOf(image) : 'linux/amd64'}.`,
     });
   const { inventory } = await import('../../ops/trust/inventory.ts');
   const write =

@@ -22,16 +22,17 @@ interface TestFlags extends MirrorFlags, GlobalFlags {
 
 export async function run(flags: TestFlags, ref: string): Promise<void> {
   const limit = flags.timeout === undefined ? undefined : duration(flags.timeout, '--timeout');
-  if (limit === 0) throw new KinaError('usage', `--timeout ${flags.timeout} leaves no time`);
+  if (limit === 0) throw new KinaError('usage', `--timeout ${flags.timeout}: expected a time above 0`);
   if (flags.junit !== undefined) await checkFileDestination(flags.junit, 'JUnit report');
   const wanted = flags.platform === undefined ? undefined : platforms(flags.platform);
-  if (wanted && wanted.length > 1) throw new KinaError('usage', `--platform ${flags.platform}: name one platform`);
+  if (wanted && wanted.length > 1)
+    throw new KinaError('usage', `--platform ${flags.platform}: expected a single platform`);
   const report = await withSteps(flags, async (steps, signal) => {
     const tools = await sessionFor(flags, { warn: steps.warn }, signal);
     const contents = await openImage(tools.store, ref);
     const only = contents.platforms.length === 1;
     const [image] = choosePlatforms(ref, contents, wanted ?? (only ? undefined : platforms(undefined)));
-    if (!image) throw new KinaError('platform', `${ref} holds no image`);
+    if (!image) throw new KinaError('platform', `${ref} does not contain an image`);
     return testImage(tools, image, {
       provider: flags.provider,
       init: flags.init,
@@ -61,8 +62,8 @@ function summary(ref: string, { results, platform, digest, target, log, passed }
       ? [`\n${result.title}: ${result.reason}${result.output && `\n${indented(result.output)}`}`]
       : [],
   );
-  const console = log.length ? [`\nThe end of what it wrote:\n${indented(log.join('\n'))}`] : [];
-  const verdict = passed ? 'boots' : `does not pass: ${failures.length} of ${results.length} checks failed`;
+  const console = log.length ? [`\nLast lines of its output:\n${indented(log.join('\n'))}`] : [];
+  const verdict = passed ? 'boots' : `failed: ${failures.length} of ${results.length} checks`;
   return [
     ...results.map(resultLine),
     ...failures,

@@ -25,7 +25,7 @@ export async function run(flags: GlobalFlags & { readonly json: boolean }, ref: 
     if (flags.json) return;
     throw new KinaError('store', `${ref} is damaged`, {
       details: result.damage.map(({ what, digest, problem }) => `${what} (${digest.slice(0, 19)}): ${problem}`),
-      hint: 'Build it again: what is damaged is fetched or made anew.',
+      hint: 'Build it again: damaged parts are downloaded or built again.',
     });
   }
   if (!flags.json) answer(`${ref}@${result.digest}: sound, ${result.blobs} blobs, ${bytes(result.bytes)} hashed`);

@@ -22,13 +22,13 @@ export async function run(flags: LockFlags, source: string | undefined): Promise
   if (flags.upgrade === false) return lock(source, flags);
   const given = source ?? flagsOfSource(flags);
   if (given !== undefined)
-    throw new KinaError('usage', `--upgrade takes what the lock has, but ${given} was given`, {
-      hint: 'To lock something else, leave --upgrade out.',
+    throw new KinaError('usage', `--upgrade cannot be used with ${given}: it updates what is in the lock`, {
+      hint: 'Without --upgrade, the lock is made from these settings.',
     });
   return upgrade(flags);
 }
 
-/** The first flag that says what to lock. */
+/** The first flag that selects what to lock. */
 function flagsOfSource({ type, platform, arch, set, strict, offline }: LockFlags): string | undefined {
   const given = { type, platform, arch, set: set.length > 0, strict, offline };
   const name = Object.entries(given).find(([, value]) => value)?.[0];
@@ -47,7 +47,7 @@ async function lock(source: string | undefined, flags: LockFlags): Promise<void>
   answer(`${flags.output} ${lockDigest(lock)}`);
 }
 
-/** What `kina outdated` names goes into the file. */
+/** Writes the updates that `kina outdated` lists into the file. */
 async function upgrade(flags: LockFlags): Promise<void> {
   const old = await readLock(flags.output);
   const recipe = flags.recipe ?? old.recipe;

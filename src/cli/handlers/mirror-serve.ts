@@ -11,7 +11,7 @@ interface ServeFlags {
 export async function run({ host, port, json }: ServeFlags, dir: string): Promise<void> {
   if (!/^\d+$/.test(port) || Number(port) > 65535) throw new KinaError('usage', `--port ${port}: expected 0 to 65535`);
   const server = await serveMirror(dir, { host, port: Number(port) });
-  // To be stopped is how this command ends well.
+  // An interrupt is the normal end of this command.
   const stopped = new Promise<void>((done) => {
     process.once('SIGINT', () => done()).once('SIGTERM', () => done());
   });

@@ -13,7 +13,7 @@ export async function run({ json }: { readonly json: boolean }, name: string): P
   answerJson({ ...recipe, layers });
 }
 
-/** Relative to where the person stands, when it is below. */
+/** Relative to the working directory if it is below it. */
 function shortPlace(where: string): string {
   const short = relative(process.cwd(), where);
   return short.startsWith(`..${sep}`) ? where : short;

@@ -14,7 +14,7 @@ export async function run(flags: StartFlags): Promise<void> {
   const wait = duration(flags.wait, '--wait');
   const cluster = await openCluster(nameOf(flags), flags);
   await withSteps(flags, (steps, signal) => startCluster(cluster, { steps, signal, wait }));
-  // A port that the runtime picked is another one now.
+  // The runtime may have picked a different port for the API server.
   const now = await openCluster(cluster.name, flags);
   await mergeKubeconfig(await kubeconfigOf(now, false), { explicit: flags.kubeconfig });
 }

@@ -23,8 +23,7 @@ interface VerifyFlags extends MirrorFlags, GlobalFlags {
 }
 
 export async function run(flags: VerifyFlags, ref: string): Promise<void> {
-  if (flags.recipe !== undefined && !flags.rebuild)
-    throw new KinaError('usage', '--recipe says what to build: it needs --rebuild');
+  if (flags.recipe !== undefined && !flags.rebuild) throw new KinaError('usage', '--recipe requires --rebuild');
   const trust = await trustOf(flags);
   const lock = flags.lock === undefined ? undefined : await readLock(flags.lock);
   const verdict = await withProgress(flags, async (reporter, signal) => {
@@ -40,31 +39,31 @@ export async function run(flags: VerifyFlags, ref: string): Promise<void> {
   answer(text(verdict));
 }
 
-/** Whose signature counts, by the flags. Throws `usage`. */
+/** The key or identity to verify signatures with. Throws `usage`. */
 async function trustOf({ key, identity, issuer, trustedRoot }: VerifyFlags): Promise<Trust | undefined> {
   const usage = (problem: string, hint: string) => new KinaError('usage', problem, { hint });
   if (key !== undefined && (identity !== undefined || issuer !== undefined))
-    throw usage('--key excludes --identity and --issuer', 'An image is signed with a key or by an identity: name one.');
+    throw usage('--key cannot be used with --identity and --issuer', 'Verify with a key or with an identity.');
   if ((identity === undefined) !== (issuer === undefined))
     throw usage(
-      '--identity and --issuer belong together',
-      'A name says nothing without who vouches for it. The certificate has both: `cosign verify` prints them.',
+      '--identity and --issuer must be used together',
+      'Both are in the certificate; `cosign verify` prints them.',
     );
   if (key === undefined && identity === undefined) {
     if (trustedRoot === undefined) return undefined;
-    throw usage('--trusted-root says nothing about who has to have signed', 'Add --identity and --issuer, or --key.');
+    throw usage('--trusted-root requires --identity and --issuer, or --key', 'It does not say which signer to expect.');
   }
   const root = trustedRoot === undefined ? undefined : await readTrustedRoot(trustedRoot);
   if (key !== undefined) return { key: await (await import('../../ops/trust/keys.ts')).readPublicKey(key), root };
   if (!root || identity === undefined || issuer === undefined)
     throw usage(
-      '--identity needs --trusted-root',
-      '`cosign trusted-root create --with-default-services > trusted_root.json` writes that of the public instance.',
+      '--identity requires --trusted-root',
+      '`cosign trusted-root create --with-default-services > trusted_root.json` writes the root of the public instance.',
     );
   return { identity, issuer, root };
 }
 
-/** Why the image is not to be used; undefined when nothing speaks against it. */
+/** Why the verification failed; undefined if it passed. */
 function complaint(
   { ref, from, damage, problems, signature, rebuilt }: Verdict,
   signed: boolean,
@@ -73,45 +72,42 @@ function complaint(
     return new KinaError('integrity', `${ref} is damaged`, {
       details: damage.map(({ what, digest, problem }) => `${what} (${digest.slice(0, 19)}): ${problem}`),
     });
-  if (problems.length)
-    return new KinaError('integrity', `${ref} and what is said about it disagree`, { details: problems });
+  if (problems.length) return new KinaError('integrity', `the attestations do not match ${ref}`, { details: problems });
   if (rebuilt?.result === 'different')
-    return new KinaError('integrity', `${ref} is not what its lock makes: that is ${rebuilt.digest}`, {
+    return new KinaError('integrity', `${ref} does not match its lock: the rebuild has digest ${rebuilt.digest}`, {
       details: rebuilt.differences,
-      hint: 'What was made is in the store until `kina cache prune`.',
+      hint: 'The rebuilt image is in the store until `kina cache prune`.',
     });
   if (!signed || signature === 'verified') return undefined;
   if (signature === 'none')
     return new KinaError('integrity', `${ref} is not signed`, {
-      ...(from === 'store' ? { hint: `Signatures stand beside images in registries: verify docker://REF.` } : {}),
+      ...(from === 'store' ? { hint: 'Signatures are attached to images in registries: verify docker://REF.' } : {}),
     });
-  return new KinaError('integrity', `${ref} has a signature that was not verified: it counts as not signed`, {
-    hint: 'Say whose signature counts: --key, or --identity and --issuer. One in the form of cosign before 3 is not read.',
+  return new KinaError('integrity', `${ref} has a signature, but no key or identity to verify it with was given`, {
+    hint: 'Use --key, or --identity and --issuer. Signatures in the format of cosign 2 and earlier are not supported.',
   });
 }
 
 function text(verdict: Verdict): string {
   const { ref, digest, blobs, bytes: size, provenance, lock, sboms, rebuilt } = verdict;
-  const where = { recorded: 'recorded in the store', attached: 'beside the image', given: 'given' };
+  const where = { recorded: 'recorded in the store', attached: 'attached to the image', given: 'given' };
   const made = { same: 'the same digest', compression: 'the same content, compressed differently', different: '' };
   const said = provenance && [
-    `agrees: kina ${provenance.kina ?? '-'}, ${provenance.materials} materials`,
+    `matches: kina ${provenance.kina ?? '-'}, ${provenance.materials} materials`,
     ...(provenance.signed ? ['signed with the image'] : []),
   ];
   return [
     `${ref.replace(/^docker:\/\//, '').replace(/@.*$/, '')}@${digest}`,
-    `digests     sound: ${blobs} blobs, ${bytes(size)} hashed`,
+    `digests     verified: ${blobs} blobs, ${bytes(size)}`,
     `provenance  ${said?.join('; ') ?? 'none'}`,
-    `lock        ${lock ? `agrees: ${where[lock]}` : 'none'}`,
-    ...(sboms ? [`SBOM        agrees: ${sboms} beside the image`] : []),
+    `lock        ${lock ? `matches: ${where[lock]}` : 'none'}`,
+    ...(sboms ? [`SBOM        matches: ${sboms} attached to the image`] : []),
     `signature   ${signatureText(verdict)}`,
     ...(rebuilt ? [`rebuild     ${made[rebuilt.result]}`] : []),
   ].join('\n');
 }
 
 function signatureText({ signature, signers }: Verdict): string {
-  if (signature === 'verified') return `verified: by ${signers.join(', and by ')}`;
-  return signature === 'none'
-    ? 'none: the image is unsigned'
-    : 'there is one, not verified: say whose counts with --key or --identity';
+  if (signature === 'verified') return `verified: ${signers.join(', ')}`;
+  return signature === 'none' ? 'none' : 'present, not verified: use --key or --identity';
 }

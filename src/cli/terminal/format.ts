@@ -1,4 +1,4 @@
-/** Numbers and tables as people read them. */
+/** Numbers and tables for people. */
 
 /** `1.2 MB`: decimal units, as disks and registries count. */
 export function bytes(n: number): string {
@@ -9,7 +9,7 @@ export function bytes(n: number): string {
   return `${unit === 0 ? Math.round(value) : value.toFixed(value < 9.95 ? 1 : 0)} ${units[unit]}`;
 }
 
-/** `8.4 s`, and `2 min 15 s` where seconds alone no longer speak. */
+/** `8.4 s`, and from 100 seconds on `2 min 15 s`. */
 export function seconds(ms: number, digits = 1): string {
   if (ms < 99_500) return `${(ms / 1000).toFixed(digits)} s`;
   const whole = Math.round(ms / 1000);
@@ -23,7 +23,7 @@ export function age(isoTime: string, now = Date.now()): string {
   return minutes < 48 * 60 ? `${Math.round(minutes / 60)} h` : `${Math.round(minutes / 1440)} d`;
 }
 
-/** Columns padded to their widest cell; `right` names the columns that hold numbers. */
+/** Columns padded to their widest cell; `right` lists the columns to align right. */
 export function table(rows: readonly (readonly string[])[], right: readonly number[] = []): string {
   const widths: number[] = [];
   for (const row of rows) for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length);

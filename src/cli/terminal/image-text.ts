@@ -1,4 +1,4 @@
-/** Files and differences of images as text. */
+/** Files and differences of images as tables. */
 import type { FileChange, FileSide, ImageDiff, PlatformDiff } from '../../layers/image/diff.ts';
 import type { ImageFile } from '../../layers/image/files.ts';
 import { bytes, table } from './format.ts';

@@ -1,18 +1,18 @@
 /**
- * Live lines on stderr. listr2 takes no tasks while it runs, so all lines exist from the start, blank until somebody gives
- * them a title; it hides the cursor meanwhile, which must not stay hidden when the process ends at once.
+ * Live lines on stderr. listr2 takes no tasks while it runs, so all lines exist from the start, blank until they get a
+ * title. It hides the cursor, which is shown again even when the process exits at once.
  */
 import { writeSync } from 'node:fs';
 import { Listr, ListrLogger, type ListrTaskState, ProcessOutput } from 'listr2';
 
-/** What listr2 calls a task, one line on the screen; only what is used here. */
+/** The part of a listr2 task that is used here: one line on the screen. */
 export interface Row {
   title?: string;
   state: string;
   state$: ListrTaskState;
 }
 
-/** Draws `count` lines until `over`; each is handed out, with its number, when listr2 has begun it. */
+/** Draws `count` lines until `over` resolves; `onRow` gets each, with its index, when listr2 has started it. */
 export async function drawRows(
   count: number,
   over: Promise<void>,
@@ -22,7 +22,7 @@ export async function drawRows(
   process.once('exit', showCursor);
   const logger = new ListrLogger({ processOutput: new ProcessOutput(process.stderr, process.stderr) });
   const tasks = Array.from({ length: count }, (_, index) => ({
-    title: ' ', // drawn when there is something to say
+    title: ' ', // drawn once it has a title
     task: (_context: unknown, wrapper: { task: Row }): Promise<void> => {
       onRow(wrapper.task, index);
       return over;

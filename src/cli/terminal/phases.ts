@@ -1,9 +1,9 @@
 /**
- * What progress knows and how it says it: per phase (fetch, unpack, write …) what runs, what is done, how fast. No
- * terminal here; `progress.ts` decides where and when the words appear.
+ * The state of the progress and its texts: per phase (fetch, unpack, write …) what runs, what is done, how fast. The
+ * reporters decide where and when they are printed.
  *
- * Rates are of the last seconds, because an average hides a stalled line; summaries count only the time in which the
- * phase had work.
+ * Rates are those of the last seconds, because an average hides a stall. Summaries count only the time in which the phase
+ * had work.
  */
 import type { TaskKind } from '../../host/progress.ts';
 import { bytes, seconds } from './format.ts';
@@ -25,7 +25,7 @@ export const words: Readonly<Record<TaskKind, Words>> = {
   output: { doing: 'Writing output', did: 'Wrote output', things: 'outputs' },
   push: { doing: 'Pushing', did: 'Pushed', things: 'blobs' },
 };
-/** In the order in which a build meets them. */
+/** In the order of a build. */
 export const kinds = Object.keys(words) as TaskKind[];
 
 export interface Piece {
@@ -35,12 +35,12 @@ export interface Piece {
   total: number | undefined;
 }
 
-/** Milliseconds over which the current rate is taken. */
+/** Milliseconds over which the current rate is measured. */
 const rateWindow = 4000;
-/** A piece is named when it takes longer than this: hundreds of small ones would only flicker. */
+/** Milliseconds after which a piece is named; hundreds of small ones would flicker. */
 const worthNaming = 400;
 
-/** Times are milliseconds of one steady clock, handed in by the caller. */
+/** Times are milliseconds of a monotonic clock, passed by the caller. */
 export class Phase {
   readonly kind: TaskKind;
   readonly running = new Set<Piece>();
@@ -64,7 +64,7 @@ export class Phase {
     return piece;
   }
 
-  /** `counts`: it did something, rather than find it done. */
+  /** `counts`: it did work, instead of finding it done. */
   end(piece: Piece, now: number, counts: boolean, note?: string): void {
     this.running.delete(piece);
     if (this.running.size === 0) this.#busy += now - this.#busySince;
@@ -74,12 +74,12 @@ export class Phase {
     this.#last = { title: piece.title, note };
   }
 
-  /** So much is ahead, beside what was done before. */
+  /** Announces more work, in addition to what is done. */
   expect(count: number, size: number): void {
     this.#expected = { count: this.#count + count, size: this.size + size };
   }
 
-  /** True when something was done or tried. */
+  /** Whether any work was done or tried. */
   get begun(): boolean {
     return this.#last !== undefined || this.running.size > 0 || this.failed;
   }
@@ -90,7 +90,7 @@ export class Phase {
     return sum;
   }
 
-  /** `184 MB of 617 MB, 13 MB/s, 35 s left`, of what is known. Call it regularly: it takes the samples for the rate. */
+  /** `184 MB of 617 MB, 13 MB/s, 35 s left`, as far as known. Call it regularly: it takes the samples for the rate. */
   progress(now: number): string {
     const { size } = this;
     const total = this.#expected?.size ?? 0;
@@ -103,7 +103,7 @@ export class Phase {
     return parts.join(', ');
   }
 
-  /** The biggest pieces at work, so that a person sees what is waited for. */
+  /** The largest pieces that are running. */
   atWork(now: number): string {
     return [...this.running]
       .filter((piece) => now - piece.since >= worthNaming)
@@ -113,7 +113,7 @@ export class Phase {
       .join(', ');
   }
 
-  /** `139 files, 617 MB in 51.3 s, 12 MB/s`; a single piece is called by its name. */
+  /** `139 files, 617 MB in 51.3 s, 12 MB/s`; a single piece is named. */
   summary(): string {
     if (this.#last?.note !== undefined && this.#count === 1) return this.#last.note;
     const what = this.#count === 1 ? this.#last!.title : `${this.#count} ${words[this.kind].things}`;

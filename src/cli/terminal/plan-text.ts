@@ -1,4 +1,4 @@
-/** A plan as text and as JSON: what `--dry-run` answers. Both say what the store has already and what is left to fetch. */
+/** A plan as text and as JSON, for `--dry-run`, with what is in the store and what is left to fetch. */
 import type { Artifact } from '../../artifacts/artifact.ts';
 import { type PlannedStep, stepArtifacts } from '../../build/plan/model.ts';
 import type { Resolved } from '../../build/resolve.ts';
@@ -80,7 +80,7 @@ interface Totals {
   readonly toFetch: { readonly artifacts: number; readonly size: number };
 }
 
-/** Bytes as they are fetched. The same content counts once, however many steps and platforms want it. */
+/** Sizes of downloads. The same content counts once, however many steps and platforms use it. */
 function totals(steps: readonly PlannedStep[], stored: ReadonlySet<string>): Totals {
   const all = distinct(steps.flatMap(stepArtifacts));
   const ahead = all.filter((a) => !stored.has(a.digest));
@@ -101,7 +101,7 @@ function fetchState(artifacts: readonly Artifact[], stored: ReadonlySet<string>)
   return `${ahead.length} of ${artifacts.length} to fetch (${bytes(sizeOf(ahead))})`;
 }
 
-/** Where the bytes come from, short enough for a line. */
+/** The source of the artifacts, in one line. */
 function origin(step: PlannedStep): string {
   const artifacts = stepArtifacts(step);
   const { absent } = step.pins;

@@ -54,7 +54,7 @@ test('a server that always stops half way is tried again, then reported', async 
   const result = await bench.build();
   expect(result.code).toBe(1);
   expect(asked).toBeGreaterThan(2);
-  expect(result.stderr).toMatch(/ERROR: .*kubelet.*(broke off|ended after)/);
+  expect(result.stderr).toMatch(/ERROR: .*kubelet.*(broke off|ended after|connection was lost)/);
   expect(result.stderr).toContain('Try again');
   await expectNoImage();
 });
@@ -108,14 +108,14 @@ test('a 404 for an optional component: a warning and a label, or an error with -
 
   const built = await bench.build(['--tag', 'test/small:1']);
   digestIn(built);
-  expect(built.stderr).toContain('WARNING: crictl is not available upstream and stays out');
+  expect(built.stderr).toContain('WARNING: crictl is not available upstream and is left out');
   const details = JSON.parse((await bench.kina(['image', 'inspect', 'test/small:1', '--json'])).stdout);
   expect(details.platforms[0].labels['dev.kina.absent']).toBe('crictl');
   expect(details.platforms[0].labels).not.toHaveProperty('dev.kina.component.crictl');
   expect((await bench.build(['--dry-run'])).stdout).toContain('absent upstream: crictl');
   // The warning is no decoration: it is there from the cache too, and with --quiet.
   expect((await bench.build(['--quiet'])).stderr).toBe(
-    'WARNING: crictl is not available upstream and stays out (--strict makes this an error)\n',
+    'WARNING: crictl is not available upstream and is left out (--strict makes this an error)\n',
   );
 });
 

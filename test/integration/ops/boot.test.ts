@@ -41,8 +41,8 @@ describe('kina image test', () => {
 
   test.each([
     [['--timeout', 'soon'], '--timeout soon'],
-    [['--timeout', '0'], '--timeout 0 leaves no time'],
-    [['--platform', 'linux/amd64,linux/arm64'], 'name one platform'],
+    [['--timeout', '0'], '--timeout 0: expected a time above 0'],
+    [['--platform', 'linux/amd64,linux/arm64'], 'expected a single platform'],
     [['--provider', 'dokcer'], 'did you mean'],
     [['--junit', '/dev/null'], 'cannot write the JUnit report /dev/null'],
   ])('%j is wrong input', async (args, said) => {
