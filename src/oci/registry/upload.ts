@@ -77,9 +77,16 @@ export class Repository {
   /** `name` is a tag or the digest. Throws `integrity` when the registry stored something else. */
   async putManifest(name: string, bytes: Uint8Array, digest: Digest, mediaType: string): Promise<HttpResponse> {
     const url = `${this.url}/manifests/${name}`;
-    const answer = await this.#send(url, { method: 'PUT', headers: { 'content-type': mediaType }, body: bytes });
-    this.#compare(answer, digest, url);
-    return answer;
+    for (let failures = 0; ; failures++) {
+      try {
+        const answer = await this.#send(url, { method: 'PUT', headers: { 'content-type': mediaType }, body: bytes });
+        this.#compare(answer, digest, url);
+        return answer;
+      } catch (error) {
+        if (!isUnknownBlob(error) || failures >= this.#transport.retries) throw error;
+        await this.#transport.pause(failures, error, this.#signal);
+      }
+    }
   }
 
   /** How the blob got there. Throws `network`, `integrity`, and what the source throws. */
@@ -274,4 +281,12 @@ async function* slice(blob: BlobToPush, start: number, length: number): AsyncGen
     blob.progress?.(Math.min(position, end));
   }
   if (held) yield held;
+}
+
+/**
+ * The blobs are there: each was uploaded or found before its manifest is sent. A registry still says this while another push
+ * of the same blob rewrites the blob's link, which distribution's file system storage does in place, or while storage lags.
+ */
+function isUnknownBlob(error: unknown): boolean {
+  return error instanceof KinaError && error.details.some((line) => line.includes('BLOB_UNKNOWN'));
 }
