@@ -50,8 +50,11 @@ export async function openApt(suite: string, architecture: string): Promise<Priv
     names: async () => (await call('apt-cache', 'pkgnames')).split('\n').filter(Boolean).sort(),
     async closure(packages) {
       try {
-        const said = await call('apt-get', '-s', 'install', ...packages);
-        return [...said.matchAll(/^Inst (\S+) \((\S+) /gm)].map((match) => `${match[1]} ${match[2]}`);
+        // A simulation (-s) says the same in three times the time. Lines are 'URI' NAME_VERSION_ARCHITECTURE.deb SIZE HASH.
+        const said = await call('apt-get', '--print-uris', '--yes', 'install', ...packages);
+        return [...said.matchAll(/^'\S+' ([^_\s]+)_([^_\s]+)_/gm)].map(
+          ([, name, version]) => `${name} ${decodeURIComponent(version!)}`,
+        );
       } catch (error) {
         // 100 is any failure of apt-get; only a refusal says this.
         if (

@@ -1,14 +1,17 @@
 /** A real Debian mirror for the integration tests, through the room's own front door. */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { afterAll } from 'vitest';
 import type { Artifact, Fetched } from '../../../src/artifacts/artifact.ts';
 import { type ArchiveSpec, archivePrefixes } from '../../../src/debian/archive.ts';
 import type { ArchiveContext } from '../../../src/debian/index.ts';
 import { openConnection } from '../../../src/session/connection.ts';
 
+/** Indexes and packages: hundreds of megabytes. */
 export const scratch = mkdtempSync(join(tmpdir(), 'kina-debian-'));
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 export const bases = (await openConnection({ environment: process.env, version: 'test' })).debianBases;
 
 /** Why the mirror cannot be used, or undefined. */
