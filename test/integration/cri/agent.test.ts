@@ -111,7 +111,8 @@ describeInSandbox('containers in a sandbox', setup, (site) => {
     await site.pod.shell('alone', 'sleep 1003');
     await site.pod.shell('debug', 'sleep 1004', { pid: { target: 'alone' } });
     await site.pod.shell('node', 'sleep 1005', { pid: 'node' });
-    await sleep(300);
+    // The first process of the pod reaps the orphan of b.
+    await expect.poll(() => site.pod.ask('a', 'ps -o pid,args')).not.toMatch(/setsid|sleep 0.1|\[sleep\]/);
     const shared = await site.pod.ask('a', 'ps -o pid,args');
     expect(shared).toMatch(/^ +1 (.*python3|\[pause\]|pause)/m);
     expect(shared).toContain('sleep 1002');
@@ -135,7 +136,7 @@ describeInSandbox('containers in a sandbox', setup, (site) => {
     expect(await site.pod.status('polite')).toMatchObject({ state: 'exited', exitCode: 5 });
     expect(await site.pod.log('polite')).toEqual([['stdout', 'F', 'bye']]);
     await site.pod.shell('stubborn', "trap '' TERM; sleep 1000 & while :; do sleep 0.05; done");
-    await sleep(100);
+    await expect.poll(() => site.pod.ask('stubborn', 'ps -o args')).toContain('sleep 1000');
     const before = performance.now();
     await site.pod.stop('stubborn', 300);
     expect(performance.now() - before).toBeGreaterThan(290);
@@ -234,20 +235,23 @@ describeInSandbox('containers in a sandbox', setup, (site) => {
     const pid = await other.pid();
     const figure = async (name: string) =>
       Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(await readFile(`/proc/${pid}/status`, 'utf8'))![1]);
+    const descriptors = () => readdirSync(`/proc/${pid}/fd`).length;
     // A connection is closed a moment after its answer has come.
-    const descriptors = async () => {
+    const settled = async () => {
       await containers.exec('keeper', ['true']);
-      await sleep(100);
-      return readdirSync(`/proc/${pid}/fd`).length;
+      for (let last = -1, now = descriptors(); ; last = now, now = descriptors()) {
+        if (now === last) return now;
+        await sleep(200);
+      }
     };
     await containers.shell('keeper', "trap 'exit 0' TERM; while :; do sleep 0.05; done");
-    const before = await descriptors();
+    const before = await settled();
     for (let round = 0; round < 5; round++) {
       await containers.shell('brief', 'true');
       await containers.ended('brief');
       await containers.remove('brief');
     }
-    expect(await descriptors()).toBe(before);
+    await expect.poll(descriptors).toBe(before);
     expect(await figure('VmRSS')).toBeLessThan(13 << 10);
     process.kill(pid, 'SIGTERM');
     const record = join(other.shared, 'containers/keeper.json');

@@ -216,11 +216,9 @@ describeUnless(registry.skip, 'images of a registry', () => {
     await push('given up', ['given-up:v1'], { compression: 'gzip' });
     const { images } = await newLibrary();
     for (const delay of [0, 1, 5, 20, 40]) {
-      const started = performance.now();
       const signal = AbortSignal.timeout(delay);
       const result = await images.pull(`${host}/given-up:v1`, undefined, signal).catch((error) => error.code);
       if (result !== 'interrupted') break; // it was quicker than the deadline
-      expect(performance.now() - started).toBeLessThan(delay + 1000);
     }
     const id = await images.pull(`${host}/given-up:v1`);
     expect((await images.list()).map((one) => one.id)).toEqual([id]);

@@ -221,9 +221,9 @@ describe('a connection', () => {
 
   test('on which nothing moves is closed after the idle time; one that moves is not', async () => {
     await server.close();
-    server = await startStreaming(backend, { address: '127.0.0.1', port: 0, idleTimeout: 400 });
+    server = await startStreaming(backend, { address: '127.0.0.1', port: 0, idleTimeout: 1500 });
     const quiet = await start(request(['sleep', '60']));
-    const busy = await start(sh('for i in 1 2 3 4 5 6; do sleep 0.2; echo $i; done'));
+    const busy = await start(sh('for i in 1 2 3 4 5 6; do sleep 0.4; echo $i; done'));
     await quiet.client.closed();
     expect(quiet.client.frames.at(-1)?.type).toBe('goaway');
     expect((await busy.client.whole(busy.ids.stdout)).toString()).toBe('1\n2\n3\n4\n5\n6\n');

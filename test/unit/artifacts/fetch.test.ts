@@ -5,7 +5,8 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { RemoteFile } from '../../../src/artifacts/artifact.ts';
 import { Fetcher, type FetcherOptions } from '../../../src/artifacts/fetch.ts';
 import type { KinaError } from '../../../src/host/errors.ts';
@@ -283,12 +284,18 @@ describe('where from', () => {
   });
 
   test('the first failure stops the others, and they leave resumable partials', async () => {
+    const { promise: begun, resolve } = Promise.withResolvers<void>();
     const server = await serve((request, response) => {
       if (request.url === '/slow') drip(response, { 'content-length': String(big.length) }, half);
-      else setTimeout(() => response.writeHead(404).end(), 100);
+      else void begun.then(() => response.writeHead(404).end());
     });
+    const seen: Reporter = {
+      ...silent,
+      task: () => ({ progress: (done) => done === half.length && resolve(), done() {}, fail() {} }),
+    };
     const slow = artifact(big, `${server.url}/slow`);
-    const error = await failure(fetcher().fetchAll([slow, artifact(half, `${server.url}/none`, { name: 'none' })]));
+    const none = artifact(half, `${server.url}/none`, { name: 'none' });
+    const error = await failure(fetcher({ reporter: seen }).fetchAll([slow, none]));
     expect(error.code).toBe('not-found');
     expect(partials()).toEqual([slow.digest.slice(7)]);
   });
@@ -318,7 +325,11 @@ test('never more downloads at once than allowed', async () => {
   const server = await serve((request, response) => {
     most = Math.max(most, ++now);
     response.on('close', () => now--);
-    setTimeout(() => sendFile(request, response, bodies[Number(request.url!.slice(1))]!), 10);
+    // Answered when as many as are allowed are there; one more would arrive meanwhile.
+    void vi
+      .waitFor(() => expect(most).toBe(3), 15_000)
+      .then(() => sleep(10))
+      .finally(() => sendFile(request, response, bodies[Number(request.url!.slice(1))]!));
   });
   await fetcher({ concurrency: 3 }).fetchAll(bodies.map((body, i) => artifact(body, `${server.url}/${i}`)));
   expect(most).toBe(3);

@@ -244,7 +244,7 @@ describe('files', () => {
     });
 
     test('patience is for one holder: a lock that changes hands is waited for', async () => {
-      const turns = Array.from({ length: 6 }, () => withLocks([at('four')], () => sleep(60), 200));
+      const turns = Array.from({ length: 6 }, () => withLocks([at('four')], () => sleep(400), 2_000));
       await expect(Promise.all(turns)).resolves.toHaveLength(6);
     });
 

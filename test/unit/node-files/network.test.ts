@@ -214,12 +214,11 @@ describeUnless(noShell ?? missing(['jq']), 'the API server', () => {
   test('waiting ends with the first news, though the watch goes on', async () => {
     using root = agentRoot(list(me, other));
     root.write('events.json', `${event('DELETED', other)}\n`);
-    const started = Date.now();
+    // A watch that is waited for outlasts the test.
     const { code } = await run(
       root,
-      `list_nodes; request() { cat "$KINA_ROOT/events.json"; exec sleep 12; }; await_change`,
+      `list_nodes; request() { cat "$KINA_ROOT/events.json"; exec sleep 600; }; await_change`,
     );
     expect(code).not.toBe(-1);
-    expect(Date.now() - started).toBeLessThan(8000);
   });
 });

@@ -53,15 +53,16 @@ test('what AUFS left for itself hides nothing, and an opaque root hides all', ()
   expect(layered([put('a'), directory('b', 't')], [put('.wh..wh..opq', ''), put('c')])).toEqual(['c']);
 });
 
-test('thousands of whiteouts over a large tree take no time', () => {
+test('thousands of whiteouts over a large tree take little time', () => {
   const many = Array.from({ length: 20_000 }, (_, i) => `d${i % 100}/f${i}`);
   const whiteouts = many.filter((_, i) => i % 2).map((path) => put(path.replace('/', '/.wh.'), ''));
-  const started = performance.now();
+  const before = process.cpuUsage();
   expect(
     layered(
       many.map((path) => put(path)),
       whiteouts,
     ),
   ).toHaveLength(10_000);
-  expect(performance.now() - started).toBeLessThan(5_000);
+  // Of the processor, not of the clock: other processes take none of it.
+  expect(process.cpuUsage(before).user / 1e6).toBeLessThan(5);
 });
