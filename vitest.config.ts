@@ -14,6 +14,8 @@ const reporters = ['default', './test/support/skip-reporter.ts'];
 export default defineConfig({
   test: {
     reporters: report ? [...reporters, ['json', { outputFile: report }]] : reporters,
+    setupFiles: ['./test/support/patience.ts'],
+    expect: { poll: { timeout: 15_000 } },
     // Many tests wait for programs or for time to pass: on two cores, two workers, not one as is the default.
     maxWorkers: Math.max(2, availableParallelism()),
     projects: [

@@ -23,7 +23,7 @@ interface Manifest {
   layers: { mediaType: string; digest: string; size: number }[];
   annotations: Record<string, string>;
 }
-/** Of images; entries of layers are tested in registry-cache-layers.test.ts. */
+/** Of images; entries of layers are tested in cache-layers.heavy.test.ts. */
 const tags = async (): Promise<string[]> =>
   JSON.parse(await check(['skopeo', 'list-tags', '--tls-verify=false', `docker://${cache}`])).Tags.filter(
     (tag: string) => /^kina-[0-9a-f]{64}$/.test(tag),
