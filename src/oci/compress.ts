@@ -1,6 +1,6 @@
 /**
- * Layers compressed for transport. The diffID stays the identity; compressed bytes are a second spelling of it and
- * depend on the compressor, so the cache key holds its version, and builds say it (`--json`).
+ * Layers compressed for transport, and decompressed. The diffID identifies a layer; its compressed bytes depend on the
+ * compressor, so the cache key contains its version, and builds report it (`--json`).
  *
  * Determinism, measured with Node 24 (zstd 1.5.7): gzip's output does not depend on how the input is cut, zstd's does
  * when the pieces are below 64 KiB. Input is therefore cut into equal pieces whatever the disk returns. zstd runs with
@@ -9,8 +9,9 @@
 import { stat } from 'node:fs/promises';
 import type { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { constants, createGunzip, createGzip, createZstdCompress, createZstdDecompress } from 'node:zlib';
-import { KinaError } from '../host/errors.ts';
+import { constants, createGzip, createZstdCompress } from 'node:zlib';
+import { decompressFile } from '../host/compression/decompress.ts';
+import { isErrno, KinaError } from '../host/errors.ts';
 import { digestOf } from '../host/json.ts';
 import { asDescriptor, type Descriptor, type Digest, mediaType } from './descriptor.ts';
 import { StreamHash } from './hash.ts';
@@ -25,12 +26,12 @@ export interface Compression {
 /** Bytes handed to the compressor at a time. Part of what decides zstd's output: changing it changes digests. */
 const pieceBytes = 1 << 20;
 
-/** Beyond 19, zstd wants more memory to unpack than a node should spend. */
+/** Above 19, zstd needs more memory to decompress than a node should spend. */
 export const highestLevel: Readonly<Record<Compression['kind'], number>> = { zstd: 19, gzip: 9 };
 
 /**
- * What compresses, e.g. `zlib 1.3.1` or `zstd 1.5.7`: who gets other bytes from the same layer looks here first. Not part
- * of the image: Node 22, 24 and 26 name three versions of zlib and make the same bytes.
+ * The compressor, e.g. `zlib 1.3.1` or `zstd 1.5.7`: the first thing to compare when the same layer compresses to different
+ * bytes. It is not part of the image: Node 22, 24 and 26 have three versions of zlib that make the same bytes.
  */
 export function compressorOf({ kind }: Compression): string {
   return kind === 'zstd' ? `zstd ${process.versions.zstd}` : `zlib ${process.versions.zlib}`;
@@ -66,9 +67,9 @@ export async function compressLayer(
 }
 
 /**
- * The descriptor of the uncompressed form of a layer, decompressed into the store unless it is there; `size` is what it has
- * to have, where that is known. Throws `integrity` when it does not unpack to its diffID, `archive` when it is compressed
- * in a way kina does not know.
+ * The descriptor of the uncompressed form of a layer, decompressed into the store unless it is there; `size` is what it must
+ * have, where that is known. Throws `integrity` when it does not match its diffID, `archive` for an unknown compression,
+ * `store` when the layer is damaged.
  */
 export async function uncompressedLayer(
   store: Store,
@@ -79,42 +80,52 @@ export async function uncompressedLayer(
   const plain = (bytes: number): Descriptor => ({ mediaType: mediaType.layer, digest: diffId, size: bytes });
   if (layer.digest === diffId) return plain(layer.size);
   if (await store.has(diffId)) return plain((await stat(store.blobPath(diffId))).size);
-
-  const decompressor = decompressorFor(layer);
-  let written: Written | undefined;
-  await pipeline(store.verified(layer.digest, layer.size), decompressor, async (source) => {
-    written = await store.write(source, { digest: diffId, size });
-  });
-  return plain((written as unknown as Written).size);
+  const what = `layer ${layer.digest}, uncompressed`;
+  return plain((await decompressed(store, layer, (bytes) => store.write(bytes, { digest: diffId, size, what }))).size);
 }
 
 /**
- * Digest and size of what a compressed layer of the store unpacks to; nothing is written. Throws `integrity` beyond `limit`
- * bytes, and as `uncompressedLayer`.
+ * Digest and size of what a compressed layer of the store decompresses to; nothing is written. Throws `integrity` beyond
+ * `limit` bytes, and as `uncompressedLayer`.
  */
-export async function contentOf(store: Store, layer: Descriptor, limit: number): Promise<Written> {
-  const hash = new StreamHash();
-  await pipeline(store.verified(layer.digest, layer.size), decompressorFor(layer), async (source) => {
-    for await (const chunk of source) {
+export function contentOf(store: Store, layer: Descriptor, limit: number): Promise<Written> {
+  return decompressed(store, layer, async (bytes) => {
+    const hash = new StreamHash();
+    for await (const chunk of bytes) {
       hash.update(chunk);
       if (hash.size > limit)
-        throw new KinaError('integrity', `layer ${layer.digest} unpacks to more than the ${limit} bytes promised`);
+        throw new KinaError(
+          'integrity',
+          `layer ${layer.digest}: size mismatch: got more than the ${limit} bytes expected`,
+        );
     }
+    return hash.result();
   });
-  return hash.result();
 }
 
-function decompressorFor(layer: Descriptor): Transform {
-  switch (layer.mediaType) {
-    case mediaType.layerGzip:
-    case mediaType.dockerLayerGzip:
-      return createGunzip();
-    case mediaType.layerZstd:
-      return createZstdDecompress();
-    default:
-      throw new KinaError('archive', `layer ${layer.digest} has the unknown type ${layer.mediaType}`, {
-        hint: 'kina reads tar, tar+gzip and tar+zstd.',
-      });
+const compressedTypes: ReadonlySet<string> = new Set([
+  mediaType.layerGzip,
+  mediaType.dockerLayerGzip,
+  mediaType.layerZstd,
+]);
+
+/** The bytes decide about the compression. When they are wrong, a damaged blob in the store is the first suspect. */
+async function decompressed(
+  store: Store,
+  layer: Descriptor,
+  use: (bytes: AsyncIterable<Buffer>) => Promise<Written>,
+): Promise<Written> {
+  if (!compressedTypes.has(layer.mediaType))
+    throw new KinaError('archive', `layer ${layer.digest} has the unknown type ${layer.mediaType}`, {
+      hint: 'kina reads tar, tar+gzip and tar+zstd.',
+    });
+  try {
+    return await use(decompressFile(store.blobPath(layer.digest), { from: `layer ${layer.digest}` }));
+  } catch (error) {
+    const isDamage =
+      error instanceof KinaError ? error.code === 'archive' || error.code === 'integrity' : isErrno(error, 'ENOENT');
+    if (isDamage) for await (const _ of store.verified(layer.digest, layer.size)); // throws `store` for a damaged blob
+    throw error;
   }
 }
 
@@ -160,7 +171,7 @@ async function* equalPieces(source: AsyncIterable<Buffer>, progress: (bytes: num
   progress(done + rest.length);
 }
 
-/** Sets the gzip header's operating system to 255, unknown: zlib writes the one it was compiled for (RFC 1952, 2.3). */
+/** Sets the operating system in the gzip header to 255, unknown: zlib writes the one it was compiled for (RFC 1952, 2.3). */
 async function* withNeutralHeader(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   const headerBytes = 10;
   let head: Buffer | undefined = Buffer.alloc(0);

@@ -1,6 +1,6 @@
 /**
- * The same image with its layers compressed otherwise: other blobs, other manifests, the same configs. A config names
- * layers by what they unpack to, so the id by which runtimes know the image stays.
+ * The same image with a different compression of its layers: different blobs and manifests, the same configs. A config names
+ * layers by their uncompressed form, so the image id is unchanged.
  */
 import { availableParallelism } from 'node:os';
 import pLimit from 'p-limit';
@@ -11,18 +11,18 @@ import { type Descriptor, type Digest, mediaType } from './descriptor.ts';
 import type { ImageContents, PlatformImage } from './image/contents.ts';
 import type { Store } from './store/store.ts';
 
-/** `keep` compresses with zstd what is not compressed, and leaves the rest as it is. */
+/** `keep` compresses uncompressed layers with zstd, and does not change the others. */
 export type LayerForm = Compression | 'none' | 'keep';
 
 export interface RecompressOptions {
   readonly form: LayerForm;
   readonly reporter: Reporter;
   readonly signal?: AbortSignal | undefined;
-  /** Told each layer as soon as it has its form. */
+  /** Called with each layer as soon as it has its form. */
   ready?(layer: Descriptor): void;
 }
 
-/** The descriptor of the image in that form; its own when nothing changes. Its parts are in the store. */
+/** The descriptor of the image in that form; the same one when nothing changes. Its parts are in the store. */
 export async function recompressImage(
   store: Store,
   contents: ImageContents,
@@ -82,7 +82,7 @@ async function recompressLayer(
   const kind = compressed[layer.mediaType];
   if (form === 'keep' && kind) return layer;
   const wanted = form === 'keep' ? { kind: 'zstd' as const } : form;
-  // What has the form already stays, whatever its level: its bytes may be in registries.
+  // A layer that has the form is not changed, whatever its level: its bytes may be in registries.
   if (wanted !== 'none' && kind === wanted.kind && wanted.level === undefined) return layer;
   const plain = await uncompressedLayer(store, layer, diffId);
   if (wanted === 'none') return plain;

@@ -1,11 +1,11 @@
 import { execFileSync } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
+import { chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { gunzipSync, zstdDecompressSync } from 'node:zlib';
+import { gunzipSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { extract } from 'tar-stream';
 import { describe, expect, test } from 'vitest';
 import { compressLayer, uncompressedLayer } from '../../../src/oci/compress.ts';
-import { type Descriptor, parseConfig, parseManifest } from '../../../src/oci/descriptor.ts';
+import { type Descriptor, mediaType, parseConfig, parseManifest } from '../../../src/oci/descriptor.ts';
 import { buildImage, buildIndex } from '../../../src/oci/image/build.ts';
 import { tarSegments, tarStream } from '../../../src/oci/output/tar.ts';
 import { platformOf } from '../../../src/oci/platform.ts';
@@ -105,6 +105,29 @@ describe('compression', () => {
     const store = await newStore();
     const { digest } = await compressLayer(store, await smallLayer(store), { kind: 'gzip' });
     expect((await store.readBytes(digest, 1 << 20)).subarray(0, 10).toString('hex')).toBe('1f8b08000000000000ff');
+  });
+
+  test('a layer of several zstd frames, as podman writes it, is decompressed whole', async () => {
+    const store = await newStore();
+    const layer = await smallLayer(store, 'hello\n', 100_000);
+    const bytes = await store.readBytes(layer.digest, 1 << 20);
+    const skippable = Buffer.from('502a4d1804000000aaaaaaaa', 'hex');
+    const frames = [bytes.subarray(0, 1000), bytes.subarray(1000)].map((part) => zstdCompressSync(part));
+    const written = await store.writeBytes(Buffer.concat([skippable, ...frames]));
+    const other = await newStore();
+    await other.write(store.verified(written.digest));
+    const compressed = { mediaType: mediaType.layerZstd, ...written };
+    expect(await uncompressedLayer(other, compressed, layer.digest)).toEqual(layer);
+  });
+
+  test('a damaged compressed layer is reported as damage of the store', async () => {
+    const [store, other] = [await newStore(), await newStore()];
+    const layer = await smallLayer(store);
+    const compressed = await compressLayer(store, layer, { kind: 'zstd' });
+    await other.write(store.verified(compressed.digest));
+    await chmod(other.blobPath(compressed.digest), 0o644);
+    await writeFile(other.blobPath(compressed.digest), Buffer.alloc(compressed.size, 1));
+    await expect(uncompressedLayer(other, compressed, layer.digest)).rejects.toMatchObject({ code: 'store' });
   });
 
   test('a layer that lost its uncompressed blob is unpacked again; a lying diffID is found', async () => {
