@@ -79,7 +79,7 @@ function parents(
     const parent = path.slice(0, slash);
     const known = tree.get(parent);
     if (known?.type === 'symlink') say(path, `below the symbolic link ${parent}: lost without an error`);
-    else if (known && known.type !== 'folder') say(path, `below ${parent}, which is no directory`);
+    else if (known && known.type !== 'folder') say(path, `below ${parent}, which is not a directory`);
     if (!known) tree.set(parent, { type: 'folder', layer });
   }
 }

@@ -63,7 +63,7 @@ function resource({ name, created, labels, subnet }: StoredNetwork): unknown {
   };
 }
 
-/** There from the start; nobody makes or removes it. */
+/** It always exists: it is neither created nor removed. */
 const builtin: StoredNetwork = {
   name: 'default',
   created: '2026-08-20T09:00:00Z',

@@ -28,7 +28,7 @@ setInterval(() => {
   try {
     process.kill(Number(firstProcess), 0);
   } catch {
-    // where somebody has removed the folder there is nothing left to remove
+    // the folder may have been removed already
     rmSync(hostPath, { force: true });
     process.exit(0);
   }

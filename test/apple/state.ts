@@ -82,7 +82,7 @@ export function read(): State {
   }
 }
 
-/** Changes the state; nobody else does meanwhile. */
+/** Changes the state under the lock. */
 export async function change<T>(edit: (state: State) => T): Promise<T> {
   return locked('state.lock', 30, 'state', async () => {
     const state = read();
@@ -122,7 +122,7 @@ async function locked<T>(name: string, seconds: number, request: string, work: (
   }
 }
 
-/** Whoever was killed while it held the lock does not hold it any more. */
+/** A process that was killed while it held the lock no longer holds it. */
 function abandoned(path: string): boolean {
   try {
     const pid = Number(readFileSync(`${path}.pid`, 'utf8'));

@@ -11,7 +11,7 @@ export interface TarMember {
   readonly offset: number;
 }
 
-/** Reads from `start` to `end` of an open file; throws on what is no tar. */
+/** Reads from `start` to `end` of an open file; throws if it is not a tar. */
 export function* tarMembers(fd: number, start: number, end: number): Generator<TarMember> {
   const header = Buffer.alloc(512);
   let long: { name?: string; link?: string } = {};

@@ -16,7 +16,7 @@ export interface OwnOptions {
   readonly websocket: boolean;
 }
 
-/** Runs the specifications one after the other and tells each on stderr. Rejects when nobody answers at the socket. */
+/** Runs the specifications one after the other and prints each to stderr. Rejects when nothing answers at the socket. */
 export async function runOwn(socket: string, { folder, focus, websocket }: OwnOptions): Promise<Outcome> {
   const client = openCri(socket);
   const [failed, skipped]: [Outcome['failed'][number][], Outcome['skipped'][number][]] = [[], []];

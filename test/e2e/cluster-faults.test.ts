@@ -1,4 +1,4 @@
-/** What happens to a cluster that does not come to be: it is taken back, and the reason is told. */
+/** When the creation of a cluster fails, everything is cleaned up, and the reason is reported. */
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -71,7 +71,7 @@ describeWith('a creation that fails', ['full tier', ...clusterRequirements('podm
     expect(await left()).toEqual([]);
   });
 
-  test('Ctrl-C takes back what was made', async () => {
+  test('Ctrl-C cleans up what was created', async () => {
     const child = spawn(process.execPath, [join(projectRoot, 'bin/kina.js'), 'create', 'cluster', ...image], {
       env: cleanEnvironment(env),
       stdio: ['ignore', 'ignore', 'pipe'],

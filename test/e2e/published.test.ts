@@ -101,7 +101,7 @@ describeWith('a published node image', requirements, () => {
       const cached = await build('third', ...pinned, '--cache-from', `${host}/team/cache`);
       expect(digestIn(cached)).toBe(plain);
       expect(cached.stderr).toMatch(/base .* cached/);
-      expect(cached.stderr).not.toMatch(/Fetched \d+ packages|warning: the cache/);
+      expect(cached.stderr).not.toMatch(/Fetched \d+ packages|WARNING: the cache/);
     });
     // Of upstream the images of the release; binaries, containerd and Debian's packages are in cached layers.
     const paths = mirror.log.slice(asked).map(({ url }) => url);

@@ -114,7 +114,7 @@ async function nodeAddresses(cluster: TestCluster): Promise<Record<string, strin
   return Object.fromEntries(nodes.map(({ name, ipv4 }) => [name, ipv4]));
 }
 
-/** docker gives a stopped node's address to whoever comes next, and back to the node if nobody came. */
+/** docker gives the address of a stopped node to the next container, and back to the node if there was none. */
 async function withOldAddressesTaken(cluster: TestCluster, count: number, work: () => Promise<unknown>): Promise<void> {
   if (cluster.engine !== 'docker') return void (await work());
   const names = Array.from({ length: count }, (_, i) => `${cluster.name}-taker-${i}`);

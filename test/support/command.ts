@@ -66,7 +66,7 @@ export function tail(text: string, lines = 40): string {
 
 /**
  * What the test machine must not leak into a build: the time stamp of all files, the cache, the mirrors and proxies of
- * whoever runs the tests, their language and time zone.
+ * the user who runs the tests, their language and time zone.
  */
 const leaks =
   /^(SOURCE_DATE_EPOCH|KINA_(?!E2E|TEST|DEBIAN_CHECK_VALID_UNTIL).*|XDG_.*|LC_.*|LANG|LANGUAGE|TZ|NO_COLOR|FORCE_COLOR|NODE_OPTIONS|VITEST.*|(https?|no|all)_proxy)$/i;

@@ -15,7 +15,7 @@ export interface ContainerOptions extends Partial<Omit<CreateContainer, 'id' | '
 
 const capabilities = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'KILL', 'MKNOD', 'NET_RAW', 'SETGID', 'SETUID', 'SYS_CHROOT']
   .map((name) => `CAP_${name}`)
-  // Nobody has it: a sandbox without it must not fail, but leave it out.
+  // It does not exist: a sandbox without it must not fail, but leave it out.
   .concat('CAP_CHECKPOINT_RESTORE', 'CAP_SYS_RESOURCE');
 
 /** An OCI process. */

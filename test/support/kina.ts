@@ -55,7 +55,7 @@ export async function openBench(): Promise<Bench> {
   const upstream = await startUpstream();
   const environment = ({ store = 'store', env }: BenchOptions): NonNullable<CommandOptions['env']> => ({
     KINA_CACHE_DIR: join(folder, store),
-    // Whoever runs the tests may have a config file with mirrors of their own.
+    // The user who runs the tests may have a config file with mirrors.
     KINA_CONFIG: join(folder, 'no-config.yaml'),
     // What bin/kina.js starts itself anew for: 50 ms of every build.
     MALLOC_MMAP_THRESHOLD_: '4194304',
@@ -136,7 +136,7 @@ function watch(child: ChildProcess): RunningKina {
   };
 }
 
-/** The digest in the answer of a build, `REF@sha256:…`. Throws with kina's words when there is none. */
+/** The digest in the answer of a build, `REF@sha256:…`. Throws with the output of kina if it is missing. */
 export function digestIn(result: CommandResult): string {
   const digest = /@(sha256:[0-9a-f]{64})\s*$/.exec(result.stdout)?.[1];
   if (result.code !== 0 || digest === undefined)

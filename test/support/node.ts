@@ -1,6 +1,6 @@
 /**
  * What tests ask of a node, whatever it runs in: a container of podman or docker, or a machine of its own. The failure
- * of a boot is explained with the failed units and their journal, because "degraded" alone tells nobody anything.
+ * of a boot is explained with the failed units and their journal, because "degraded" alone explains nothing.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { tail } from './command.ts';

@@ -24,7 +24,7 @@ export interface Sigstore {
   stop(): Promise<void>;
 }
 
-/** An unsigned token: the stand-in believes everybody. */
+/** An unsigned token: the stand-in accepts everything. */
 export function identityToken(subject: string, issuer: string, secret = 'signature'): string {
   const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
   return `${part({ alg: 'none' })}.${part({ sub: subject, iss: issuer, aud: 'sigstore' })}.${secret}`;

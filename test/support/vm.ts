@@ -1,6 +1,6 @@
 /**
  * A node image as a virtual machine, the one of `kina image test`, for tests that want more of it than its checks. The
- * image comes from an archive, as everybody gets it; the kernel from the store that all end-to-end tests share.
+ * image comes from an archive, as users get it; the kernel from the store that all end-to-end tests share.
  */
 import { join } from 'node:path';
 import { silent } from '../../src/host/progress.ts';

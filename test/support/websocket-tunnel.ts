@@ -1,6 +1,6 @@
 /**
  * The client's side of SPDY through WebSocket, for tests: bytes become masked binary messages and back (RFC 6455, 5.2).
- * By hand, because the protocol's name, `SPDY/3.1+portforward.k8s.io`, is none that WebSocket libraries let through.
+ * By hand, because the protocol's name, `SPDY/3.1+portforward.k8s.io`, is one that WebSocket libraries refuse.
  */
 import { randomBytes } from 'node:crypto';
 import { Duplex } from 'node:stream';

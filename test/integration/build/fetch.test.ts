@@ -180,7 +180,7 @@ describeUnless(good.skip, 'the mirror of release files', () => {
     expect(again.log[0]).toMatchObject({ status: 206 });
   });
 
-  test('a damaged file is never used, by nobody, and says what it should have been', async () => {
+  test('a damaged file is never used, and the error says what was expected', async () => {
     const corrupt = await mirror({ corrupt: ['runc.amd64'] });
     const { store, fetcher, root } = await setup(corrupt.url);
     const error = await failure(fetcher.fetchAll(pinned.filter((a) => a.name !== 'containerd')));

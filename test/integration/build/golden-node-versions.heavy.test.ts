@@ -78,7 +78,7 @@ describeUnless(await installNodes(), `images built by Node ${majors.join(', ')}`
       const { layers } = platforms[0] as { layers: { diffId: string; compressor: string }[] };
       const key = kind === 'gzip' ? 'zlib' : 'zstd';
       const compressor = `${key} ${await check([nodeOf(major), '-p', `process.versions.${key}`])}`;
-      // Whoever compares two digests that should be equal finds the reason in the answers of the builds.
+      // When two digests differ that should be equal, the output of the builds shows the reason.
       expect(layers.map((layer) => layer.compressor)).toEqual(layers.map(() => compressor));
       byCompressor.set(compressor, (byCompressor.get(compressor) ?? new Set()).add(digest));
       diffIds.add(layers.map((layer) => layer.diffId).join());

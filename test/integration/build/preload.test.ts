@@ -1,4 +1,4 @@
-/** Preloaded images with zstd layers: the same images by id, smaller, and never from another compressor than the lock's. */
+/** Preloaded images with zstd layers: the same images by id, smaller, and always from the compressor in the lock. */
 import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -106,7 +106,7 @@ test('what upstream lacks inside is said of the whole', async () => {
 });
 
 describe('the lock', () => {
-  test('pins what is inside, and a build from it asks nobody which bytes', async () => {
+  test('pins the content, and a build from it resolves nothing', async () => {
     await agent();
     const recipe = await outer(carry());
     const { resolved, index } = await site.workshop.build({ recipe });

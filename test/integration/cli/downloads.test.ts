@@ -71,7 +71,7 @@ test('a truncated transfer is taken up again and the image is the same', async (
   expect(breaks).toBeLessThan(0);
 });
 
-test('a server in trouble (503) is no reason to leave an optional component out', async () => {
+test('an optional component is not left out because of a server error (503)', async () => {
   bench.upstream.intercept = (path, response) => {
     if (!path.includes('/crictl-')) return false;
     response.writeHead(503).end();
@@ -113,7 +113,7 @@ test('a 404 for an optional component: a warning and a label, or an error with -
   expect(details.platforms[0].labels['dev.kina.absent']).toBe('crictl');
   expect(details.platforms[0].labels).not.toHaveProperty('dev.kina.component.crictl');
   expect((await bench.build(['--dry-run'])).stdout).toContain('absent upstream: crictl');
-  // The warning is no decoration: it is there from the cache too, and with --quiet.
+  // The warning is printed for cached builds too, and with --quiet.
   expect((await bench.build(['--quiet'])).stderr).toBe(
     'WARNING: crictl is not available upstream and is left out (--strict makes this an error)\n',
   );

@@ -94,7 +94,7 @@ describe('Ctrl-C', () => {
     expect(result.stderr).not.toContain('bug in kina');
     expect(result.code).toBe(130);
     expect(result.stdout).toBe('');
-    // At once: nobody waits for downloads that are no longer wanted.
+    // At once: it does not wait for downloads that are no longer needed.
     expect(names(store, 'tmp')).toEqual([]);
     expect(readdirSync(bench.folder).filter((n) => n.startsWith('node.tar'))).toEqual([]);
     expect(digestIn(await bench.build(args.slice(0, 2), { store }))).toBe(undisturbed);

@@ -121,7 +121,7 @@ describe('locks', () => {
     expect(result.stderr).toContain(words);
   });
 
-  test("without --recipe it is that of the lock; one that is none of kina's is asked for", async () => {
+  test('without --recipe it is that of the lock; a recipe that is not shipped must be given', async () => {
     const folder = await bench.place('whose');
     await lock([], { cwd: folder });
     const small = await bench.kina(['build', 'node-image', '--locked'], { cwd: folder });
@@ -131,7 +131,7 @@ describe('locks', () => {
   });
 
   test.each([
-    ['YAML that is none', 'version: [1'],
+    ['invalid YAML', 'version: [1'],
     ['a lock of the future', 'version: 3\nrecipe: small\nvariables: {}\nplatforms: {}\n'],
     ['nothing', ''],
   ])('a lock file that holds %s', async (_what, text) => {

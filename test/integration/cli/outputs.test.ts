@@ -37,7 +37,7 @@ describe('standard output', () => {
     expect(result.stderr).toContain('the reader of standard output stopped before the end of the archive');
   });
 
-  test('a reader that has seen enough of a list is no failure', async () => {
+  test('a reader that closes the pipe early is not a failure', async () => {
     const kina = `"${process.execPath}" "${join(projectRoot, 'bin/kina.js')}"`;
     const script = `{ ${kina} build node-image --help; echo "code $?" >&2; } | head -n 1`;
     const result = await run(['sh', '-c', script]);
@@ -138,7 +138,7 @@ describe('files and folders', () => {
   });
 
   test.each([
-    ['a folder that is no layout', 'type=oci,dest=full', 'full exists and is not an OCI image layout'],
+    ['a folder that is not a layout', 'type=oci,dest=full', 'full exists and is not an OCI image layout'],
     ['a folder for an archive', 'type=oci-archive,dest=full', 'full is a folder'],
     ['a device', 'type=oci-archive,dest=/dev/null', '/dev/null is not a regular file'],
     [
@@ -170,7 +170,7 @@ describe('files and folders', () => {
   });
 });
 
-/** As nobody, who may not do everything: root writes to read-only folders. */
+/** As an unprivileged user, because root can write to read-only folders. */
 describeWith('as a user without rights', ['root', 'setpriv'], () => {
   const asNobody = async (args: readonly string[], store: string) => {
     const { argv, env } = bench.command(args, { store });
@@ -211,7 +211,7 @@ function canMount(): boolean {
 describeWith('a full disk', canMount() ? [] : ['root', 'permission to mount a tmpfs'], () => {
   const big = Buffer.alloc(24 << 20, 'big ');
   const recipe = 'big.yaml';
-  /** Runs kina with a disk of `size` mounted at `folder`, which nobody else sees. */
+  /** Runs kina with a disk of `size` mounted at `folder`, in a mount namespace of its own. */
   const onSmallDisk = async (folder: string, size: string, args: readonly string[], then = 'true') => {
     await mkdir(at(folder), { recursive: true });
     const { argv, env } = bench.command(['--recipe', `./${recipe}`, ...args], { store: 'small/store' });

@@ -60,7 +60,7 @@ describe('validate', () => {
     ]);
   });
 
-  test('a variable that nobody defines, which a build would find only after asking upstream', async () => {
+  test('an undefined variable, which a build would find only after asking upstream', async () => {
     const path = await write(
       'variable.yaml',
       `name: x\nextends: ${smallRecipe}\nlayers:\n  - name: base\n    steps:\n      - file: { path: a, content: "\${colur} $\${literal}" }\n`,

@@ -55,7 +55,7 @@ describeUnless(registry.skip, 'the command line signs', () => {
     const wrong = await verify('cli/key:v1', '--key', 'other.pub');
     expect(wrong).toMatchObject({ code: 1, stdout: '' });
     expect(wrong.stderr).toContain('is not accepted: it does not verify');
-    // Nobody named: said and passed, and nothing that counts for --require-signature.
+    // Without a key: it passes with a note, but not with --require-signature.
     const unnamed = await verify('cli/key:v1');
     expect(unnamed.code).toBe(0);
     expect(unnamed.stdout).toContain('signature   present, not verified');

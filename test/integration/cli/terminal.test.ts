@@ -58,7 +58,7 @@ describeWith('progress on a terminal', ['tmux'], () => {
     store: string,
     columns: number,
     at: (lines: readonly string[], keys: (...names: string[]) => Promise<unknown>) => Promise<void> = async () => {},
-    // The machine of a test run often is a CI system, whose terminals are no terminals.
+    // Tests often run in CI, where terminals are not used as such.
     extra: Readonly<Record<string, string | undefined>> = { CI: undefined },
   ): Promise<{ seen: string[][]; end: string[]; cursor: string }> {
     const { argv, env } = bench.command(['--recipe', './slow.yaml'], { store });

@@ -87,7 +87,7 @@ describe('arguments', () => {
     },
   );
 
-  test("a recipe's tag that is no name is refused before anything is written", async () => {
+  test('an invalid tag in a recipe is refused before anything is written', async () => {
     const folder = await bench.place('tag');
     const recipe =
       'name: x\nimage: { tag: "localhost/UP:1" }\nlayers: [{ name: a, steps: [{ symlinks: { links: { a: b } } }] }]\n';
@@ -165,7 +165,7 @@ layers:
     expect(lines).toEqual([2, 6, 7, 9, 10]);
   });
 
-  test('YAML that is none: line and column of the place', async () => {
+  test('invalid YAML: line and column', async () => {
     const path = await recipe('name: mine\nlayers: [\n  - name: one\n');
     const result = await bench.kina(['build', 'node-image', '--recipe', path]);
     expect(result.code).toBe(2);

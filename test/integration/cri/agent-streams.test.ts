@@ -220,7 +220,7 @@ describeInSandbox('streams of a sandbox', { hostname: 'pod', sysctls: {}, routes
     await site.pod.remove('steady');
   });
 
-  test('a tunnel carries both directions, half-closes, and says when nobody listens', async () => {
+  test('a tunnel carries both directions, half-closes, and reports when nothing listens', async () => {
     await expect(site.sandbox.client.forward(9)).rejects.toMatchObject({ failure: 'refused' });
     await site.pod.run('echo', ['nc', '-ll', '-p', '7007', '-e', 'cat']);
     const sent = Buffer.alloc(3 * MiB, 'tunnel');

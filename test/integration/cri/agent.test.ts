@@ -61,7 +61,7 @@ describeInSandbox('containers in a sandbox', setup, (site) => {
     expect(mounts).not.toMatch(/loop|\/none\//);
   });
 
-  // The service does so when its caller gives up: nobody would ever ask for this container again.
+  // The service does so when its caller gives up: no request for this container would come again.
   test('a container that is not wanted any more while it is being made goes when it is made', async () => {
     const making = site.pod.create('unwanted', ['sleep', '1000']);
     const removing = site.sandbox.client.call('delete', { id: 'unwanted' });

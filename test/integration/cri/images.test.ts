@@ -117,7 +117,7 @@ describeUnless(registry.skip, 'images of a registry', () => {
     expect(config.os).toBe('linux');
   });
 
-  test('a tag that moved is on the new image; the old one stays until somebody removes it', async () => {
+  test('a tag that moved is on the new image; the old one stays until it is removed', async () => {
     await push('moves 1', ['moves:v1']);
     const { images } = await newLibrary();
     const before = await images.pull(`${host}/moves:v1`);
@@ -169,7 +169,7 @@ describeUnless(registry.skip, 'images of a registry', () => {
     await images.remove(first);
     expect(all - blobsIn(store).length).toBe(3); // manifest, config and the layer of its own
     await images.pull(`${host}/shares:v1`);
-    await store.tag('somebody/else:v1', one);
+    await store.tag('other/name:v1', one);
     await images.remove(first);
     await images.remove(second);
     expect(blobsIn(store)).toHaveLength(4);
@@ -225,7 +225,7 @@ describeUnless(registry.skip, 'images of a registry', () => {
     await expect.poll(() => readdirSync(join(images.mountpoint, 'tmp'))).toEqual([]);
   });
 
-  test('what a registry does not have, and what is no name', async () => {
+  test('a missing image, and an invalid name', async () => {
     const { images } = await newLibrary();
     await expect(images.pull(`${host}/nothing:v1`)).rejects.toMatchObject({ code: 'not-found' });
     await expect(images.pull('NOT A NAME')).rejects.toMatchObject({ code: 'usage' });

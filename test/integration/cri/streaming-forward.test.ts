@@ -139,7 +139,7 @@ describe('a connection', () => {
     expect((await client.whole(other.data)).toString()).toBe('heard y');
   });
 
-  test('ends when the client takes back its stream, or is gone', async () => {
+  test('ends when the client resets its stream, or is gone', async () => {
     const first = await pair(client);
     await pair(client);
     await vi.waitFor(() => expect(open.size).toBe(2));
@@ -171,7 +171,7 @@ describe('a connection', () => {
     expect(stored).toBe(6);
   });
 
-  test('that comes up when the client has taken back its stream is closed at once', async () => {
+  test('that comes up after the client has reset its stream is closed at once', async () => {
     const { connect } = backend;
     const late = Promise.withResolvers<void>();
     backend.connect = (...request) => late.promise.then(() => connect(...request));

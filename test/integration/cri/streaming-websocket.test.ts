@@ -117,7 +117,7 @@ describe('v5.channel.k8s.io', () => {
       await vi.waitFor(() => expect(pongs).toBe(3));
       client.socket.terminate();
       await vi.waitFor(() => {
-        vi.advanceTimersByTime(5000); // nobody reads: only what is written notices that the client is gone
+        vi.advanceTimersByTime(5000); // nothing is read: only a write notices that the client is gone
         expect(backend.gone).toBe(1);
       });
     } finally {
@@ -156,7 +156,7 @@ test('v4.channel.k8s.io is the same without the end of a channel', async () => {
   expect(whole(client, 1).toString()).toBe('abc');
 });
 
-test('other protocols are refused with 403, and what is no WebSocket with 400', async () => {
+test('other protocols are refused with 403, and requests that are not WebSockets with 400', async () => {
   const url = () => server.attach({ containerId: 'c', tty: false, stdin: true, stdout: true, stderr: true });
   for (const name of ['channel.k8s.io', 'v3.channel.k8s.io', 'base64.channel.k8s.io', 'SPDY/3.1+portforward.k8s.io']) {
     const { response } = await upgrade(url(), webSocketHeaders(name), 'GET');

@@ -176,7 +176,7 @@ describe('a connection', () => {
     ['sends data on a stream that it never opened', (client) => void client.send(99, 'x')],
     ['opens a stream with an even number', ({ socket }) => socket.write(openFrame(2))],
     ['opens a stream that was there before', ({ socket }) => socket.write(openFrame(1))],
-    ['sends a block that is no zlib', ({ socket }) => socket.write(openFrame(9, Buffer.alloc(40, 1)))],
+    ['sends a block that is not zlib', ({ socket }) => socket.write(openFrame(9, Buffer.alloc(40, 1)))],
     ['cuts a control frame short', ({ socket }) => socket.write(Buffer.from('800300030000000200ff', 'hex'))],
   ])('that %s is closed, with a word', async (_what, misbehave) => {
     const { client } = await start(request(['sleep', '60']));
@@ -198,7 +198,7 @@ describe('a connection', () => {
       expect((await client.find((f) => f.type === 'ping')).stream % 2).toBe(0);
       client.close();
       await vi.waitFor(() => {
-        vi.advanceTimersByTime(10_000); // nobody reads: only what is written notices
+        vi.advanceTimersByTime(10_000); // nothing is read: only a write notices
         expect(backend.gone).toBe(1);
       });
     } finally {
@@ -277,7 +277,7 @@ describe('a request', () => {
     expect(await status(server.exec(sh('true')), spdy, 'PUT')).toBe(405);
   });
 
-  test('that is no upgrade, or not to SPDY, or names no protocol, is answered with 400', async () => {
+  test('that is not an upgrade, or not to SPDY, or names no protocol, is answered with 400', async () => {
     expect(await status(server.exec(sh('true')), {})).toBe(400);
     expect(await status(server.exec(sh('true')), { ...spdy, upgrade: 'h2c' })).toBe(400);
     expect(await status(server.exec(sh('true')), { connection: 'Upgrade', upgrade: 'SPDY/3.1' })).toBe(400);
@@ -308,7 +308,7 @@ describe('a request', () => {
     expect(forward.response.headers['x-accepted-stream-protocol-versions']).toBe('portforward.k8s.io');
   });
 
-  test('that makes no sense is no address', () => {
+  test('that makes no sense is not an address', () => {
     const usage = expect.objectContaining({ code: 'usage' });
     expect(() => server.exec(sh('', { containerId: '' }))).toThrow(usage);
     expect(() => server.exec(sh('', { stdout: false, stderr: false }))).toThrow(usage);

@@ -49,7 +49,7 @@ describeUnless(problem, 'a node of Debian 13 without a single script run', () =>
     execFileSync('tar', ['-xf', join(scratch, 'root.tar'), '-C', root, '--numeric-owner']);
   });
 
-  test('no package has a script whose effect nobody judged', () => {
+  test('every maintainer script has been reviewed', () => {
     expect(unknownScripts(unpacked.packages)).toEqual([]);
   });
 
@@ -87,7 +87,7 @@ describeUnless(problem, 'a node of Debian 13 without a single script run', () =>
   test('PAM stacks are those of pam-auth-update', () => {
     const read = () => chroot('sh', '-c', 'cat /etc/pam.d/common-* && cd /var/lib/pam && tail -n +1 *');
     const ours = read();
-    // What it remembers says that nobody has edited them: a package that brings a profile gets it in.
+    // Its records say that they were not edited, so a package that brings a profile can install it.
     expect(chroot('env', 'DEBIAN_FRONTEND=noninteractive', 'pam-auth-update', '--package')).toBe('');
     expect(read()).toBe(ours);
     chroot(

@@ -87,7 +87,7 @@ test('without a network a recipe that was edited goes by the newest index that w
   expect(edited.index.digest).toBe((await workshop.build({ recipe })).index.digest);
 });
 
-test('mirrors that are some hours apart are no attack; neither is another store', async () => {
+test('mirrors that are some hours apart are not an attack; neither is a new store', async () => {
   await archive.publish({ date: ago(1) });
   await build();
   await archive.publish({ date: ago(1.4) });
@@ -98,7 +98,7 @@ test('mirrors that are some hours apart are no attack; neither is another store'
   await other.close();
 });
 
-test('the date of an index that nobody known signed is not remembered, so that it cannot lock anybody out', async () => {
+test('the date of an index without a trusted signature is not remembered, so that it cannot lock users out', async () => {
   await archive.publish({ date: ago(3) });
   await build();
   await archive.publish({ date: ago(0), key: await newKey() });

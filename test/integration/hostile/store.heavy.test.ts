@@ -51,7 +51,7 @@ const sameDevice = async (): Promise<string | undefined> => {
   return shm.type === (await statfs(tmpdir())).type ? '/dev/shm and the temporary folder are of one kind' : undefined;
 };
 
-describeUnless(await sameDevice(), 'a store on another file system than temporary files and output', () => {
+describeUnless(await sameDevice(), 'a store on a different file system from temporary files and output', () => {
   test('the same digest, and an archive on the third side', async () => {
     const bench = await openBench();
     const elsewhere = await mkdtemp('/dev/shm/kina-store-');

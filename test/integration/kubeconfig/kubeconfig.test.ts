@@ -61,7 +61,7 @@ describe('the files', () => {
     expect(await readdir(at('dotfiles'))).toEqual(['kube']);
   });
 
-  test('what is no kubeconfig is named and never overwritten', async () => {
+  test('a file that is not a kubeconfig is named and never overwritten', async () => {
     const broken = Buffer.from([0x61, 0x3a, 0x20, 0xff, 0xfe, 0x0a]); // no UTF-8
     await writeFile(at('config'), broken);
     const choice = { explicit: at('config') };

@@ -110,7 +110,7 @@ async function fileOf(lock: Lock, change: (lock: Lock) => void = () => {}): Prom
   await writeLock(path, changed);
   return path;
 }
-/** An artifact that nobody has: it stays only when nobody asks for a newer one. */
+/** An artifact that no server has: it stays only when no newer one is requested. */
 const outdate = (artifact: { digest: string } | undefined): void => {
   Object.assign(artifact!, { digest: `sha256:${'0'.repeat(64)}` });
 };

@@ -198,7 +198,7 @@ test('an interrupted creation leaves nothing', { timeout: 60_000 }, async () => 
   expect(standIn.calls().at(-2)).toEqual(['delete', '--force', 'c-worker']);
 });
 
-test('a network of somebody else is not used, and not removed', async () => {
+test('a network that kina did not create is neither used nor removed', async () => {
   await run(['container', 'network', 'create', 'kina-c'], { env: standIn.env });
   await expect(provider.ensureNetwork({ name: 'kina-c', ipv6: false })).rejects.toMatchObject({ code: 'conflict' });
   await provider.removeNetwork('kina-c');

@@ -188,7 +188,7 @@ describeUnless(registry.skip, 'layers in a cache', () => {
     for (const [tag, entry] of saved) expect((await manifestOf(tag)).config).toEqual(entry.config);
   });
 
-  test('a cut answer is no layer', async () => {
+  test('a truncated response is not a layer', async () => {
     const entries = await Promise.all((await layerTags()).map(manifestOf));
     const blobs = new Set(entries.map(({ layers }) => layers[1]!.digest));
     const proxy = await startProxy(host, (method, path) =>

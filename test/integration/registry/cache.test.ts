@@ -1,6 +1,6 @@
 /**
  * Work shared between machines through a registry: the second machine moves what its output needs and builds nothing, and
- * an entry that somebody tampered with is refused.
+ * an entry that was tampered with is refused.
  */
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';

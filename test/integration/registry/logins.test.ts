@@ -1,5 +1,5 @@
 /**
- * Logins: where they are read, who gets them, and that nobody sees them. With a real registry that wants a password, with
+ * Logins: where they are read, who gets them, and that they are not shown. With a real registry that wants a password, with
  * servers that try to get one, and with the command line, whose every output and file is searched for it.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -196,9 +196,9 @@ describeUnless(registry.skip, 'the command line and a registry that wants a pass
     for (const { code, stderr } of said) expect([code, stderr]).toEqual([0, expect.any(String)]);
     expect(digestIn(said[1]!)).toBe(digestIn(said[0]!));
 
-    const nobody = await bench.kina(['-v', '5', 'push', small, ref], { env: { ...env, HOME: bench.folder } });
-    expect(nobody).toMatchObject({ code: 1, stdout: '' });
-    expect(nobody.stderr).toContain(`skopeo login ${host}`);
+    const anonymous = await bench.kina(['-v', '5', 'push', small, ref], { env: { ...env, HOME: bench.folder } });
+    expect(anonymous).toMatchObject({ code: 1, stdout: '' });
+    expect(anonymous.stderr).toContain(`skopeo login ${host}`);
     const wrong = await home('wrong', { '.docker/config.json': { auths: { [host]: auth('kina', `${secret}!`) } } });
     const refused = await bench.kina(['-v', '5', 'pull', ref], {
       env: { ...env, HOME: wrong.HOME },
@@ -206,7 +206,7 @@ describeUnless(registry.skip, 'the command line and a registry that wants a pass
     expect(refused).toMatchObject({ code: 1, stdout: '' });
     expect(refused.stderr).toContain('config.json');
 
-    for (const { stdout, stderr } of [...said, nobody, refused])
+    for (const { stdout, stderr } of [...said, anonymous, refused])
       for (const word of [secret, pair]) expect(stdout + stderr).not.toContain(word);
     // Everything that was written: two stores, archive, metadata, outputs.
     for (const word of [secret, pair])

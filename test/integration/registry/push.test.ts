@@ -249,7 +249,7 @@ describeUnless(registry.skip, 'a real registry', () => {
     expect(digestIn(await bench.kina(['pull', elsewhere, ...insecure], { store: 'insecure' }))).toBe(built.zstd);
   });
 
-  test('names that nobody can push to, and images that are not there', async () => {
+  test('names that cannot be pushed to, and missing images', async () => {
     const digest = `sha256:${'0'.repeat(64)}`;
     for (const [args, words] of [
       [['push', small, `${host}/x@${digest}`], 'the digest is computed from the content'],

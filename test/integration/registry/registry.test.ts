@@ -232,13 +232,13 @@ describe('registries that lie', () => {
     const error = await failure(pull({ schemaVersion: 1 }, { 'content-type': type }));
     expect(error.hint).toContain('schema 1');
   });
-  test('a chart is no image', async () => {
+  test('a chart is not an image', async () => {
     const layers = [
       { mediaType: 'application/vnd.cncf.helm.chart.content.v1.tar+gzip', digest: digestOf(Buffer.from('x')), size: 1 },
     ];
     expect((await failure(pull(manifest({ layers })))).code).toBe('archive');
   });
-  test('attestations are no platforms', async () => {
+  test('attestations are not platforms', async () => {
     const entry = { mediaType: oci('manifest.v1+json'), digest: `sha256:${'1'.repeat(64)}`, size: 1 };
     const manifests = [
       { ...entry, platform: { os: 'unknown', architecture: 'unknown' } },
@@ -247,7 +247,7 @@ describe('registries that lie', () => {
     const error = await failure(pull({ schemaVersion: 2, manifests }));
     expect(error).toMatchObject({ code: 'platform', details: ['it is for linux/arm/v7'] });
   });
-  test('a login page is no registry', async () => {
+  test('a login page is not a registry', async () => {
     const server = await startServer((_, response) => response.end('<html>please log in</html>'));
     closing.push(server.stop);
     const error = await failure(resolveImage(`${server.url.slice(7)}/x`, amd64, transport()));

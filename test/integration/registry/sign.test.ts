@@ -1,6 +1,6 @@
 /**
- * Signatures of images in a real registry: made and verified by kina, and by cosign the other way round. Whoever moves,
- * exchanges or imitates one is found out.
+ * Signatures of images in a real registry: made and verified by kina, and by cosign the other way round. A signature that was
+ * moved, replaced or forged is detected.
  */
 import { generateKeyPairSync, type KeyObject, sign as signBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
@@ -96,7 +96,7 @@ describeUnless(registry.skip, 'signatures', () => {
     expect(await referrersOf(to, root.digest, transport)).toEqual(before);
   });
 
-  test('an unsigned image is called unsigned, whoever is trusted', async () => {
+  test('an unsigned image is called unsigned, with any trust root', async () => {
     const { ref } = await pushed('bare');
     expect(await judge(ref, byKey(own.publicKey))).toMatchObject({ signature: 'none', problems: [] });
   });
@@ -124,7 +124,7 @@ describeUnless(registry.skip, 'signatures', () => {
     expect([signature, problems.join()]).toEqual(['wrong', expect.stringContaining(`it is about sha256:ffff`)]);
   });
 
-  test('an attestation by the same key is no signature: it says something else about the image', async () => {
+  test('an attestation by the same key is not a signature: it makes a different statement about the image', async () => {
     const { ref, to, root } = await pushed('attested');
     const signer = {
       sign: async (data: Buffer) => ({
@@ -147,7 +147,7 @@ describeUnless(registry.skip, 'signatures', () => {
     expect(await judge(ref, byKey(own.publicKey))).toMatchObject({ signature: 'none', problems: [] });
   });
 
-  test('what only looks like a bundle is refused, and keeps nobody from signing', async () => {
+  test('what only looks like a bundle is refused, and does not prevent signing', async () => {
     const { ref, to, root } = await pushed('rubbish');
     for (const text of ['{}', 'no JSON', '[1]'])
       await attach(to, { subject: root, type: bundleType, document: Buffer.from(text), title: 'x' }, transport);
@@ -234,7 +234,7 @@ describeUnless(registry.skip, 'signatures', () => {
         { ...root, certificateAuthorities: foreign.certificateAuthorities },
         { ...root, ctlogs: foreign.ctlogs },
         { ...root, tlogs: foreign.tlogs },
-        { ...root, tlogs: [] }, // then nobody vouches for the time
+        { ...root, tlogs: [] }, // then nothing proves the time
       ])
         expect((await judge(ref, { identity: person, issuer, root: mixed })).signature).toBe('wrong');
     });

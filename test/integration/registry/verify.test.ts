@@ -88,7 +88,7 @@ describeUnless(registry.skip, 'kina verify', () => {
   });
 
   test('an image that its lock does not make: the first layer and file are named', async () => {
-    // Whoever made it says that it is of this lock, and the recipe at hand has another file in it.
+    // It claims to be built from this lock, but the recipe contains a different file.
     const folder = join(maker.tools.store.root, 'recipe');
     await cp(recipeFolder, folder, { recursive: true });
     const recipe = join(folder, 'small.yaml');

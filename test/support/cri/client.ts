@@ -11,7 +11,7 @@ import type { Sent } from '../../../src/cri/api/services.ts';
 type CriCalls = RuntimeServiceCalls & ImageServiceCalls;
 
 export interface CriClient {
-  /** Waits until somebody answers at the socket; rejects when `seconds` have passed. */
+  /** Waits until something answers at the socket; rejects after `seconds`. */
   ready(seconds: number): Promise<void>;
   /** Calls one method and waits for the answer, `seconds` at most (60). Rejects with grpc-js's error: `code`, `details`. */
   call<Name extends keyof CriCalls>(
@@ -51,7 +51,7 @@ export function openCri(socket: string, version: 'v1' | 'v1alpha2' = 'v1'): CriC
     ready: (seconds) =>
       new Promise((resolve, reject) => {
         client.waitForReady(Date.now() + seconds * 1000, (error) => {
-          if (error) reject(new Error(`nobody answers at ${socket}: ${error.message}`));
+          if (error) reject(new Error(`nothing answers at ${socket}: ${error.message}`));
           else resolve();
         });
       }),

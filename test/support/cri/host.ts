@@ -30,7 +30,7 @@ export interface CriHost {
   machines(service: string): Promise<string[]>;
   /** Volumes of sandboxes that no machine has. */
   orphanedVolumes(): Promise<string[]>;
-  /** The end of a machine that nobody asked for. */
+  /** The unexpected end of a machine. */
   kill(machine: string): Promise<void>;
   close(): Promise<void>;
 }
@@ -46,7 +46,7 @@ export async function openCriHost(provider: CriProvider): Promise<CriHost> {
   /** What the stand-in has on podman is named after it. */
   const own = (name: string): string => (apple ? `${apple.prefix}-${name}` : name);
   const call = (args: readonly string[]): Promise<string> => check([engine, ...args], { env });
-  /** podman's lists fail when somebody removes something meanwhile. */
+  /** podman's lists fail when something is removed meanwhile. */
   const lines = async (args: readonly string[]): Promise<string[]> => {
     for (let left = 10; ; left--) {
       const { code, stdout, stderr } = await run([engine, ...args], { env });
@@ -79,7 +79,7 @@ export async function openCriHost(provider: CriProvider): Promise<CriHost> {
     },
     async orphanedVolumes() {
       const found = await orphaned();
-      // podman is shared with whoever uses it, and while a container is made its volume has none for a moment.
+      // podman is shared with its other users, and while a container is made its volume has none for a moment.
       if (provider !== 'podman' || found.length === 0) return found;
       await sleep(2000);
       return (await orphaned()).filter((name) => found.includes(name));

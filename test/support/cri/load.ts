@@ -33,7 +33,7 @@ export interface Load {
 /** Answers of a service that is going or gone: CANCELLED, UNAVAILABLE. */
 const gone = [1, 14];
 
-/** Small, and used by nobody else. */
+/** Small, and not used by anything else. */
 const image = 'gcr.io/k8s-staging-cri-tools/test-image-1:latest';
 
 export function startLoad({ client, pods }: CriHouse, clients: number, random: () => number): Load {

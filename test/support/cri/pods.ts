@@ -115,7 +115,7 @@ export class Pods {
     );
   }
 
-  /** Stops and removes; also what is not there. */
+  /** Stops and removes; missing objects are fine. */
   async remove(...pods: readonly (TestPod | string)[]): Promise<void> {
     for (const pod of pods) {
       const podSandboxId = typeof pod === 'string' ? pod : pod.id;

@@ -44,7 +44,7 @@ describe('shapes', () => {
       expect(() => find(text, 'n-1.0.0.tgz')).toThrow('does not list');
   });
 
-  test('integrity strings: the strongest; digests of another length than their name says are none', () => {
+  test('integrity strings: the strongest; digests with the wrong length for their algorithm are ignored', () => {
     const of = (name: string, size: number, fill: number) => `${name}-${Buffer.alloc(size, fill).toString('base64')}`;
     expect(parseIntegrity(`${of('sha256', 32, 0xaa)} ${of('sha512', 64, 0xbb)}?x`)?.hex).toBe('b'.repeat(128));
     expect(parseIntegrity(of('sha256', 32, 0xaa))).toEqual({ algorithm: 'sha256', hex: a });
@@ -70,13 +70,13 @@ describe('refusals', () => {
   test('a suffix of the name is another file', () => {
     expect(() => find(`${a}  not-runc.amd64\n`)).toThrow('does not list');
   });
-  test('two answers are none', () => {
+  test('two different answers are refused', () => {
     expect(() => find(`${a}  x/runc.amd64\n${b}  y/runc.amd64\n`)).toThrow('different sha256 digests');
   });
   test.each(['md5', 'sha1'])('%s alone is too weak, and named', (name) => {
     expect(() => find(`${'d'.repeat(name === 'md5' ? 32 : 40)}  runc.amd64\n`)).toThrow(`only ${name} digests`);
   });
-  test('a login page is no checksum file', () => {
+  test('a login page is not a checksum file', () => {
     expect(() => find('<html><body>Please log in</body></html>')).toThrow('does not list');
   });
 });

@@ -96,7 +96,7 @@ describe('resuming', () => {
     expect(server.requests).toHaveLength(2);
   });
 
-  test('a server that answers with another range than asked: start again', async () => {
+  test('a server that answers with the wrong range: start again', async () => {
     let ranges = 0;
     const server = await serve((request, response) => {
       if (!request.headers.range)
@@ -135,7 +135,7 @@ describe('resuming', () => {
     expect(server.requests.length).toBeGreaterThan(8);
   });
 
-  test('and ends when there is none', async () => {
+  test('and ends when no server is left', async () => {
     const server = await serve((_, response) =>
       breakOff(response, 200, { 'content-length': String(big.length) }, Buffer.from('x')),
     );
@@ -300,7 +300,7 @@ describe('where from', () => {
     expect(partials()).toEqual([slow.digest.slice(7)]);
   });
 
-  test('a download that somebody else cancelled is taken up by who still wants it', async () => {
+  test('a download that one caller cancels goes on for the others', async () => {
     let slow = true;
     const server = await serve((request, response) => {
       if (request.url === '/bad') return setTimeout(() => response.writeHead(404).end(), 50);

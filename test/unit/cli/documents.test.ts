@@ -56,7 +56,7 @@ test.each(shown)('%s: %s', async (_document, command) => {
   // Groups stay as they are: their subcommands must exist.
   for (const group of kina.commands)
     for (const leaf of group.commands.length ? group.commands : [group]) withoutActions(leaf);
-  // A mention of a group (`kina cache`) is no command line.
+  // A mention of a group (`kina cache`) is not a command line.
   if (args.length === 1 && kina.commands.some((c) => c.name() === args[0])) return;
   if (
     args.length === 2 &&

@@ -77,7 +77,7 @@ describe('networks', () => {
     'fe80::1%eth0/64',
     '/8',
     '',
-  ])('%j is none', (text) => expect(parseCidr(text)).toBeUndefined());
+  ])('%j is invalid', (text) => expect(parseCidr(text)).toBeUndefined());
 
   test('overlap agrees with the block list of Node for random networks of both families', () => {
     let seed = 7;

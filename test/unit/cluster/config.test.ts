@@ -132,7 +132,7 @@ kubeadmConfigPatches:`),
     expect(load(`${kind('name: a')}---\n# nothing\n`).name).toBe('a');
   });
 
-  test('an empty text is no wish', () => {
+  test('an empty string is the same as no setting', () => {
     const empty = kind(
       'networking: {apiServerAddress: "", podSubnet: "", ipFamily: ""}\nnodes: [{image: "", role: ""}]',
     );
@@ -172,7 +172,7 @@ nodes: [{cpus: 2.5, memory: 4GiB, disk: 20480 Mi, kernel: vmlinuz, kernelArgumen
     expect(cluster.provider).toBe('podman');
   });
 
-  test('files that are not there, sizes without a unit, words that are none', () => {
+  test('missing files, sizes without a unit, unknown words', () => {
     const text = kina(`provider: pdoman
 networking: {cni: kindet}
 nodes: [{memory: 4096, kernel: ./none}]`);

@@ -37,7 +37,7 @@ test('one that closes at once, and none at all: the warning says what to do', as
 });
 
 describeWith('an API server', ['openssl'], () => {
-  test('with a certificate that nobody here knows is reached', async () => {
+  test('with an unknown certificate is reached', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'kina-reach-'));
     try {
       const [key, cert] = [join(folder, 'key'), join(folder, 'cert')];

@@ -39,7 +39,7 @@ const provider = {
     run(argv.map((word) => word.replaceAll('/etc/hosts', join(root, 'hosts')).replaceAll('/var/lib/kubelet', root))),
 } as unknown as Provider;
 
-test('a node learns the others; what somebody else wrote stays, what kina wrote before goes', async () => {
+test('a node learns the others; other entries stay, those that kina wrote before go', async () => {
   const statuses = [status('a', '192.168.90.2'), status('b', '192.168.90.5')];
   await writeHosts([new Node(provider, statuses[0]!)], statuses);
   expect(read('hosts')).toBe('127.0.0.1\tlocalhost\n192.168.90.2\ta\n192.168.90.5\tb # kina\n');
@@ -52,7 +52,7 @@ test('pods on the node’s network learn them too, without a restart; others kee
   expect(read('pods/web/etc-hosts')).toBe('# Kubernetes-managed hosts file.\n10.244.0.3\tweb\n');
 });
 
-test('a cluster of one node has nobody to learn', async () => {
+test('a cluster of one node has no others to learn', async () => {
   const statuses = [status('a', '192.168.90.2')];
   const before = read('hosts');
   await writeHosts([new Node(provider, statuses[0]!)], statuses);

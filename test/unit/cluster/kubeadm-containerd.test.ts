@@ -62,7 +62,7 @@ describe('a file of version 2', () => {
       ]);
   });
 
-  test('the same patch for both versions is no mistake: one of them fits', () => {
+  test('the same patch for both versions is accepted: one of them fits', () => {
     const two = `version = 2\n${cri}]\nenable_cdi = true`;
     const three = `version = 3\n[plugins."${runtime}"]\nenable_cdi = true`;
     expect(plugins(patchContainerd(file(2), [two, three]))).not.toHaveProperty([runtime]);

@@ -57,7 +57,7 @@ describeUnless(unavailable, `kubeadm ${version} itself`, () => {
     },
   );
 
-  test('a field that nobody knows would have been noticed', async () => {
+  test('an unknown field would have been noticed', async () => {
     const kinds = ['ClusterConfiguration', 'InitConfiguration', 'KubeletConfiguration', 'KubeProxyConfiguration'];
     const patches = kinds.map((kind) => `"{kind: ${kind}, nonsense${kind}: 1}"`);
     const from = cluster('single', 'ipv4', `kubeadmConfigPatches: [${patches}]`);

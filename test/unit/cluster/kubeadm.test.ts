@@ -204,7 +204,7 @@ describe('patches that do not fit are errors with their place', () => {
     expect(problems(() => checkPatches(from, ['v1.22.0', 'v1.37.0']))).toHaveLength(2);
   });
 
-  test('the same patch for several versions is no mistake: one of them fits', () => {
+  test('the same patch for several versions is accepted: one of them fits', () => {
     const versions = ['v1beta2', 'v1beta3', 'v1beta4'];
     const from = patched(
       ...versions.map((v) => `kind: InitConfiguration\napiVersion: kubeadm.k8s.io/${v}\npatches: {directory: /${v}}`),
@@ -250,7 +250,7 @@ describe('what only the caller knows', () => {
     expect(document(text, 'JoinConfiguration')).toMatchObject({ controlPlane: { certificateKey: 'abc' } });
   });
 
-  test('a node without an address of the family is no cluster', () => {
+  test('a node without an address of the family is an error', () => {
     expect(() =>
       documents(cluster('single', 'dual'), 'v1.34.0', undefined, { addresses: { ipv4: '10.89.0.2' } }),
     ).toThrow(

@@ -234,7 +234,7 @@ describe('files', () => {
       expect(existsSync(at('three.lock'))).toBe(true);
     });
 
-    // Killed between making it and writing into it: for a minute nobody could have the file.
+    // Killed between making it and writing into it: the file would stay locked for a minute.
     test('a lock that its kina never signed is taken over soon', async () => {
       await writeFile(at('unsigned.lock'), '', { mode: 0o600 });
       const before = new Date(Date.now() - 5_000);

@@ -39,7 +39,7 @@ describeUnless(missing(['haproxy']), 'HAProxy', () => {
 
   test.each([
     ['no control plane yet', [], false],
-    ['three, one of them with a name that nobody knows', servers, true],
+    ['three, one of them with an unknown name', servers, true],
   ])('takes the configuration for %s', async (_, some, ipv6) => {
     const file = await write(haproxyConfig({ servers: some, port: 6443, ipv6 }));
     const { stderr } = await promisify(execFile)('haproxy', ['-c', '-f', file]);

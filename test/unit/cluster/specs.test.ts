@@ -47,7 +47,7 @@ describe('ports', () => {
     });
   });
 
-  test('a port that somebody has is not picked', async () => {
+  test('a port in use is not picked', async () => {
     const server = createServer().listen(0, '127.0.0.1');
     onTestFinished(() => void server.close());
     await new Promise((done) => server.once('listening', done));

@@ -133,7 +133,7 @@ describe('client', () => {
     await expect(process.finished).rejects.toMatchObject({ failure: 'timeout' });
   });
 
-  test('a sandbox that vanishes is an error for readers, too, and for nobody else', async () => {
+  test('a sandbox that vanishes is an error for its readers, and only for them', async () => {
     answer = async (socket) => {
       socket.write(encodeControl({ started: true }));
       socket.write(encodeFrame(channel.stdout, Buffer.from('partly')));

@@ -16,7 +16,7 @@ describe('characters of Huffman-coded strings', () => {
     expect(codedLength(hex(coded))).toBe(text.length);
   });
 
-  it('a string with wrong padding, or with its end inside, is none', () => {
+  it('a string with wrong padding, or with its end inside, is invalid', () => {
     expect(codedLength(hex('f1e3 c2e5 f23a 6ba0 ab90 f400'))).toBeUndefined();
     expect(codedLength(hex('ffff ffff ffff'))).toBeUndefined();
   });

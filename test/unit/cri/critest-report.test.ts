@@ -29,12 +29,12 @@ describe('a report of critest', () => {
     expect(outcome([spec('run', state, 'because')]).failed).toHaveLength(1);
   });
 
-  test('a suite that cannot be prepared is a failure, although it is no spec', () => {
+  test('a suite that cannot be prepared is a failure, although it is not a spec', () => {
     const before = { ...spec('', 'failed', 'no service'), LeafNodeType: 'BeforeSuite', ContainerHierarchyTexts: null };
     expect(outcome([before])).toMatchObject({ passed: 0, failed: [{ name: 'the suite', reason: 'no service' }] });
   });
 
-  test('preparing the suite is no spec that passed', () => {
+  test('preparing the suite does not count as a spec that passed', () => {
     const before = { ...spec('', 'passed'), LeafNodeType: 'BeforeSuite' };
     expect(outcome([before, spec('run', 'passed')]).passed).toBe(1);
   });

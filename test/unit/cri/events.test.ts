@@ -19,7 +19,7 @@ const pod = (): Pod => {
 };
 const noImages = {} as ImageLibrary; // the pod has no containers whose images would be asked for
 
-test('events come in their order, and end when nobody wants them', async () => {
+test('events arrive in order, and end when the last reader leaves', async () => {
   const events = new Events(noImages);
   const gone = new AbortController();
   const seen: string[] = [];

@@ -19,7 +19,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(root, { recursive: true, force: true }));
 
-// An event tells of a creation that is not answered yet, and nobody waits for what it writes: once it came last, and the
+// An event tells of a creation that is not answered yet, and nothing waits for what it writes: once it came last, and the
 // next start of the service took the container for half made.
 test('what is said later stands, also when writing the earlier takes longer', async () => {
   const slow = records.saveContainer(container('making', 'x'.repeat(20 << 20)));
@@ -61,7 +61,7 @@ test('what a crash left half written goes at the next start', async () => {
 });
 
 // The folder is the sandbox's to write: a pipe there would hold one of the few threads that read files.
-test('what a sandbox puts in the place of a record is no end, and holds nobody up', async () => {
+test('what a sandbox puts in the place of a record neither ends nor blocks anything', async () => {
   const path = join(records.shared('pod'), 'containers', 'main.json');
   const times = { createdAt: '1', startedAt: '2', finishedAt: '3' };
   const end = { id: 'main', state: 'exited', pid: 7, ...times, exitCode: 3, oomKilled: false };

@@ -16,7 +16,7 @@ const dying = 'net.createServer().listen(process.argv[1], () => process.kill(pro
 const service = (): Server => createServer((connection) => connection.destroy());
 
 describe('the place of a socket', () => {
-  it('is not that of a file which is none', async () => {
+  it('is not that of a file that is not a socket', async () => {
     const path = join(folder, 'precious');
     await writeFile(path, 'precious');
     for (const look of [checkSocketFree(path), listenAlone(service(), path)])

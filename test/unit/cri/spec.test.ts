@@ -19,7 +19,7 @@ const image = {
 describe('who a container runs as', () => {
   const of = (user: string, wishes = {}) => processUser(wishes, user, image);
 
-  it('is root with the groups that the image gives root, when nobody says', () => {
+  it('is root with the groups that the image gives root, by default', () => {
     expect(of('')).toEqual({ uid: 0, gid: 0, additionalGids: [0, 44], home: '/root' });
   });
 
@@ -99,7 +99,7 @@ describe('system call filters', () => {
     seccomp: { profileType, localhostRef },
   });
 
-  it('nobody asked: none, as CRI says', async () => {
+  it('not requested: none, as CRI says', async () => {
     expect(await of({})).toBeUndefined();
     expect(await of(profile('Unconfined'))).toBeUndefined();
     expect(await of({ ...profile('RuntimeDefault'), privileged: true })).toBeUndefined();
@@ -146,7 +146,7 @@ describe('system call filters', () => {
     await expect(of({ seccompProfilePath: 'typo' })).rejects.toThrow('"typo" is not a seccomp profile');
   });
 
-  it('AppArmor profiles of the host are refused, the default is none', () => {
+  it('AppArmor profiles of the host are refused; by default there is no profile', () => {
     expect(() => refuseAppArmor({ apparmor: null, apparmorProfile: 'localhost/strict' })).toThrow(
       /AppArmor profile localhost\/strict is not supported/,
     );
@@ -168,7 +168,7 @@ describe('user namespaces', () => {
       able,
     );
 
-  it("a pod's range becomes the container's; the node's is none", () => {
+  it("a pod's range becomes the container's; the range of the node means no mapping", () => {
     const mapping = [{ containerID: 0, hostID: 65536, size: 65536 }];
     expect(of({})).toEqual({ uidMappings: mapping, gidMappings: mapping });
     expect(of({ mode: 'NODE' })).toBeUndefined();

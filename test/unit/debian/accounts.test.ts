@@ -35,7 +35,7 @@ test('sysusers.d: quoting, uid:gid, group by name, members, locked accounts, com
   expect(line(shadow, 'net')).toBe('net:!*:20000:0:99999:7::1:');
 });
 
-test('a user does not take the number of a group that belongs to somebody else', () => {
+test('a user does not take the id of a group of a different user', () => {
   // _apt is user 42 while group 42 is shadow: an allocated id must be free in both lists.
   const { passwd } = accounts(
     `${Array.from({ length: 20 }, (_, i) => `g taken${i} ${979 - i}`).join('\n')}\nu x -\n`,

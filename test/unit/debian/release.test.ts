@@ -104,7 +104,7 @@ test('the index of another suite is refused', async () => {
   await expect(verifyRelease(await inRelease([key]), { ...spec, suite: 'trixie' }, soon)).resolves.toBeDefined();
 });
 
-test('a login page is no index', async () => {
+test('a login page is not an index', async () => {
   await expect(verifyRelease(Buffer.from('<html>'), spec, soon)).rejects.toThrow(/not a signed document/);
 });
 

@@ -48,7 +48,7 @@ test('an alternative that cannot be installed is undone, with all that it had pu
   expect(closure([suite], ['a'])).toEqual(['a 1', 'y 1']);
 });
 
-test('an alternative that conflicts with what is selected is passed over', () => {
+test('an alternative that conflicts with the selection is skipped', () => {
   const suite = index('s', ['a 1\nDepends: x | y', 'b 1\nBreaks: x (<< 2)', 'x 1', 'y 1']);
   expect(closure([suite], ['b', 'a'])).toEqual(['a 1', 'b 1', 'y 1']);
 });

@@ -101,7 +101,7 @@ describeUnless(missing(['dpkg-deb']), 'unpacking', () => {
     await expect(unpack(wrong)).rejects.toThrow(/got 1.0-1, want 2/);
   });
 
-  test('what is no package is said so', async () => {
+  test('a file that is not a package is reported', async () => {
     const path = join(scratch, 'junk.deb');
     writeFileSync(path, '!<arch>\n');
     const junk = deb('j', { x: '1' });

@@ -89,7 +89,7 @@ test('offline, no token is asked for either', async () => {
   expect(server.requests).toEqual([]);
 });
 
-test('a token that somebody brings is shown as it is, to who asks for a token, and no other is asked for', async () => {
+test('a token that is given is sent unchanged when a token is required, and no other is requested', async () => {
   const server = await guarded(300, (token) => token === 42);
   const http = transport({ findLogin: async () => ({ source: 'test', token: '42' }) });
   expect(await http.text(server.url)).toBe('open');

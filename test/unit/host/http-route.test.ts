@@ -47,7 +47,7 @@ describe('addresses', () => {
     ]);
   });
 
-  test.each(['ftp://x.test', 'mirror.test', ''])('%j is no mirror', (mirror) => {
+  test.each(['ftp://x.test', 'mirror.test', ''])('%j is not a mirror', (mirror) => {
     expect(() => new Routes({ mirrors: [mirror] })).toThrow(expect.objectContaining({ code: 'usage' }));
   });
 });

@@ -162,7 +162,7 @@ describe('not found', () => {
 });
 
 describe('messages', () => {
-  test('nobody listens', async () => {
+  test('nothing listens', async () => {
     const server = await startServer(() => {});
     await server.stop();
     const error = await failure(transport({ retries: 0 }).text(`${server.url}/x`));

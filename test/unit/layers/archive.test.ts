@@ -22,7 +22,7 @@ beforeEach(async () => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-/** As GNU tar packs a folder, with the owner of whoever calls it. */
+/** As GNU tar packs a folder, with the current user as the owner. */
 function pack(name: string, content: string): void {
   writeFileSync(join(folder, 'package/bin/tool'), content);
   chmodSync(join(folder, 'package/bin/tool'), 0o755);
@@ -54,7 +54,7 @@ test('its files, owned by root; the lock has its digest and no path of this mach
   expect(await files(pins)).toEqual({ 'usr/lib/tool/bin/tool 755 0': 'one' });
 });
 
-test('another file than the locked one is refused, also when it changes between looking and building', async () => {
+test('a file that differs from the lock is refused, also when it changes between planning and building', async () => {
   const pins = await resolve();
   await step.checkLocal(pins, folder);
   pack('tool.tgz', 'two');
@@ -69,7 +69,7 @@ test('a file that is not there says where it was looked for', async () => {
   });
 });
 
-test('a source is no download', () => {
+test('a source is not a download', () => {
   const problem = (body: object) => archiveKind.schema.safeParse(body).error?.issues[0]?.message;
   expect(problem({ source: 'a.tgz', url: 'https://example.org/a.tgz' })).toBe('give exactly one of url, source');
   expect(problem({})).toBe('give exactly one of url, source');

@@ -43,7 +43,7 @@ describe('cutting layers', () => {
     expect(names(layers).user).toEqual(['usr', 'usr/bin', 'usr/bin/tool']);
   });
 
-  test('a layer whose steps bring nothing is no layer', async () => {
+  test('a layer whose steps bring nothing is left out', async () => {
     expect(names(await build({ base: [put('base/f', 'a', 'x')], none: [] }))).toEqual({ base: ['a'] });
   });
 
@@ -69,7 +69,7 @@ describe('conflicts', () => {
     });
   });
 
-  test('the same file twice is no conflict', async () => {
+  test('the same file twice is not a conflict', async () => {
     expect(names(await build({ base: [put('base/f', 'x', 'same')], user: [put('user/f', 'x', 'same')] }))).toEqual({
       base: ['x'],
     });

@@ -264,7 +264,7 @@ describe('verify', () => {
     expect(await store.has(first.digest)).toBe(false); // the mark made the store look, and remove it
   });
 
-  test('a compressed layer that does not unpack to its diffID; an index that is no index; a size that lies', async () => {
+  test('a compressed layer that does not unpack to its diffID; an index that is not one; a wrong size', async () => {
     const store = await newStore();
     const layer = await compressLayer(
       store,

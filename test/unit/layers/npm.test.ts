@@ -122,7 +122,7 @@ describe('what is needed', () => {
     ]);
   });
 
-  test('a file of npm 6, and one that is none', () => {
+  test('a file of npm 6, and one that is not a lock file', () => {
     for (const text of ['{"lockfileVersion":1,"dependencies":{}}', '[]', '{'])
       expect(() => parsePackageLock(text, 'LOCK')).toThrow(/^LOCK is no(t JSON| package-lock\.json)/);
   });

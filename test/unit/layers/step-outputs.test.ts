@@ -36,7 +36,7 @@ const installed: InstalledPackage = {
   paths: ['/.', '/usr', '/usr/bin/tool'],
   conffiles: new Map([['/etc/tool.conf', 'd41d8cd98f00b204e9800998ecf8427e']]),
 };
-/** Bytes whose key is no digest of them, as an archive of images has. */
+/** Bytes whose key is not their digest, as in an archive of images. */
 const odd: Content = { ...bytesContent('archive of images'), key: digestOf({ imageArchive: 1 }) };
 const capability = new Map([['security.capability', Buffer.from([1, 0, 0, 2, 255])]]);
 
@@ -127,7 +127,7 @@ test('what would be too long is not written', async () => {
 
 test.each<[string, (document: Buffer) => Buffer, string, RegExp]>([
   ['is cut', (d) => d.subarray(0, d.length - 9), 'archive', /cannot be read/],
-  ['is no document', () => zstdCompressSync(Buffer.from('{}')), 'archive', /not what this version/],
+  ['is not a document', () => zstdCompressSync(Buffer.from('{}')), 'archive', /not what this version/],
   ['unpacks without end', () => zstdCompressSync(Buffer.alloc(maxBroughtBytes + 1)), 'archive', /cannot be read/],
   [
     'names other bytes',

@@ -88,7 +88,7 @@ describeUnless(noShell, 'snapshotter', () => {
     },
   );
 
-  test('a name that is none cannot break out of sed or TOML', async () => {
+  test('an invalid name cannot break out of sed or TOML', async () => {
     using node = root('v2');
     const { messages } = await node.run('choose_snapshotter', { KINA_CONTAINERD_SNAPSHOTTER: 'x"|w /etc/passwd' });
     expect(node.read(path)).toBe(config('v2'));

@@ -127,7 +127,7 @@ describeUnless(noNamespace, 'the pod network', () => {
     expect(twice.messages.length).toBeGreaterThan(4);
   });
 
-  test('a node that left, one with another address, and tables that somebody flushed', async () => {
+  test('a node that left, one with a new address, and tables that were flushed', async () => {
     using root = agentRoot(list(me, other, { ...other, name: 'third', ranges: ['10.244.2.0/24'] }));
     const moved = list(me, { ...other, addresses: ['10.9.0.33'] }).replaceAll('"', '\\"');
     const { stdout } = await inNamespace(
@@ -138,7 +138,7 @@ describeUnless(noNamespace, 'the pod network', () => {
     expect(stdout).toContain('10.244.1.0/24 via 10.9.0.33');
     expect(stdout).not.toContain('10.9.0.3 ');
     expect(stdout).not.toContain('10.244.2.0/24');
-    expect(stdout, "somebody else's route stays").toContain('192.0.2.0/24');
+    expect(stdout, 'routes of other programs stay').toContain('192.0.2.0/24');
     expect(stdout).toContain('-A POSTROUTING -j KINA-POSTROUTING');
     expect(stdout).toContain('-s 10.244.0.0/24 -j MASQUERADE');
   });

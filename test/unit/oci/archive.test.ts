@@ -15,7 +15,7 @@ import { collect, importImages, json, newStore, scratch, smallImage } from './fi
 
 type Parts = Record<string, Buffer | { link: string; type: 'symlink' | 'link' }>;
 
-/** A tar by somebody else's writer, in the order given. */
+/** A tar by a different writer, in the order given. */
 async function tarOf(parts: Parts | [string, Buffer][]): Promise<string> {
   const file = join(await scratch(), 'image.tar');
   const tar = pack();

@@ -141,7 +141,7 @@ describe('compression', () => {
 });
 
 describe('the tar around images', () => {
-  test('GNU tar and bsdtar list the same members: sorted, no ./, folders first, nobody named', async () => {
+  test('GNU tar and bsdtar list the same members: sorted, no ./, folders first, no owner names', async () => {
     const store = await newStore();
     const layer = await smallLayer(store);
     const file = join(await scratch(), 'x.tar');

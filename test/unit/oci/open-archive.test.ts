@@ -84,7 +84,7 @@ describe('broken archives', () => {
       const path = await tarOf();
       await truncate(path, size);
       const found = await scanTar(path).catch((error) => error.message);
-      // A piece of a header is no member; which blob is missing is for the image's documents to say.
+      // A part of a header is not a member; which blob is missing is for the image's documents to say.
       if (size === 2000) expect(found).toMatch(/cut short/);
     }
   });

@@ -190,7 +190,7 @@ describe('the folder', () => {
     expect(await readdir(join(store.root, 'blobs/sha256'))).toEqual([]);
   });
 
-  test('a place that is no folder, or cannot be written, says so', async () => {
+  test('a path that is not a folder, or cannot be written, is reported', async () => {
     const file = join(await scratch(), 'file');
     await writeFile(file, '');
     await expect(Store.open(file)).rejects.toMatchObject({

@@ -68,7 +68,7 @@ describeUnless(noShell, 'checks', () => {
   ])('CRI that is %s', async (_what, row, reason) => {
     const found = await outcome('containerd', { ctr: plugins(row) });
     expect(found).toMatchObject({ status: 'failed', reason });
-    // what is well is no explanation
+    // checks that passed explain nothing
     expect(found).toHaveProperty('output', expect.not.stringContaining('content.v1'));
   });
 
@@ -103,7 +103,7 @@ describeUnless(noShell, 'checks', () => {
     expect(found).toMatchObject({ status: 'failed', reason: 'kubeadm objects: FileExisting-conntrack' });
   });
 
-  test('an image without kubeadm is no failure', async () => {
+  test('an image without kubeadm does not fail', async () => {
     expect(await outcome('preflight', { kubeadm: 'exit 127' })).toEqual({
       status: 'skipped',
       reason: 'the image has no kubeadm',

@@ -37,7 +37,7 @@ describe('what goes into the machine', () => {
     }
   });
 
-  test('any environment and argument arrives as it is; what is no variable stays out', () => {
+  test('any environment and argument arrives unchanged; invalid variables are left out', () => {
     const script = startScript(['/bin/printf', '%s|', `it's`, '$HOME; false'], ["A=$(x) 'y'\n", 'no-name=1', 'B=']);
     const run = script.replace('exec /bin/switch_root /root', 'echo "[$A][$B]"; exec');
     expect(execFileSync('sh', ['-euc', run], { encoding: 'utf8' })).toBe("[$(x) 'y'\n][]\nit's|$HOME; false|");
@@ -90,7 +90,7 @@ describe('the JUnit report', () => {
     expect(xml).toContain('name="kina image test a&amp;b linux/arm64"');
   });
 
-  testUnless(missing(['python3']), 'is XML to a parser of somebody else', () => {
+  testUnless(missing(['python3']), 'is XML to an independent parser', () => {
     const parse =
       'import sys, xml.etree.ElementTree as e; print([c.tag for c in e.fromstring(sys.stdin.read()).iter()])';
     const tags = execFileSync('python3', ['-c', parse], { input: junitReport('a&b', report), encoding: 'utf8' });

@@ -208,7 +208,7 @@ const cases: Case[] = [
   ],
   ['clock', 'an hour behind', 'fail', { now: () => now - 3_600_000 }, 'timedatectl'],
   ['clock', 'a minute ahead', 'warn', { now: () => now + 60_000 }, 'timedatectl'],
-  ['clock', 'nobody to compare with', 'unknown', { upstreams: async () => [] }, 'by hand'],
+  ['clock', 'nothing to compare with', 'unknown', { upstreams: async () => [] }, 'by hand'],
 ];
 
 test.each(cases)('%s: %s is %s', async (id, _what, state, change, advice) => {

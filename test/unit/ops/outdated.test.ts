@@ -73,7 +73,7 @@ test('components: what kubeadm wants is told apart from what the table suggests;
   ]);
 });
 
-test('a release whose bytes changed, and a tag that moved, are no updates but a warning', () => {
+test('a release whose bytes changed, and a tag that moved, are warnings, not updates', () => {
   const file = <T extends string>(type: T, name: string, c: string) => ({
     type,
     name,

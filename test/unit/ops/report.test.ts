@@ -56,7 +56,7 @@ test('a treemap fills its box with areas in proportion, nothing overlaps, nothin
   expect(squarify([], { x: 0, y: 0, width: 1, height: 1 })).toEqual([]);
 });
 
-test('names out of an image cannot write into the page, and the page asks nobody for anything', () => {
+test('names from an image cannot inject into the page, and the page makes no requests', () => {
   const evil = '<script>alert("x")</script>';
   const platform = {
     platform: evil,

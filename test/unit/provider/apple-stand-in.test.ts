@@ -39,7 +39,7 @@ describe('the command line', () => {
     ['a missing image', ['run', '--detach'], [64, 'Error: Missing expected argument']],
     ['an unknown command', ['k8s', 'list'], [64, "Error: Plugin 'container-k8s' not found."]],
     ['an argument too many', ['start', 'a', 'b'], [64, "Error: Unexpected argument 'b'"]],
-    ['a short form that is none', ['exec', '-x', 'node', 'true'], [64, "Error: Unknown option '-x'"]],
+    ['an unknown short form', ['exec', '-x', 'node', 'true'], [64, "Error: Unknown option '-x'"]],
   ])('%s is refused', (_what, argv, answer, version = '1.2.2') => {
     expect(refused(argv as string[], version as string)).toEqual(answer);
   });

@@ -44,7 +44,7 @@ describe('ar', () => {
     expect(await read(ar())).toEqual([]);
   });
 
-  test('long names of GNU and of BSD; symbol tables are no members', async () => {
+  test('long names of GNU and of BSD; symbol tables are not members', async () => {
     const gnu = ar(
       ['/', 'symbols!'],
       ['//', 'first-very-long-name.o/\nsecond-very-long.o/\n'],

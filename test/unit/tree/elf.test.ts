@@ -81,12 +81,12 @@ test.each([
   expect(await readElf(bytesContent(bytes))).toMatchObject({ machine, class: bits, type: 'executable', needed: [] });
 });
 
-test('what is no ELF file', async () => {
+test('a file that is not ELF', async () => {
   for (const text of ['', '#!/bin/sh\n', '\x7fELF', 'x'.repeat(100), '\x7fELF'.padEnd(100, '\xff')])
     expect(await readElf(bytesContent(Buffer.from(text, 'latin1')))).toBeUndefined();
 });
 
-test('damage is no crash: every cut and many flipped bytes', async () => {
+test('damage does not crash: every cut and many flipped bytes', async () => {
   const whole = readFileSync(process.execPath).subarray(0, 4096);
   for (let length = 0; length < 1200; length += 11) await readElf(bytesContent(whole.subarray(0, length)));
   for (let at = 4; at < 1200; at += 5) {

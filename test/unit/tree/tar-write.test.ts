@@ -104,7 +104,7 @@ function traps(): Entry[] {
     file(long(400, 100, 200, 300), data(3), owner),
     directory(long(99), owner), // 100 with its slash
     directory(`${long(100)}-d`.slice(2), owner), // 100 without
-    directory(`dir/${long(100)}`, owner), // the final slash is no place to cut
+    directory(`dir/${long(100)}`, owner), // the path is not split at the final slash
     directory('dir', owner),
     file('dir.txt', data(2), owner), // sorts between dir and dir/...
     file('dir-x', data(2), owner),

@@ -296,7 +296,7 @@ describe('hostile and malformed archives leave nothing', () => {
     expect((await unpack(bytes.subarray(0, 4096))).length).toBe(2);
   });
 
-  test('entries behind the end, and data that is no tar', async () => {
+  test('entries after the end, and data that is not a tar', async () => {
     const one = await tarOf({ name: 'a', data: 'x' });
     await expect(unpack(Buffer.concat([one, one]))).rejects.toMatchObject(archive);
     await expect(unpack(Buffer.from('<html>not found</html>'.repeat(100)))).rejects.toMatchObject(archive);

@@ -71,7 +71,7 @@ export const namespaces: readonly Spec[] = [
   firstProcess('a container with its pod’s processes is not the first of them', 'POD', false),
   firstProcess('a container with processes of its own is the first of them', 'CONTAINER', true),
   {
-    title: 'a listener of the host is none in a pod',
+    title: 'a listener of the host is not reachable in a pod',
     async run(world) {
       const server = createServer().listen(0, '0.0.0.0');
       await once(server, 'listening');

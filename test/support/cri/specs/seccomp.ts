@@ -21,7 +21,7 @@ async function withProfile(
   await use({ profileType: 'Localhost', localhostRef }).finally(() => rm(place, { recursive: true }));
 }
 
-/** The kernel's number of the filter: 0 is none, 2 a program (proc(5)). */
+/** The mode in proc(5): 0 without a filter, 2 with a program. */
 const mode = (title: string, seccomp: Sent<SecurityProfile> | undefined, expected: string): Spec => ({
   title,
   run: (world) =>

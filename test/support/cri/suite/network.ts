@@ -9,7 +9,7 @@ import { missing, testUnless } from '../../requirements.ts';
 import type { CriHouse } from '../house.ts';
 import { type TestPod, until } from '../pods.ts';
 
-/** Of TEST-NET-2 (RFC 5737): nobody has it. */
+/** Of TEST-NET-2 (RFC 5737): not assigned. */
 const service = { address: '198.51.100.77', port: 80 };
 const routed = '198.51.100.0/24';
 

@@ -1,6 +1,6 @@
 /**
  * docs/cri.md's table "What a sandbox cannot do", row for row: the test reads the table itself, so that a row without an
- * attempt, an attempt without a row, and another status than the one that stands there all fail.
+ * attempt, an attempt without a row, and a status that differs from the table all fail.
  */
 import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';

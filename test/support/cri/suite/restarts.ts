@@ -1,4 +1,4 @@
-/** The end of the service, and its next start: what is under way, what happens while there is none. */
+/** The end of the service, and its next start: what is under way, what happens while it is down. */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -35,7 +35,7 @@ export function restarts(house: () => CriHouse): void {
       expect(await house().leftovers()).toEqual([]);
     });
 
-    test('in order ends whoever follows or talks to a container, before it answers what takes longer', async () => {
+    test('in order ends log followers and sessions of containers, before it answers longer requests', async () => {
       const { client, pods, serving } = house();
       const pod = await pods.sandbox('followed');
       const id = await pods.run(pod, 'main', 'sleep 10000');
@@ -106,7 +106,7 @@ export function restarts(house: () => CriHouse): void {
       await pods.remove(pod);
     });
 
-    test('does not miss what happens while there is none', async () => {
+    test('does not miss what happens while it is down', async () => {
       const { host, pods, serving } = house();
       const [kept, lost] = [await pods.sandbox('kept'), await pods.sandbox('lost')];
       const [failing, hungry, idle] = [
@@ -133,7 +133,7 @@ export function restarts(house: () => CriHouse): void {
       expect(await house().leftovers()).toEqual([]);
     });
 
-    test('removes a machine of which there is no record, for nobody was told of it', async () => {
+    test('removes a machine without a record, because its creation was never answered', async () => {
       const { client, host, pods, serving } = house();
       const pod = await pods.sandbox('unknown');
       const known = await pods.sandbox('known');

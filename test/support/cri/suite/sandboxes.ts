@@ -76,7 +76,7 @@ export function sandboxLifecycle(house: () => CriHouse): void {
       expect((await client.call('listPodSandbox', { filter: { id } })).items).toEqual([]);
     });
 
-    test('that nobody knows can be stopped and removed', async () => {
+    test('that is unknown can be stopped and removed', async () => {
       const { client } = house();
       for (const name of ['stopPodSandbox', 'removePodSandbox'] as const)
         await client.call(name, { podSandboxId: 'f'.repeat(32) });

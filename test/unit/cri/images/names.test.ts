@@ -42,7 +42,7 @@ describe('which image is meant', () => {
     ['', undefined],
   ])('%s', (reference, id) => expect(findId(reference, names, ids)).toBe(id));
 
-  test('the beginning of two ids is nobody’s', () => {
+  test('a prefix of two ids is ambiguous', () => {
     const two = [`sha256:1111a${'0'.repeat(59)}`, `sha256:1111b${'0'.repeat(59)}`] as Digest[];
     expect(() => findId('1111', new Map(), two)).toThrow(/several images begin with 1111/);
   });

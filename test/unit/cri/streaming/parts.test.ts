@@ -52,7 +52,7 @@ describe('terminal sizes', () => {
     return all;
   }
 
-  test('are found however the JSON is cut, each when somebody waits for it', async () => {
+  test('are found however the JSON is cut, each when it is awaited', async () => {
     for (const step of [1, 5, 25, 26, 100]) {
       const events = new ResizeEvents();
       const collected = collect(events);
@@ -83,7 +83,7 @@ describe('terminal sizes', () => {
     '{"Width":"80","Height":24}',
     'null}',
     `${'x'.repeat(2000)}`,
-  ])('what is no size ends them: %s', async (text) => {
+  ])('an invalid size ends them: %s', async (text) => {
     const events = new ResizeEvents();
     events.push(Buffer.from(text));
     events.push(Buffer.from('{"Width":80,"Height":24}'));
