@@ -50,7 +50,7 @@ interface DerivedStep extends StepBase {
 /** A step with its settings and what its kind does with them. */
 export type Step = PlainStep | DerivedStep;
 
-/** Makes a step kind for the table in `kinds.ts`. */
+/** Makes a step kind for `kinds/table.ts`. */
 export function defineKind<S, State = never>(kind: PlainKind<S, State> | DerivedKind<S, State>): StepKind {
   const defined: StepKind = {
     ...kind,

@@ -6,7 +6,7 @@
  *   pins. Pins are data: a lock holds them, and a build from a lock does not call `resolve`.
  * - `tree` (when building) turns the step and its pins into files. It reads pinned artifacts only.
  *
- * A kind is one file in `kinds/` and one line in `kinds.ts` (docs/step-kinds.md). The pipeline in `build/` does not know
+ * A kind is one file and one line in `kinds/` (docs/step-kinds.md). The pipeline in `build/` does not know
  * which kinds exist: what it must treat differently is a field here (`needs`, `ordered`, `isBase`, …).
  */
 import type { z } from 'zod';
