@@ -26,6 +26,10 @@ export function problemWith(root: Command, words: readonly string[]): string | u
   let values = 0;
   for (; i < words.length; i++) {
     const word = words[i] as string;
+    if (word === '--') {
+      values += words.length - i - 1;
+      break;
+    }
     if (!word.startsWith('-')) {
       values++;
       continue;

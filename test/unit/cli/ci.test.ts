@@ -66,13 +66,17 @@ function scriptsIn(value: unknown): string[] {
 }
 
 const folder = join(projectRoot, 'examples/ci');
-const files = [...readdirSync(folder).map((name) => join(folder, name)), join(projectRoot, 'action.yml')];
+const workflows = join(projectRoot, '.github/workflows');
+const files = [
+  ...[folder, workflows].flatMap((from) => readdirSync(from).map((name) => join(from, name))),
+  join(projectRoot, 'action.yml'),
+];
 describe.each(files)('%s', (file) => {
   const scripts = scriptsIn(parse(readFileSync(file, 'utf8')));
   test('is YAML, its scripts are shell, and every command and flag exists', () => {
     expect(scripts.length).toBeGreaterThan(0);
     const commands = scripts.flatMap(kinaCommands);
-    expect(commands.length).toBeGreaterThan(0);
+    if (!file.startsWith(workflows)) expect(commands.length).toBeGreaterThan(0);
     expect(commands.map((words) => problemWith(kina, words)).filter(Boolean)).toEqual([]);
     for (const script of scripts) execFileSync('bash', ['-n'], { input: script });
   });
@@ -110,7 +114,7 @@ describe('the action', () => {
 
   test('builds with its defaults, and with everything', () => {
     const least = wordsFor({});
-    expect(least).toEqual('build node-image --platform linux/amd64,linux/arm64'.split(' '));
+    expect(least).toEqual('build node-image --platform=linux/amd64,linux/arm64'.split(' '));
     const most = wordsFor({
       source: 'v1.34.2',
       lock: 'my lock',
@@ -120,9 +124,9 @@ describe('the action', () => {
       'cache-to': 'ghcr.io/a/c',
       recipe: 'a recipe.yaml',
     });
-    expect(most.filter((word) => word === '--tag')).toHaveLength(2);
-    expect(most).toContain('my lock');
-    expect(most).toContain('a recipe.yaml');
+    expect(most.filter((word) => word.startsWith('--tag='))).toHaveLength(2);
+    expect(most).toContain('--lock=my lock');
+    expect(most).toContain('--recipe=a recipe.yaml');
     expect(most.at(-1)).toBe('v1.34.2');
     for (const words of [least, most]) expect(problemWith(kina, words)).toBeUndefined();
   });
@@ -130,6 +134,13 @@ describe('the action', () => {
   test('an input is a word and never a part of the script', () => {
     expect(wordsFor({ source: '$(touch /tmp/x); "' }).at(-1)).toBe('$(touch /tmp/x); "');
     for (const { run } of action.runs.steps) expect(run ?? '').not.toContain('${{');
+  });
+
+  test('an input cannot become a flag', () => {
+    expect(wordsFor({ source: '--push' }).slice(-2)).toEqual(['--', '--push']);
+    const flags = { recipe: '--push', lock: '--push', platforms: '--push', tags: '--push', 'cache-from': '--push' };
+    for (const word of wordsFor(flags).slice(2)) expect(word).toMatch(/^--[a-z-]+=--push$/);
+    expect(() => wordsFor({ push: 'yes' })).toThrow();
   });
 
   test('its outputs are those that a push writes', () => {
