@@ -9,30 +9,54 @@ import { configureLoadBalancer } from './actions/balance.ts';
 import { bootLimit, waitForBoot } from './boot.ts';
 import { warnIfUnreachable } from './connectivity.ts';
 import { writeHosts } from './hosts.ts';
+import { exportKubeconfig } from './kubeconfig/export.ts';
 import { roles } from './names.ts';
 import type { Node } from './node.ts';
 import { apiServerOf } from './specs.ts';
-import { type ExistingCluster, existingCluster } from './state.ts';
+import { type ClusterOption, type ExistingCluster, existingCluster, openCluster } from './state.ts';
 import { waitAndReport } from './wait.ts';
 
 /** Seconds for systemd to stop pods and write everything to disk. */
 const shutdownLimit = 30;
 
-export async function stopCluster(cluster: ExistingCluster, steps: Steps): Promise<void> {
-  const running = cluster.statuses.filter((status) => status.state === 'running').map((status) => status.name);
-  if (running.length === 0) return steps.info(`Cluster ${cluster.name} is already stopped.`);
-  await steps.step(`Stopping nodes (${running.length})`, () => cluster.provider.stop(running, shutdownLimit));
+export interface StopClusterOptions extends ClusterOption {
+  readonly steps: Steps;
 }
 
-export interface StartRequest {
+/** Stops all nodes. Returns the names of those that were running. */
+export async function stopCluster(options: StopClusterOptions): Promise<{ readonly nodes: readonly string[] }> {
+  const { provider, name, statuses } = await openCluster(options);
+  const running = statuses.filter((status) => status.state === 'running').map((status) => status.name);
+  if (running.length === 0) options.steps.info(`Cluster ${name} is already stopped.`);
+  else await options.steps.step(`Stopping nodes (${running.length})`, () => provider.stop(running, shutdownLimit));
+  return { nodes: running };
+}
+
+export interface StartClusterOptions extends ClusterOption {
   readonly steps: Steps;
   readonly signal: AbortSignal;
-  /** Seconds; 0 skips waiting. */
+  /** Seconds to wait for a usable cluster; 0 skips waiting. */
   readonly wait: number;
+  /** Path of the kubeconfig file. Default: as kubectl finds it. */
+  readonly kubeconfig?: string | undefined;
 }
 
-/** Starts a stopped cluster, or repairs a running one. Returns the URL of the API server on this machine. */
-export async function startCluster(cluster: ExistingCluster, { steps, signal, wait }: StartRequest): Promise<string> {
+export interface StartedCluster {
+  /** URL of the API server on this machine. It changes when the runtime picks the port. */
+  readonly server: string;
+  /** Name of the context in the kubeconfig. */
+  readonly context: string;
+}
+
+/** Starts a stopped cluster, or repairs a running one, and updates the kubeconfig. */
+export async function startCluster(options: StartClusterOptions): Promise<StartedCluster> {
+  const server = await startAndRepair(await openCluster(options), options);
+  const { context } = await exportKubeconfig(options);
+  return { server, context };
+}
+
+async function startAndRepair(cluster: ExistingCluster, options: StartClusterOptions): Promise<string> {
+  const { steps, signal, wait } = options;
   const { provider, name } = cluster;
   const stopped = cluster.statuses.filter((status) => status.state === 'stopped').map((status) => status.name);
   const awaited = await steps.step(`Starting nodes (${cluster.statuses.length})`, async () => {

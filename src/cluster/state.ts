@@ -1,4 +1,5 @@
-/** Clusters as they are: found by labels, nothing is remembered anywhere else. */
+/** Existing clusters. They are found by the labels of their containers; kina stores nothing about them elsewhere. */
+import type { Environment } from '../host/environment.ts';
 import { KinaError } from '../host/errors.ts';
 import { didYouMean } from '../host/suggest.ts';
 import type { NodeStatus, Provider } from '../provider/provider.ts';
@@ -15,17 +16,25 @@ export interface ExistingCluster {
   readonly loadBalancer: Node | undefined;
 }
 
-/** Which provider to look on: `--provider`; absent means all that work. */
-export interface Where {
+export interface ProviderOption {
+  /** Search only this provider. Default: from the environment, else all providers that work. */
   readonly provider?: string | undefined;
+  /** Default: the environment of the process. */
+  readonly environment?: Environment | undefined;
 }
 
-export async function openCluster(name: string, where: Where): Promise<ExistingCluster> {
-  const found = await findCluster(name, where.provider);
+export interface ClusterOption extends ProviderOption {
+  /** Name of the cluster. */
+  readonly name: string;
+}
+
+/** Throws `not-found` with the names of the existing clusters. */
+export async function openCluster({ name, ...where }: ClusterOption): Promise<ExistingCluster> {
+  const found = await findCluster(name, where.provider, where.environment);
   if (found) return existingCluster(name, found.provider, found.nodes);
   const names = (await listClusters(where)).map((one) => one.name);
   throw new KinaError('not-found', `no nodes found for cluster ${JSON.stringify(name)}${didYouMean(name, names)}`, {
-    hint: names.length > 0 ? `Clusters: ${names.join(', ')}.` : 'There is no cluster; see `kina create cluster`.',
+    hint: names.length > 0 ? `Clusters: ${names.join(', ')}.` : 'Create a cluster with `kina create cluster`.',
   });
 }
 
@@ -46,20 +55,50 @@ function byCreation(one: Node, other: Node): number {
   return one.name.length - other.name.length || (one.name < other.name ? -1 : 1);
 }
 
-export async function listClusters(where: Where): Promise<{ name: string; nodes: NodeStatus[]; provider: Provider }[]> {
-  const providers = await providersToSearch(where.provider);
+export interface ListedCluster {
+  readonly name: string;
+  readonly provider: Provider;
+  readonly nodes: readonly NodeStatus[];
+}
+
+/** All clusters, ordered by name. */
+export async function listClusters(where: ProviderOption): Promise<ListedCluster[]> {
+  const providers = await providersToSearch(where.provider, where.environment);
   const all = await Promise.all(
     providers.map(async (provider) => {
-      const clusters = new Map<string, NodeStatus[]>();
-      for (const node of await provider.nodes())
-        clusters.set(node.cluster, [...(clusters.get(node.cluster) ?? []), node]);
-      return [...clusters].map(([name, nodes]) => ({ name, nodes, provider }));
+      const byName = Map.groupBy(await provider.nodes(), (node) => node.cluster);
+      return [...byName].map(([name, nodes]) => ({ name, nodes, provider }));
     }),
   );
   return all.flat().sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-/** The control plane that answers for the cluster. Throws `cluster` when none runs. */
+export interface ListedNode extends NodeStatus {
+  readonly provider: Provider;
+}
+
+/** The nodes of one cluster, or of all. */
+export async function listNodes(where: ProviderOption & { readonly name?: string | undefined }): Promise<ListedNode[]> {
+  const clusters = (await listClusters(where)).filter(({ name }) => where.name === undefined || name === where.name);
+  return clusters.flatMap(({ nodes, provider }) => nodes.map((node) => ({ ...node, provider })));
+}
+
+export interface ExecInNodeOptions extends ProviderOption {
+  readonly node: string;
+  readonly command: readonly string[];
+}
+
+/** Runs a command in a node, with the terminal of this process. Returns the exit code. */
+export async function execInNode(options: ExecInNodeOptions): Promise<number> {
+  const { node, command } = options;
+  const nodes = await listNodes({ provider: options.provider, environment: options.environment });
+  const found = nodes.find(({ name }) => name === node);
+  if (found) return found.provider.attach(node, command);
+  const names = nodes.map(({ name }) => name);
+  throw new KinaError('not-found', `unknown node: ${JSON.stringify(node)}${didYouMean(node, names)}`);
+}
+
+/** Throws `cluster` when all control planes are stopped. */
 export function runningControlPlane(cluster: ExistingCluster): Node {
   const node = cluster.nodes.find((one) => one.role === roles.controlPlane && one.status.state === 'running');
   if (node) return node;

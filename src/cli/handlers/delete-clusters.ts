@@ -1,23 +1,27 @@
-import { listClusters } from '../../cluster/state.ts';
+import { deleteClusters, quoted } from '../../cluster/delete.ts';
 import { KinaError } from '../../host/errors.ts';
-import { quoted, say, warnOfEnvironment } from './shared/cluster.ts';
-import { type DeleteFlags, removeEverywhere } from './shared/delete.ts';
+import type { GlobalFlags } from '../terminal/context.ts';
+import { say, warnOfEnvironment } from './shared/cluster.ts';
 
-export async function run(flags: DeleteFlags & { readonly all: boolean }, names: string[]): Promise<void> {
+interface DeleteFlags extends GlobalFlags {
+  readonly all: boolean;
+  readonly kubeconfig: string | undefined;
+  readonly provider: string | undefined;
+}
+
+export async function run(flags: DeleteFlags, names: string[]): Promise<void> {
   warnOfEnvironment(flags);
-  const wanted = flags.all ? (await listClusters(flags)).map((one) => one.name) : names;
-  if (wanted.length === 0) {
-    if (flags.all) return say(flags, 'No kina clusters found.');
+  if (!flags.all && names.length === 0)
     throw new KinaError('usage', 'no cluster names provided', { hint: 'Name clusters, or use --all.' });
-  }
-  const [deleted, failed]: [string[], string[]] = [[], []];
-  for (const name of new Set(wanted))
-    try {
-      if (await removeEverywhere(name, flags)) deleted.push(name);
-      else say(flags, `No kina nodes found for cluster "${name}".`);
-    } catch (error) {
-      failed.push(`${name}: ${error instanceof Error ? error.message : error}`);
-    }
+  const { kubeconfig, provider } = flags;
+  const { deleted, missing, failures } = await deleteClusters({
+    clusters: flags.all ? 'all' : names,
+    kubeconfig,
+    provider,
+    steps: { info: (text) => say(flags, text) },
+  });
+  for (const name of missing) say(flags, `No kina nodes found for cluster "${name}".`);
   if (deleted.length > 0) say(flags, `Deleted clusters: ${quoted(deleted)}`);
-  if (failed.length > 0) throw new KinaError('cluster', 'not all clusters could be deleted', { details: failed });
+  else if (flags.all && failures.length === 0) say(flags, 'No kina clusters found.');
+  if (failures.length > 0) throw new KinaError('cluster', 'some clusters could not be deleted', { details: failures });
 }

@@ -1,6 +1,4 @@
-import { listClusters } from '../../cluster/state.ts';
-import { KinaError } from '../../host/errors.ts';
-import { didYouMean } from '../../host/suggest.ts';
+import { execInNode } from '../../cluster/state.ts';
 import type { GlobalFlags } from '../terminal/context.ts';
 import { warnOfEnvironment } from './shared/cluster.ts';
 
@@ -10,16 +8,5 @@ interface ExecFlags extends GlobalFlags {
 
 export async function run(flags: ExecFlags, node: string, command: string[]): Promise<void> {
   warnOfEnvironment(flags);
-  const clusters = await listClusters(flags);
-  const nodes = clusters.flatMap((one) => one.nodes.map((status) => ({ status, provider: one.provider })));
-  const found = nodes.find(({ status }) => status.name === node);
-  if (!found)
-    throw new KinaError(
-      'not-found',
-      `unknown node: ${JSON.stringify(node)}${didYouMean(
-        node,
-        nodes.map(({ status }) => status.name),
-      )}`,
-    );
-  process.exitCode = await found.provider.attach(node, command);
+  process.exitCode = await execInNode({ node, command, provider: flags.provider });
 }

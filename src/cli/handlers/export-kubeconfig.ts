@@ -1,8 +1,5 @@
-import { mergeKubeconfig } from '../../cluster/kubeconfig/kubeconfig.ts';
-import { contextName } from '../../cluster/names.ts';
-import { openCluster } from '../../cluster/state.ts';
+import { exportKubeconfig } from '../../cluster/kubeconfig/export.ts';
 import { type ClusterFlags, nameOf, say, warnOfEnvironment } from './shared/cluster.ts';
-import { kubeconfigOf } from './shared/kubeconfig.ts';
 
 interface ExportFlags extends ClusterFlags {
   readonly kubeconfig: string | undefined;
@@ -11,8 +8,7 @@ interface ExportFlags extends ClusterFlags {
 
 export async function run(flags: ExportFlags): Promise<void> {
   warnOfEnvironment(flags);
-  const name = nameOf(flags);
-  const text = await kubeconfigOf(await openCluster(name, flags), flags.internal);
-  await mergeKubeconfig(text, { explicit: flags.kubeconfig });
-  say(flags, `Set kubectl context to "${contextName(name)}"`);
+  const { internal, kubeconfig, provider } = flags;
+  const { context } = await exportKubeconfig({ name: nameOf(flags), provider, internal, kubeconfig });
+  say(flags, `Set kubectl context to "${context}"`);
 }

@@ -9,7 +9,7 @@ interface GetFlags extends GlobalFlags {
 
 export async function run(flags: GetFlags): Promise<void> {
   warnOfEnvironment(flags);
-  const clusters = await listClusters(flags);
+  const clusters = await listClusters({ provider: flags.provider });
   if (flags.json)
     return answerJson(
       clusters.map(({ name, provider, nodes }) => ({

@@ -1,4 +1,4 @@
-import { listClusters } from '../../cluster/state.ts';
+import { listNodes } from '../../cluster/state.ts';
 import { answer, answerJson } from '../terminal/context.ts';
 import { type ClusterFlags, nameOf, say, warnOfEnvironment } from './shared/cluster.ts';
 
@@ -10,8 +10,7 @@ interface GetFlags extends ClusterFlags {
 export async function run(flags: GetFlags): Promise<void> {
   warnOfEnvironment(flags);
   const name = nameOf(flags);
-  const clusters = (await listClusters(flags)).filter((one) => flags.allClusters || one.name === name);
-  const nodes = clusters.flatMap((one) => one.nodes.map((node) => ({ ...node, provider: one.provider.name })));
+  const nodes = await listNodes({ provider: flags.provider, name: flags.allClusters ? undefined : name });
   if (flags.json)
     return answerJson(
       nodes.map(({ name, cluster, role, state, image, ipv4, ipv6, ports, provider }) => ({
@@ -19,7 +18,7 @@ export async function run(flags: GetFlags): Promise<void> {
         cluster,
         role,
         state,
-        provider,
+        provider: provider.name,
         image,
         ipv4: ipv4 ?? null,
         ipv6: ipv6 ?? null,

@@ -44,11 +44,13 @@ export class LiveProgress {
   }
 
   warn(message: string): void {
-    this.#messages.push(warning(message));
+    this.info(warning(message));
   }
 
+  /** Printed at once while no line is drawn, else after the last one. */
   info(message: string): void {
-    this.#messages.push(message);
+    if (this.#list) this.#messages.push(message);
+    else print(message);
   }
 
   async finish(): Promise<void> {

@@ -97,8 +97,10 @@ class LiveSteps {
     }
   };
 
+  /** Printed at once while no line is drawn, else after the last one. */
   later(message: string): void {
-    this.#messages.push(message);
+    if (this.#begun) this.#messages.push(message);
+    else print(message);
   }
 
   async finish(): Promise<void> {

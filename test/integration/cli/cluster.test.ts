@@ -105,7 +105,7 @@ describe('without any engine', () => {
     for (const [flag, ...value] of [['--kernel', kernel], ['--rosetta']]) {
       const refused = await create('--provider', 'docker', flag!, ...value);
       expect(refused.code).toBe(2);
-      expect(refused.stderr).toContain(`${flag} is for nodes in virtual machines`);
+      expect(refused.stderr).toContain(`${flag} requires nodes in virtual machines`);
     }
   });
 

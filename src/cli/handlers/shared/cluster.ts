@@ -1,9 +1,6 @@
 /** Helpers of the cluster commands. */
 
-import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
-import type { Cluster } from '../../../cluster/config/cluster.ts';
-import { loadCluster } from '../../../cluster/config/cluster.ts';
 import { processEnvironment } from '../../../host/environment.ts';
 import { KinaError } from '../../../host/errors.ts';
 import { providerNames } from '../../../provider/provider.ts';
@@ -60,35 +57,14 @@ export async function withSteps<T>(
   }
 }
 
-/** The configuration in a file or on standard input (`-`), or all defaults. */
-export async function readCluster(
+/** A configuration file, or standard input for `-`. */
+export async function readConfig(
   file: string | undefined,
-  overrides: Parameters<typeof loadCluster>[0]['overrides'],
-): Promise<Cluster> {
-  const given = file === '-' ? await text(process.stdin) : file === undefined ? undefined : await readText(file);
-  return loadCluster({
-    ...(given === undefined ? {} : { text: given, file: file === '-' ? '(standard input)' : file }),
-    overrides,
-    cwd: process.cwd(),
-    env: processEnvironment(),
-  });
-}
-
-async function readText(file: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (error) {
-    throw new KinaError('not-found', `cannot read the configuration ${file}`, {
-      details: [error instanceof Error ? error.message : String(error)],
-      cause: error,
-    });
-  }
+): Promise<{ readonly file: string | undefined; readonly text?: string }> {
+  return file === '-' ? { text: await text(process.stdin), file: '(standard input)' } : { file };
 }
 
 /** Prints to stderr unless `--quiet` is given. */
 export function say(flags: GlobalFlags, text: string): void {
   if (!flags.quiet) process.stderr.write(`${text}\n`);
 }
-
-/** As kind prints lists: `["a" "b"]`. */
-export const quoted = (names: readonly string[]): string => `[${names.map((name) => JSON.stringify(name)).join(' ')}]`;
