@@ -1,10 +1,10 @@
-/** A Mac with Apple's container: its system, the program and its service, the kernel that nodes would boot. */
+/** Checks of a Mac with Apple's container: macOS, the program and its service, the kernel of nodes. */
 import { join } from 'node:path';
 import semver from 'semver';
 import { decodeService, versionIn } from '../../provider/apple-decode.ts';
 import { minimumVersion, oneNodeOnly, whyMinimum } from '../../provider/apple-errors.ts';
 import { bad, type Check, type Outcome, ok, type Probes } from './check.ts';
-import { judgeKernel } from './machine.ts';
+import { checkKernelConfig } from './machine.ts';
 
 const onMac = ({ platform }: Probes): boolean => platform === 'darwin';
 const start = '`container system start --enable-kernel-install`';
@@ -18,9 +18,13 @@ const macos: Check = {
     const version = stdout.trim();
     const major = Number(/^\d+/.exec(version)?.[0]);
     if (!Number.isInteger(major))
-      return bad('unknown', `sw_vers says ${JSON.stringify(version)}`, 'macOS 26 has all that is needed.');
+      return bad(
+        'unknown',
+        `sw_vers printed ${JSON.stringify(version)}`,
+        'kina needs macOS 15; macOS 26 is recommended.',
+      );
     if (major < 15)
-      return bad('fail', version, "Apple's container needs macOS 15, and several nodes macOS 26: update.");
+      return bad('fail', version, "Update macOS: Apple's container needs macOS 15, and several nodes need macOS 26.");
     return major < 26 ? bad('warn', version, oneNodeOnly) : ok(version);
   },
 };
@@ -30,7 +34,7 @@ interface Service {
   readonly version: string | undefined;
 }
 
-/** It ends with 1 when the service is down, and answers all the same. */
+/** The exit code is 1 when the service is down, but the output is complete. */
 async function service({ run }: Probes): Promise<Service & { appRoot: string | undefined }> {
   const { stdout } = await run(['container', 'system', 'status', '--format=json']);
   const { appRoot, paths } = JSON.parse(stdout || '{}') as { appRoot?: string; paths?: { appRoot?: string } };
@@ -58,13 +62,13 @@ const program: Check = {
       return bad(
         'warn',
         `${version}, its service is ${found.version}`,
-        `An upgrade is half done: \`container system stop\`, then ${start}.`,
+        `Complete the upgrade: \`container system stop\`, then ${start}.`,
       );
     return ok(version);
   },
 };
 
-/** Upstream's names of the kernels that were its default; an installed one is never replaced by an upgrade. */
+/** Former default kernels of upstream. An upgrade never replaces an installed kernel. */
 const old = /vmlinux-6\.12\./;
 
 const kernel: Check = {
@@ -72,7 +76,7 @@ const kernel: Check = {
   title: 'kernel of nodes',
   applies: onMac,
   async run(probes): Promise<Outcome> {
-    // The kernel of a node that runs tells best: its file's name is only what the next one would get.
+    // The kernel of a running node is more certain than the name of the file that the next node would boot.
     const engine = (await probes.engines()).find(
       ({ provider, version }) => provider.capabilities.nodeKernel && version,
     );
@@ -82,10 +86,10 @@ const kernel: Check = {
     if (engine && node) {
       const { code, stdout } = await engine.provider.exec(node.name, ['sh', '-c', 'uname -r; zcat /proc/config.gz']);
       const [version = '', ...config] = stdout.split('\n');
-      if (code === 0) return judgeKernel(config.join('\n'), `Linux ${version} of ${node.name}`);
+      if (code === 0) return checkKernelConfig(config.join('\n'), `Linux ${version} of ${node.name}`);
     }
     const { appRoot } = await service(probes);
-    if (!appRoot) return bad('unknown', 'the service does not say where it is', `Start it: ${start}.`);
+    if (!appRoot) return bad('unknown', 'the service did not print its folder', `Start it: ${start}.`);
     const folder = join(appRoot, 'kernels');
     const listed = await probes.run(['readlink', join(folder, 'default.kernel-arm64')]);
     const file = listed.stdout.trim().split('/').at(-1);
@@ -94,7 +98,7 @@ const kernel: Check = {
       return bad(
         'warn',
         file,
-        'It has no nf_tables, VXLAN and bridge netfilter; upgrades keep it. `container system kernel set --recommended --force` replaces it, for all new containers.',
+        'This kernel lacks nf_tables, VXLAN and bridge netfilter, and upgrades keep it. Replace it for new containers: `container system kernel set --recommended --force`.',
       );
     return ok(file);
   },

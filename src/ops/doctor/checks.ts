@@ -1,8 +1,13 @@
-/** All checks of `kina doctor`, in the order in which people want to know. */
+/** All checks of `kina doctor`, in the order of the output. */
 import { appleChecks } from './apple.ts';
 import type { Check } from './check.ts';
+import { connectivityChecks } from './connectivity.ts';
 import { engineChecks } from './engines.ts';
 import { machineChecks } from './machine.ts';
-import { reachChecks } from './reach.ts';
 
-export const doctorChecks: readonly Check[] = [...appleChecks, ...engineChecks, ...machineChecks, ...reachChecks];
+export const doctorChecks: readonly Check[] = [
+  ...appleChecks,
+  ...engineChecks,
+  ...machineChecks,
+  ...connectivityChecks,
+];

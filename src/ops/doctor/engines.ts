@@ -1,4 +1,4 @@
-/** Container engines: whether one works, what it gives to nodes, and what is left on it. */
+/** Checks of the container engines: whether one works, which cgroups nodes get, and the state of clusters. */
 import { bad, type Check, type FoundEngine, type Outcome, ok, type Probes } from './check.ts';
 
 const working = async (probes: Probes): Promise<FoundEngine[]> =>
@@ -19,19 +19,20 @@ const engines: Check = {
     if (every.some(({ version }) => version !== undefined)) {
       const broken = every.find(({ version, installed }) => version === undefined && installed);
       return broken
-        ? bad('warn', found.join('; '), broken.advice ?? 'kina uses the one that works.')
+        ? bad('warn', found.join('; '), broken.advice ?? 'kina uses the engine that works.')
         : ok(found.join('; '));
     }
-    const wish = probes.platform === 'darwin' ? "Apple's container" : 'podman or docker';
+    const recommended = probes.platform === 'darwin' ? "Apple's container" : 'podman or docker';
     return bad(
       'fail',
       found.join('; '),
-      every.find(({ installed }) => installed)?.advice ?? `Install ${wish}: clusters run on it. Images build without.`,
+      every.find(({ installed }) => installed)?.advice ??
+        `Install ${recommended} to run clusters. Building images does not need it.`,
     );
   },
 };
 
-/** Without these kubelet cannot set limits. */
+/** kubelet needs these to set limits. */
 const controllers = ['cpu', 'memory', 'pids'];
 
 const cgroups: Check = {
@@ -53,7 +54,7 @@ const cgroups: Check = {
           bad(
             'fail',
             `${how}, without ${missing.join(', ')}`,
-            'Delegate them: `[Service]`, `Delegate=cpu cpuset io memory pids` in /etc/systemd/system/user@.service.d/delegate.conf; `systemctl daemon-reload`, and log in again.',
+            'Delegate them: write `[Service]` and `Delegate=cpu cpuset io memory pids` to /etc/systemd/system/user@.service.d/delegate.conf, run `systemctl daemon-reload`, and log in again.',
           ),
         );
       else if (cgroupVersion === 1)
@@ -61,16 +62,16 @@ const cgroups: Check = {
           bad(
             'warn',
             how,
-            'Nodes need an image with systemd below 258, and Kubernetes from 1.35 on refuses v1: boot with systemd.unified_cgroup_hierarchy=1 for those.',
+            'systemd 258 and Kubernetes 1.35 do not support cgroup v1. To run newer nodes, boot with systemd.unified_cgroup_hierarchy=1.',
           ),
         );
       else found.push(ok(how));
     }
-    return found.length > 0 ? worst(found) : bad('unknown', 'no engine to ask', 'See container engines.');
+    return found.length > 0 ? worst(found) : bad('unknown', 'no engine works', 'See container engines.');
   },
 };
 
-/** The worst of several with all that was found. */
+/** The worst outcome, with the findings of all. */
 function worst(outcomes: readonly Outcome[]): Outcome {
   const order = ['fail', 'unknown', 'warn', 'ok'] as const;
   const [first] = [...outcomes].sort((a, b) => order.indexOf(a.state) - order.indexOf(b.state));
@@ -91,12 +92,12 @@ const clusters: Check = {
         const up = nodes.filter(({ state }) => state === 'running').length;
         found.push(`${name} on ${engine.provider.name}, ${up} of ${nodes.length} nodes running`);
         if (!nodes.some(({ role }) => role === 'control-plane'))
-          advice.push(`${name} has no control plane: \`kina delete cluster --name ${name}\`.`);
-        else if (up < nodes.length) advice.push(`\`kina start cluster --name ${name}\`, or delete it.`);
+          advice.push(`${name} has no control plane; delete it: \`kina delete cluster --name ${name}\`.`);
+        else if (up < nodes.length) advice.push(`Start or delete ${name}: \`kina start cluster --name ${name}\`.`);
       }
     }
-    const said = found.join('; ') || 'none';
-    return advice.length > 0 ? bad('warn', said, advice.join(' ')) : ok(said);
+    const summary = found.join('; ') || 'none';
+    return advice.length > 0 ? bad('warn', summary, advice.join(' ')) : ok(summary);
   },
 };
 

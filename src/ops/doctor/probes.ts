@@ -1,4 +1,4 @@
-/** The machine as it is. Engines and servers are asked once, however many checks want to know. */
+/** Probes of the real machine. Engines and servers are contacted once, even if several checks use the result. */
 
 import { existsSync } from 'node:fs';
 import { readFile, statfs } from 'node:fs/promises';
@@ -13,13 +13,13 @@ import { Store } from '../../oci/store/store.ts';
 import { preferredProviders, providerNamed } from '../../provider/select.ts';
 import type { Answer, FoundEngine, Probes } from './check.ts';
 
-/** One small file of each place that a build reads; registries answer there without a login, or ask for one. */
-const places = ['https://dl.k8s.io/release/stable.txt', 'https://registry.k8s.io/v2/'];
-const patience = 20_000;
+/** One small file on each server that a build downloads from. Registries answer this URL, with or without a login. */
+const downloadUrls = ['https://dl.k8s.io/release/stable.txt', 'https://registry.k8s.io/v2/'];
+const timeout = 20_000;
 
 export interface ProbeOptions {
   readonly environment: Environment;
-  /** How servers are asked, and the base of Debian's archive; undefined: no network. */
+  /** Opens the transport, and returns the base URL of the Debian archive; undefined: offline. */
   readonly connect: (() => Promise<{ transport: Transport; debian: string }>) | undefined;
 }
 
@@ -38,14 +38,14 @@ export function machineProbes({ environment, connect }: ProbeOptions): Probes {
       return bavail * bsize;
     },
     readText,
-    run: (argv) => run(argv, { timeout: patience }),
+    run: (argv) => run(argv, { timeout }),
     engines: once(() => Promise.all(preferredProviders.map(askEngine))),
     nodes: ({ provider }) => provider.nodes(),
     store: async () => (existsSync(join(folder, 'blobs')) ? Store.open(folder) : undefined),
     upstreams: once(async () => {
       if (!connect) return [];
       const { transport, debian } = await connect();
-      const urls = [...places, `${debian.replace(/\/$/, '')}/dists/stable/InRelease`];
+      const urls = [...downloadUrls, `${debian.replace(/\/$/, '')}/dists/stable/InRelease`];
       return Promise.all(urls.map((url) => askServer(transport, url)));
     }),
   };
@@ -59,7 +59,7 @@ function once<T>(ask: () => Promise<T>): () => Promise<T> {
   };
 }
 
-/** Bytes as they are: a compressed file is for whoever reads it. */
+/** One character for each byte: the file may be compressed. */
 async function readText(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, 'latin1');
@@ -69,7 +69,7 @@ async function readText(path: string): Promise<string | undefined> {
   }
 }
 
-/** What Linux would give without swapping; elsewhere nobody tells. */
+/** Memory that Linux can provide without swapping; undefined on other systems. */
 async function availableMemory(): Promise<number | undefined> {
   const found = /^MemAvailable:\s+(\d+) kB/m.exec((await readText('/proc/meminfo')) ?? '')?.[1];
   return found === undefined ? undefined : Number(found) * 1024;
@@ -91,15 +91,15 @@ async function askServer(transport: Transport, url: string): Promise<Answer> {
   try {
     const answer = await transport.request(url, {
       method: 'HEAD',
-      signal: AbortSignal.timeout(patience),
-      // It answers: that is the question. What it has to say is another.
+      signal: AbortSignal.timeout(timeout),
+      // any answer shows that the server is reachable
       accept: [400, 401, 403, 405],
     });
     answer.body.destroy();
     const date = Date.parse(answer.headers.date ?? '');
     return { url, date: Number.isNaN(date) ? undefined : date };
   } catch (error) {
-    // A mirror may not have this very file.
+    // A mirror may lack this file.
     if (error instanceof KinaError && error.code === 'not-found') return { url };
     return { url, problem: error instanceof Error ? error.message : String(error) };
   }

@@ -1,4 +1,4 @@
-/** Every check of `kina doctor` on a healthy machine, and on one where that very thing is broken. */
+/** Every check of `kina doctor` on a healthy machine and on one with the problem that it detects. */
 import { rm } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
 import { KinaError } from '../../../src/host/errors.ts';
@@ -106,13 +106,13 @@ const outcome = async (id: string, probes: Probes) => (await examine([find(id)],
 test.each([
   ['Linux', linux],
   ['Mac', mac],
-])('a healthy %s has nothing to do', async (_name, probes) => {
+])('a healthy %s has only ok findings', async (_name, probes) => {
   const findings = await examine(doctorChecks, probes);
   expect(findings.filter(({ state }) => state !== 'ok')).toEqual([]);
   expect(exitCode(findings)).toBe(0);
 });
 
-test('what is of another system is not looked at', async () => {
+test('checks of other systems are skipped', async () => {
   const ids = async (probes: Probes) => (await examine(doctorChecks, probes)).map(({ id }) => id);
   expect((await ids(linux)).filter((id) => /apple|macos/.test(id))).toEqual([]);
   expect(await ids(mac)).not.toContain('inotify');
@@ -166,7 +166,7 @@ const cases: Case[] = [
   ],
   [
     'clusters',
-    'the rest of one',
+    'no control plane',
     'warn',
     { nodes: async () => [node('a', 'worker', 'running')] },
     'kina delete cluster --name a',
@@ -239,7 +239,7 @@ const macCases: Case[] = [
     'half an upgrade',
     'warn',
     { run: answering({ '--version': said('container CLI version 1.4.1\n') }) },
-    'half done',
+    'Complete the upgrade',
   ],
   ['apple-container', 'a version without a number', 'unknown', { run: answering({ '--version': said('?') }) }, '1.2.1'],
   ['apple-kernel', 'none', 'fail', { run: answering({ readlink: said('', 1) }) }, 'enable-kernel-install'],
@@ -264,7 +264,7 @@ test.each(macCases)('on a Mac, %s: %s is %s', async (id, _what, state, change, a
   expect(found).toMatchObject({ state, advice: expect.stringContaining(advice) });
 });
 
-test('the kernel of a node that runs is asked itself', async () => {
+test('the kernel of a running node is checked', async () => {
   const running = engine('apple', {}, said(`6.12.28\n${config(['VXLAN'])}`));
   const probes = { ...mac, engines: async () => [running], nodes: async () => [node('a', 'control-plane', 'running')] };
   expect(await outcome('apple-kernel', probes)).toMatchObject({
@@ -274,7 +274,7 @@ test('the kernel of a node that runs is asked itself', async () => {
 });
 
 describe('the store', () => {
-  test('is sound, or an image lacks a blob', async () => {
+  test('is complete, or an image lacks a blob', async () => {
     const store = await newStore();
     const { index, layer } = await smallImage(store, ['amd64']);
     await store.tag('localhost/kina/node:v1', index);
@@ -285,7 +285,7 @@ describe('the store', () => {
     await rm(store.blobPath(layer.digest));
     expect(await outcome('store', { ...linux, store: async () => store })).toMatchObject({
       state: 'fail',
-      found: expect.stringContaining('localhost/kina/node:v1 lacks sha256:'),
+      found: expect.stringContaining('localhost/kina/node:v1: missing blob sha256:'),
     });
   });
 });
@@ -295,7 +295,7 @@ test('every check has a case that breaks it', () => {
   expect(doctorChecks.map(({ id }) => id).filter((id) => !covered.has(id))).toEqual([]);
 });
 
-test('a check that fails itself could not tell, and the others are made', async () => {
+test('a check that fails is unknown, and the others run', async () => {
   const probes = {
     ...linux,
     freeDisk: async () => {
