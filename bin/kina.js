@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Checks the Node version before anything is imported: newer syntax and modules would fail with words nobody understands.
+// Checks the Node version before any import: newer syntax and modules would fail with obscure errors.
 const [major, minor] = process.versions.node.split('.').map(Number);
 if (major < 22 || (major === 22 && minor < 19)) {
   process.stderr.write(

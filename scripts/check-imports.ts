@@ -37,7 +37,7 @@ const graph = new Map<string, string[]>();
 
 for (const file of readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((f) => f.endsWith('.ts'))) {
   const room = file.split(sep)[0] ?? '';
-  if (!(room in allowed)) problems.push(`src/${file}: src/${room} is no room of the house`);
+  if (!(room in allowed)) problems.push(`src/${file}: src/${room} is not a known folder`);
   const text = readFileSync(join(root, file), 'utf8');
   if (text.includes('process.env') && file !== join('host', 'environment.ts'))
     problems.push(`src/${file}: take an Environment; only src/host/environment.ts reads process.env`);

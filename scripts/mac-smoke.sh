@@ -1,13 +1,13 @@
 #!/bin/sh
 # Runs kina on a Mac with Apple's container, from an empty runtime to nothing left, and writes a report to paste into an
-# issue. Nobody has run kina on every Mac: this is how a Mac's owner tells what is different there.
+# issue. kina has not been run on every kind of Mac: the report shows what is different on yours.
 #
 #   scripts/mac-smoke.sh [VERSION]           create, several nodes, load, stop and start, delete (about 15 minutes)
 #   scripts/mac-smoke.sh --before-reboot     leaves a cluster; reboot the Mac, start the container service, then
 #   scripts/mac-smoke.sh --after-reboot      looks whether it comes back, and deletes it
 #
 # It makes clusters called kina-smoke and kina-smoke-nodes, and touches nothing else: the kubeconfig is a file of its own.
-# KINA names another program than the kina of this folder.
+# KINA names the program to run instead of the kina of this folder.
 # shellcheck disable=SC2317 # functions are called through step and show
 set -u
 

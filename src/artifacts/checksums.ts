@@ -3,7 +3,7 @@
  *
  * The file itself is asked first, because a definite "no such thing" about it is an answer (optional components live
  * from it) while anything wrong with its checksum is a failure. Normally two small requests are enough. Three cases
- * need the bytes, which then go into the store right away: nobody publishes a digest and the recipe accepts that
+ * need the bytes, which then go into the store right away: there is no published digest and the recipe accepts that
  * (`unverified`), upstream publishes SHA-512 only, or the server does not tell the size. What was learnt is remembered
  * by URL and checksum: without a network it answers again, and an unverified file is not downloaded twice while the
  * server says by ETag that it is the same.
@@ -65,7 +65,7 @@ export async function resolveArtifact(request: ArtifactRequest, options: Resolve
   checkRequest(request);
   const key = digestOf([request.url, request.checksum ?? null]);
   const remembered = await options.store.getRecord<Remembered>('artifact', key);
-  // The key holds the promised digest itself, and these bytes had it: nobody has to be asked again.
+  // The key holds the promised digest itself, and these bytes had it: no request is needed.
   if (remembered && request.checksum?.integrity) return artifactOf(request, remembered, verifier(request));
   const expecting = expectation(request, options);
   expecting.catch(() => {}); // judged after the artifact itself

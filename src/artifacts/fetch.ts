@@ -79,7 +79,7 @@ export class Fetcher {
         return undefined;
       }
     };
-    // The big ones first: a big file that starts last is the one that everybody waits for.
+    // Large files first: a large file that starts last delays everything.
     const bySize = [...artifacts.keys()].sort((a, b) => artifacts[b]!.size - artifacts[a]!.size);
     const results = new Array<Fetched | undefined>(artifacts.length);
     await Promise.all(bySize.map(async (i) => (results[i] = await one(artifacts[i]!))));

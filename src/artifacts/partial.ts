@@ -3,7 +3,7 @@
  *
  * Below the store's `partial/`, by the digest of what is being fetched:
  *
- *     HEX                    bytes that nobody is writing to
+ *     HEX                    bytes that no process is writing to
  *     HEX.HOST-PID-RANDOM    the same, while a process writes to it
  *     HEX.validator          which version of which URL they are: {"url", "validator"}
  *
@@ -98,7 +98,7 @@ export class PartialFile {
     return this.#path;
   }
 
-  /** Leaves the bytes for a later attempt; nothing stays when there are none. */
+  /** Leaves the bytes for a later attempt; nothing is kept if there are none. */
   async release(): Promise<void> {
     await this.#handle.close();
     const other = await stat(this.#rest).catch(() => undefined);
@@ -121,7 +121,7 @@ export class PartialFile {
   }
 }
 
-/** Renames the resting partial, or one whose writer is dead, to `path`. Quietly does nothing when there is none. */
+/** Renames the resting partial, or one whose writer is dead, to `path`. Does nothing if there is none. */
 async function takeOver(folder: string, hex: string, path: string): Promise<void> {
   if (await renamed(join(folder, hex), path)) return;
   for (const name of await readdir(folder)) {

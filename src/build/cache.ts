@@ -34,7 +34,7 @@ export interface FoundLayer {
 
 /** Nothing here throws for a cache that is wrong or down: that costs a warning, and the work is done here. */
 export interface WorkCache {
-  /** The image, all of it in the store now; undefined when there is none that can be had and believed. */
+  /** The image, completely in the store; undefined if the cache has none, or none that is valid. */
   findImage(key: string, platform: string): Promise<BuiltPlatform | undefined>;
   keepImage(key: string, built: BuiltPlatform): Promise<void>;
   findLayer(key: string): Promise<FoundLayer | undefined>;

@@ -98,7 +98,7 @@ export async function buildNodeImage(
   }
   const platforms: BuiltPlatform[] = [];
   // One platform after the other: memory stays flat, and the second finds what both share already done. A failure is
-  // told at once; whoever called stops the downloads that nobody wants any more.
+  // reported at once; the caller cancels the downloads that are no longer needed.
   for (const { platform, key, known, found } of work) {
     let built = known;
     if (!built) {

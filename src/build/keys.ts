@@ -12,7 +12,7 @@ import { formatPlatform, type Platform } from '../oci/platform.ts';
 import { type Lock, lockDigest, lockOf, platformLock, settingsDigest } from './lock.ts';
 import { type Plan, type PlannedLayer, type PlannedStep, type PlatformPlan, stepArtifacts } from './plan/model.ts';
 
-/** Raised when the same pins would give another image than before. */
+/** Raised when the same pins would give a different image. */
 const PIPELINE_VERSION = 1;
 
 /** What beside the plan decides an image's bytes. */

@@ -200,7 +200,7 @@ function pinsOf(step: LockedStep): Pins {
   };
 }
 
-/** Answers from what was resolved last, which nobody asked to hold to: a step that says something else is resolved. */
+/** Reuses what was resolved last, without a lock: a step that differs is resolved again. */
 export function fromLast(lock: Lock): Locked {
   return (platform, id, wanted) => {
     const step = lock.platforms[platform]?.[id];
@@ -210,7 +210,7 @@ export function fromLast(lock: Lock): Locked {
 
 /**
  * Throws `lock` when the lock is for something else: to be asked before its pins are taken, since another recipe fails with
- * them in ways that nobody understands.
+ * them with obscure errors.
  */
 export function checkLock(
   { recipe, kubernetes, platforms }: Lock,

@@ -82,7 +82,7 @@ function settle(parser: Parser): void {
     .helpOption('-h, --help', 'print help')
     .exitOverride()
     .showSuggestionAfterError(false)
-    // Help that nobody asked for is an error message: it goes to stderr.
+    // Help that is shown because of an error goes to stderr.
     .configureOutput({ writeErr: (text) => void process.stderr.write(`${text}\n`), outputError: () => {} })
     .configureHelp({ optionDescription });
   if (parser.commands.length > 0)

@@ -64,7 +64,7 @@ function decode<T extends z.ZodType>(schema: T, text: string, what: string): z.i
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new KinaError('provider', `\`container ${what}\` answered with something that is no JSON`, {
+    throw new KinaError('provider', `\`container ${what}\` did not print valid JSON`, {
       details: [text.slice(0, 200)],
       cause,
     });

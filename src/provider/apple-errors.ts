@@ -94,7 +94,7 @@ const table: readonly Words[] = [
   {
     pattern: /No space left on device|ENOSPC/i,
     trouble: 'other',
-    hint: 'The disk of the Mac is full: remove images and containers that nobody needs.',
+    hint: 'The disk of the Mac is full: remove unused images and containers.',
   },
 ];
 

@@ -184,15 +184,15 @@ export class AppleProvider implements Provider {
         });
         if (result.code === 0) return;
         if (left === 1 || troubleOf(result) !== 'overloaded') throw appleFailure(args, result);
-        // Nobody knows how far it came: what there is of it would be in the way.
+        // It may have got any distance, and what it left would be in the way.
         await this.#takeBack(spec.name, made);
       }
     });
   }
 
   /**
-   * Removes what an interrupted creation left. The service goes on with it when nobody listens any more, so that it may
-   * appear a moment later. A container of somebody else that has the name has not the labels.
+   * Removes what an interrupted creation left. The service continues a creation after its client is gone, so a container
+   * may appear a moment later. A foreign container of that name does not have the labels.
    */
   async #takeBack(name: string, made: () => Promise<NodeStatus[]>): Promise<void> {
     for (let left = attempts; left > 0; left--) {
@@ -276,7 +276,7 @@ export class AppleProvider implements Provider {
     const parts: string[] = [];
     for (const which of [[], ['--boot']]) {
       const whole = await this.#run(['logs', ...which, node], { timeout: 20_000 });
-      // One byte that is no UTF-8 is too much for the whole, not for its end.
+      // A single byte that is not UTF-8 makes the whole log fail, but not its end.
       const end =
         whole.code === 0 ? whole : await this.#run(['logs', ...which, '-n', '5000', node], { timeout: 20_000 });
       parts.push(end.code === 0 ? end.stdout : end.stderr);

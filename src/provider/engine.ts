@@ -383,7 +383,7 @@ function explain(said: string): string | undefined {
   if (/address already in use|port is already allocated/i.test(said))
     return 'Something else listens on that port of the host: choose another hostPort or apiServerPort.';
   if (/no space left on device|disk quota exceeded/i.test(said))
-    return 'The disk of the engine is full: remove images and volumes that nobody needs.';
+    return 'The disk of the engine is full: remove unused images and volumes.';
   if (/permission denied.*(docker\.sock|socket)/i.test(said)) return 'This user may not use the engine.';
   return undefined;
 }

@@ -9,7 +9,7 @@ export const docker: EngineDifferences = {
   program: ['docker'],
   hint: 'Start the docker daemon, or point DOCKER_HOST to one; `docker version` must answer.',
   privileged: ['--security-opt', 'seccomp=unconfined', '--security-opt', 'apparmor=unconfined', '--init=false'],
-  // the nearest to "after a reboot, but not when somebody stopped it"
+  // the closest to "after a reboot, but not after a stop"
   restart: ['--restart', 'on-failure:1'],
   networkOptions: ['--opt', 'com.docker.network.bridge.enable_ip_masquerade=true'],
   mtuOption: 'com.docker.network.driver.mtu',

@@ -112,7 +112,7 @@ export interface NetworkSpec {
   readonly name: string;
   /** IPv6 as well; where the host has none, the network is made without and `ensureNetwork` says so. */
   readonly ipv6: boolean;
-  /** How many nodes it is for; 1 where nobody says. */
+  /** How many nodes it is for (default 1). */
   readonly nodes?: number;
   /** Of every card in it, where the runtime decides that for the network; absent: the runtime's. */
   readonly mtu?: number | undefined;
@@ -191,7 +191,7 @@ export interface Provider {
 
   /** Makes the network if it is not there. Answers with its subnets. */
   ensureNetwork(spec: NetworkSpec): Promise<readonly string[]>;
-  /** Removes a network that kina made and nobody uses any more; true when it is gone. */
+  /** Removes an unused network that kina created; true if it is gone. */
   removeNetwork(name: string): Promise<boolean>;
 
   image(reference: string): Promise<EngineImage | undefined>;

@@ -1,6 +1,6 @@
 /**
- * Which provider: the one that was asked for, the one that has the cluster, else the first that works. Installed is not
- * working: a docker client without a daemon is passed over.
+ * Selects the provider: the requested one, the one that has the cluster, or the first one that works. Installed is not
+ * enough: a docker client without a daemon is skipped.
  */
 import { type Environment, processEnvironment } from '../host/environment.ts';
 import { KinaError } from '../host/errors.ts';
@@ -20,7 +20,7 @@ const makers = {
 export const preferredProviders: readonly ProviderName[] =
   process.platform === 'darwin' ? ['apple', 'docker', 'podman'] : ['docker', 'podman'];
 
-/** The provider of a name, working or not; throws `usage` for a name that is none. */
+/** The provider of this name, working or not; throws `usage` for an unknown name. */
 export function providerNamed(name: string, where: string): Provider {
   if (!isProvider(name))
     throw new KinaError(
@@ -45,7 +45,7 @@ export function unknownKindProvider(env: Environment = processEnvironment()): st
   return name && !env.KINA_PROVIDER && !isProvider(name) ? `${variable}=${name}` : undefined;
 }
 
-/** Asked for by flag or environment (KINA_PROVIDER, else kind's variable); undefined when nobody did. */
+/** The provider in the flag or the environment (KINA_PROVIDER, else the variable of kind); undefined if neither is set. */
 export function requestedProvider(
   flag: string | undefined,
   env: Environment = processEnvironment(),

@@ -26,7 +26,7 @@ import {
 /** The folder of shipped recipes; the same relative place from `src/` and from `dist/`. */
 export const recipesFolder = fileURLToPath(new URL('../../../recipes/', import.meta.url));
 
-/** The one file among them that is no recipe. */
+/** The only file among them that is not a recipe. */
 const versionTableFile = 'versions.yaml';
 
 /** Names of the shipped recipes that can be built. */

@@ -1,5 +1,5 @@
 /**
- * What is wrong with a recipe beyond its shape, as far as the recipe alone can tell: variables that nobody defines. The
+ * What is wrong with a recipe beyond its shape, as far as the recipe alone can tell: undefined variables. The
  * rest (do packages exist, does upstream have the version) is a matter of the plan.
  */
 import { KinaError } from '../../host/errors.ts';

@@ -17,21 +17,21 @@ export async function run(flags: ServeFlags): Promise<void> {
       { ...settings, sandboxImage: image, version, environment: processEnvironment(), log: say },
       signal,
     );
-    releaseMemory(); // what starting took
+    releaseMemory(); // used during startup
     if (!flags.quiet) say(`serving CRI on unix://${settings.socket}, streams on ${service.streamingUrl}`);
     await new Promise((ended) => signal.addEventListener('abort', ended));
     await service.close();
-    // A container may have minutes for its end, and whoever asked is gone: the next service takes it up.
+    // Stopping a container may take minutes, and the client is gone: the next service continues.
     process.exit(0);
   }).catch((error: { code?: string }) => {
-    // stopping is how it is meant to end
+    // an interrupt is the normal end
     if (error.code !== 'interrupted') throw error;
   });
 }
 
 /**
- * In a process of its own: building an image takes 60 MB that a service would keep for all its life. It hears Ctrl-C as
- * everybody at the terminal does.
+ * Builds the image in a child process: it takes 60 MB, which the service would never give back. The child gets Ctrl-C from
+ * the terminal, too.
  */
 async function prepareSandboxImage(flags: GlobalFlags, settings: CriSettings, signal: AbortSignal): Promise<string> {
   const { spawn } = await import('node:child_process');
@@ -70,7 +70,7 @@ async function prepareSandboxImage(flags: GlobalFlags, settings: CriSettings, si
   signal.removeEventListener('abort', stop);
   signal.throwIfAborted();
   if (code === 0) return said.trim();
-  throw new KinaError('provider', 'there is no sandbox image; what went wrong stands above', {
-    hint: '`kina cri sandbox-image` tries it alone.',
+  throw new KinaError('provider', 'building the sandbox image failed; see the output above', {
+    hint: 'Run `kina cri sandbox-image` to try only this step.',
   });
 }

@@ -60,8 +60,8 @@ describe('the settings of `kina cri serve`', () => {
       expect.stringContaining('--provider: there is no provider "dokcer"; did you mean "docker"?'),
       '--route 10.96.0.0/33=10.0.0.1: expected CIDR=GATEWAY, e.g. 10.96.0.0/16=192.168.64.2',
       '--route 10.96.0.0/16=fd00::1: expected CIDR=GATEWAY, e.g. 10.96.0.0/16=192.168.64.2',
-      '--share /no/where: there is no such folder; make it before sandboxes are to see it',
-      `--share ${file}: that is no folder`,
+      '--share /no/where: no such directory; create it before starting the service',
+      `--share ${file}: not a directory`,
     ]);
   });
 

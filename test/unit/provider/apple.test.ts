@@ -184,7 +184,7 @@ describe('the answers', () => {
   });
 
   test.each([
-    ['no JSON', 'Error: something', /no JSON/],
+    ['no JSON', 'Error: something', /not print valid JSON/],
     ['a form before 1.0, where status was a word', JSON.stringify([{ ...node('a'), status: 'running' }]), /form/],
     ['a key that kina needs and that is gone', JSON.stringify([{ id: 'a', status: { state: 'x' } }]), /form/],
   ])('%s is refused', (_what, text, words) => {

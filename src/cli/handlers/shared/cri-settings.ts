@@ -1,4 +1,4 @@
-/** The settings of `kina cri serve`, from flags and the file that `--config` names; every problem is told at once. */
+/** The settings of `kina cri serve`, from flags and the file in `--config`; all problems are reported together. */
 
 import { mkdir, readFile, realpath, stat } from 'node:fs/promises';
 import { isIP } from 'node:net';
@@ -58,7 +58,7 @@ const schema = z.strictObject({
 type Wishes = z.infer<typeof schema>;
 type Problems = (string | undefined)[];
 
-/** Flags win over the file. Throws `usage` with all that is wrong, before anything is done but for making kubelet's folder. */
+/** Flags override the file. Throws `usage` with all problems. The only side effect is that it creates the kubelet directory. */
 export async function readSettings(flags: ServeFlags): Promise<CriSettings> {
   const file = flags.config === undefined ? {} : await readFileSettings(flags.config);
   const wishes: Wishes = { ...file, ...wishesOf(flags) };
@@ -76,7 +76,7 @@ export async function readSettings(flags: ServeFlags): Promise<CriSettings> {
   const shares = wishes.share === undefined ? await kubeletFolder() : await sharedFolders(wishes.share, problems);
   const found = problems.filter((one) => one !== undefined);
   if (found.length > 0)
-    throw new KinaError('usage', 'these settings cannot be served with', {
+    throw new KinaError('usage', 'invalid settings', {
       details: found,
       hint: 'See `kina cri serve --help`.',
     });
@@ -99,7 +99,7 @@ export async function readSettings(flags: ServeFlags): Promise<CriSettings> {
   };
 }
 
-/** What was given, in the words of the file. */
+/** The settings in flags, with the keys of the file. */
 function wishesOf(flags: ServeFlags): Wishes {
   const several = (values: string[]) => (values.length > 0 ? values : undefined);
   const counted = (text: string | undefined) => (text === undefined ? undefined : number(text));
@@ -123,7 +123,7 @@ function wishesOf(flags: ServeFlags): Wishes {
   });
 }
 
-/** The file's numbers are checked when it is read. */
+/** Numbers in the file are checked when it is read. */
 function numberProblems(flags: ServeFlags): Problems {
   return (['cpus', 'memory', 'streamingPort'] as const).map((key) => {
     const checked = schema.shape[key].safeParse(flags[key] === undefined ? undefined : number(flags[key]));
@@ -132,10 +132,10 @@ function numberProblems(flags: ServeFlags): Problems {
   });
 }
 
-/** Decimal; NaN for anything else, of which `Number` would take some. */
+/** Decimal; NaN for the other notations that `Number` accepts. */
 const number = (text: string): number => (/^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN);
 
-/** What is wrong with it; undefined when nothing is. */
+/** The problem that `check` throws; undefined if there is none. */
 function said(check: () => unknown): string | undefined {
   try {
     check();
@@ -162,25 +162,25 @@ async function sharedFolders(paths: readonly string[], problems: Problems): Prom
   for (const path of paths) {
     const found = await stat(path).catch(() => undefined);
     if (found?.isDirectory()) folders.push(await realpath(path));
-    else if (found) problems.push(`--share ${path}: that is no folder`);
-    else problems.push(`--share ${path}: there is no such folder; make it before sandboxes are to see it`);
+    else if (found) problems.push(`--share ${path}: not a directory`);
+    else problems.push(`--share ${path}: no such directory; create it before starting the service`);
   }
   return folders;
 }
 
-/** Made where it may be: the kubelet may come after its runtime, and sandboxes see what is there when they are made. */
+/** Created if permitted: the kubelet may start after its runtime, and sandboxes mount what exists when they are created. */
 async function kubeletFolder(): Promise<string[]> {
   const folder = '/var/lib/kubelet';
   try {
     await mkdir(folder, { recursive: true });
     return [await realpath(folder)];
   } catch (error) {
-    if (isErrno(error, 'EACCES', 'EPERM', 'EROFS')) return []; // crictl needs none
+    if (isErrno(error, 'EACCES', 'EPERM', 'EROFS')) return []; // crictl does not need it
     throw error;
   }
 }
 
-/** State, not cache: records of pods must not be cleaned away. */
+/** A state directory, not a cache: records of pods must not be cleaned up. */
 async function rootFolder(flag: string | undefined): Promise<string> {
   if (flag !== undefined) return withoutLinks(resolve(flag));
   if (process.getuid?.() === 0) return withoutLinks('/var/lib/kina-cri');
@@ -190,14 +190,14 @@ async function rootFolder(flag: string | undefined): Promise<string> {
 }
 
 /**
- * Providers mount what a link leads to, and sandboxes are found again by a label made of this path: it has to be the same
- * before the folder is there and after.
+ * Providers mount the target of a link, and sandboxes have a label made from this path, so it must be the same before and
+ * after the directory is created.
  */
 async function withoutLinks(path: string): Promise<string> {
   try {
     return await realpath(path);
   } catch (error) {
-    if (!isErrno(error, 'ENOENT') || dirname(path) === path) return path; // whoever makes it says what is wrong
+    if (!isErrno(error, 'ENOENT') || dirname(path) === path) return path; // creating it reports the error
     return join(await withoutLinks(dirname(path)), basename(path));
   }
 }
@@ -217,12 +217,14 @@ async function readFileSettings(path: string): Promise<Wishes> {
   try {
     content = parse(text) ?? {};
   } catch (error) {
-    throw new KinaError('usage', `${path} is no YAML: ${(error as Error).message.split('\n')[0]}`, { cause: error });
+    throw new KinaError('usage', `${path} is not valid YAML: ${(error as Error).message.split('\n')[0]}`, {
+      cause: error,
+    });
   }
   const parsed = schema.safeParse(content);
   if (parsed.success) return parsed.data;
-  throw new KinaError('usage', `${path} has settings that cannot be served with`, {
+  throw new KinaError('usage', `${path} has invalid settings`, {
     details: parsed.error.issues.map((one) => `${one.path.join('.') || 'the file'}: ${one.message}`),
-    hint: `It knows ${Object.keys(schema.shape).join(', ')}.`,
+    hint: `Settings: ${Object.keys(schema.shape).join(', ')}.`,
   });
 }
