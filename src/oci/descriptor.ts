@@ -1,11 +1,10 @@
 /**
- * Descriptors, manifests, indexes and configs: the words of the OCI image specification as types, and the one place
- * where bytes from outside become them.
+ * Descriptors, manifests, indexes and configs of the OCI image specification as types, and the one place where bytes from
+ * outside are parsed into them.
  *
- * What comes from a registry or an archive is untrusted: sizes are limited before anything is parsed, every digest and
- * size is checked for its form, and what is not understood is an error that says which document and which field.
- * Unknown fields are kept, because the specification asks readers to ignore, not to refuse, what they do not know.
- * Docker's schema 2 types are read as their OCI twins; kina writes only OCI.
+ * Documents from a registry or an archive are untrusted: sizes are limited before anything is parsed, the form of every
+ * digest and size is checked, and errors name the document and the field. Unknown fields are kept, because the specification
+ * requires readers to ignore them. Docker's schema 2 types are read like their OCI counterparts; kina writes only OCI.
  */
 import { z } from 'zod';
 import { KinaError } from '../host/errors.ts';
@@ -97,7 +96,7 @@ const config = z.looseObject({
 });
 
 export type Annotations = Readonly<Record<string, string>>;
-/** As in an index: wider than kina's own `Platform`, because other people's indexes name every platform there is. */
+/** A platform in an index: wider than kina's own `Platform`, because indexes name every platform there is. */
 export interface DescriptorPlatform {
   readonly os: string;
   readonly architecture: string;
@@ -119,7 +118,7 @@ export function isDigest(text: string): text is Digest {
   return /^sha256:[0-9a-f]{64}$/.test(text);
 }
 
-/** The 64 hex digits of a digest: a file name that is safe on every disk, also where case does not count. */
+/** The 64 hex digits of a digest: a safe file name, also on file systems that ignore case. */
 export function hexOf(value: Digest): string {
   if (!isDigest(value)) throw new KinaError('integrity', `not a sha256 digest: ${JSON.stringify(value)}`);
   return value.slice('sha256:'.length);
@@ -155,7 +154,7 @@ export function parseConfig(bytes: Uint8Array, where: string): ImageConfig {
   return parse(config, bytes, maxConfigBytes, 'image config', where);
 }
 
-/** One descriptor out of JSON that kina wrote itself, or undefined when it is none. */
+/** A descriptor from JSON that kina wrote; undefined when it is not one. */
 export function asDescriptor(value: unknown): Descriptor | undefined {
   const result = descriptor.safeParse(value);
   return result.success ? result.data : undefined;

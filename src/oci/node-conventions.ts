@@ -1,6 +1,4 @@
-/**
- * What the maker and the user of a node image agree on; the one place for decisions that both sides take.
- */
+/** Conventions that building a node image and running it share. */
 import semver from 'semver';
 
 /** Labels of kina's images. */
@@ -24,7 +22,7 @@ export function cgroupDriver(kubernetesVersion: string): 'cgroupfs' | 'systemd' 
   return versionAtLeast(kubernetesVersion, '1.24.0') ? 'systemd' : 'cgroupfs';
 }
 
-/** The image's name when nobody gives one. `+` is not allowed in a tag (OCI distribution, "reference" grammar). */
+/** The default name of an image. `+` is not allowed in a tag (OCI distribution, "reference" grammar). */
 export function defaultTag(name: string, version: string): string {
   return `localhost/kina/${name}:${version.replace(/[^\w.-]/g, '_')}`;
 }

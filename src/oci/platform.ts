@@ -12,7 +12,7 @@ export function platformOf(architecture: Architecture): Platform {
   return { os: 'linux', architecture };
 }
 
-/** The host's architecture on Linux: what a node image is for when nobody says otherwise. */
+/** The host's architecture on Linux: the default platform of a node image. */
 export function hostPlatform(): Platform {
   return platformOf(process.arch === 'arm64' ? 'arm64' : 'amd64');
 }

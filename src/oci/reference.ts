@@ -1,16 +1,16 @@
 /**
- * Names of images in registries, with the meanings that Docker gave them and everybody kept: `busybox` is
- * `docker.io/library/busybox:latest`, and the first part is a registry only when it looks like a host
- * (github.com/distribution/reference, "Grammar"; OCI distribution specification, "Pulling manifests").
+ * Names of images in registries, with Docker's defaults: `busybox` is `docker.io/library/busybox:latest`, and the first part
+ * is a registry only when it looks like a host (github.com/distribution/reference, "Grammar"; OCI distribution
+ * specification, "Pulling manifests").
  */
 import { KinaError } from '../host/errors.ts';
 import { isLoopback } from '../host/http-route.ts';
 import { type Digest, isDigest } from './descriptor.ts';
 
 export interface ImageReference {
-  /** Host, with a port if it has one: `docker.io`, `registry.k8s.io`, `localhost:5000`. */
+  /** Host, with an optional port: `docker.io`, `registry.k8s.io`, `localhost:5000`. */
   readonly registry: string;
-  /** Path in the registry, complete: `library/busybox`. */
+  /** Full path in the registry: `library/busybox`. */
   readonly repository: string;
   /** Undefined only when there is a digest. A digest wins over a tag. */
   readonly tag: string | undefined;
@@ -22,16 +22,16 @@ const repositoryForm = new RegExp(`^${part}(?:/${part})*$`);
 const tagForm = /^\w[\w.-]{0,127}$/;
 const hostForm = /^(?:\[[0-9a-f:]+\]|[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::\d{1,5})?$/i;
 
-/** Throws `usage` for what is no reference, saying which part is wrong. */
+/** Throws `usage` with the part that is wrong. */
 export function parseReference(text: string): ImageReference {
   const wrong = (problem: string) =>
-    new KinaError('usage', `${JSON.stringify(text)} is no image reference: ${problem}`, {
+    new KinaError('usage', `${JSON.stringify(text)} is not an image reference: ${problem}`, {
       hint: 'Write [HOST[:PORT]/]NAME[:TAG][@sha256:DIGEST], e.g. registry.k8s.io/pause:3.10.',
     });
   const at = text.indexOf('@');
   const named = at < 0 ? text : text.slice(0, at);
   const digest = at < 0 ? undefined : text.slice(at + 1);
-  if (digest !== undefined && !isDigest(digest)) throw wrong('only sha256 digests, in full, are understood');
+  if (digest !== undefined && !isDigest(digest)) throw wrong('a digest must be sha256: and 64 hexadecimal digits');
   const slash = named.indexOf('/');
   const first = slash < 0 ? '' : named.slice(0, slash);
   const hasHost = /[.:A-Z]/.test(first) || first === 'localhost';
@@ -40,10 +40,10 @@ export function parseReference(text: string): ImageReference {
   const colon = rest.indexOf(':');
   const path = colon < 0 ? rest : rest.slice(0, colon);
   const tag = colon < 0 ? undefined : rest.slice(colon + 1);
-  if (!hostForm.test(host)) throw wrong(`${JSON.stringify(host)} is no host`);
+  if (!hostForm.test(host)) throw wrong(`${JSON.stringify(host)} is not a host`);
   if (!repositoryForm.test(path) || path.length > 255)
-    throw wrong(/[A-Z]/.test(path) ? 'names are lower case' : `${JSON.stringify(path)} is no name`);
-  if (tag !== undefined && !tagForm.test(tag)) throw wrong(`${JSON.stringify(tag)} is no tag`);
+    throw wrong(/[A-Z]/.test(path) ? 'names must be lower case' : `${JSON.stringify(path)} is not a name`);
+  if (tag !== undefined && !tagForm.test(tag)) throw wrong(`${JSON.stringify(tag)} is not a tag`);
   const registry = host.toLowerCase() === 'index.docker.io' ? 'docker.io' : host.toLowerCase();
   return {
     registry,
@@ -53,7 +53,10 @@ export function parseReference(text: string): ImageReference {
   };
 }
 
-/** The full spelling: nothing left to defaults. */
+/** Docker Hub's names for itself. */
+export const dockerHubHosts: readonly string[] = ['index.docker.io', 'docker.io', 'registry-1.docker.io'];
+
+/** The full form, without defaults. */
 export function formatReference({ registry, repository, tag, digest }: ImageReference): string {
   return `${registry}/${repository}${tag === undefined ? '' : `:${tag}`}${digest === undefined ? '' : `@${digest}`}`;
 }
@@ -68,8 +71,8 @@ export function canonicalReference(text: string): string {
 }
 
 /**
- * Where the registry API of this repository is: `https://HOST/v2/NAME`. Docker Hub serves it under another name than
- * images carry. Plain HTTP is spoken only to this machine.
+ * The registry API of this repository: `https://HOST/v2/NAME`. Docker Hub serves it under a different host name than the one
+ * in image names. Plain HTTP is used only on this machine.
  */
 export function repositoryUrl({ registry, repository }: ImageReference): string {
   const host = registry === 'docker.io' ? 'registry-1.docker.io' : registry;
@@ -78,8 +81,8 @@ export function repositoryUrl({ registry, repository }: ImageReference): string 
 }
 
 /**
- * What `--insecure-registry HOST[:PORT]` means to a transport: these hosts are asked over plain HTTP. URLs in locks and
- * messages stay as they are. Throws `usage` for what is no host.
+ * `--insecure-registry HOST[:PORT]` for a transport: it uses plain HTTP for these hosts. URLs in locks and messages do not
+ * change. Throws `usage` for a value that is not a host.
  */
 export function insecureHosts(hosts: readonly string[]): Record<string, string> {
   for (const host of hosts)

@@ -17,21 +17,21 @@ import { askNode, diskFull, importOn, type NodeImages } from './node-images.ts';
 import { isPresent, type NodePlan, planNode } from './plan.ts';
 import type { LoadSource } from './sources.ts';
 
-/** What happened on one node. */
+/** The result for one node. */
 export interface LoadedNode {
   readonly node: string;
   readonly loaded: readonly string[];
   /** Names that stood for their images before. */
   readonly right: readonly string[];
-  /** Bytes of blobs that travelled, and of layers that were there. */
+  /** Bytes of blobs that were sent, and of layers that the node had. */
   readonly sent: number;
   readonly there: number;
 }
 
 /**
  * Loads all images of `source` into `nodes` (names of running nodes). Throws `platform`, `disk-full` or `conflict` before
- * anything is changed where that can be known; otherwise, when the other nodes are through, what failed: a node has all
- * of the images or none.
+ * anything changes, where that can be known. Otherwise it throws after the other nodes are done; a node has all of the images
+ * or none.
  */
 export async function loadImages(
   provider: Provider,
@@ -64,8 +64,7 @@ export async function loadImages(
   }
   task.done();
   for (const { state, sent } of plans)
-    if (sent > state.free)
-      throw diskFull(state.node, [`${sent} bytes are missing of the images, ${state.free} bytes are free`]);
+    if (sent > state.free) throw diskFull(state.node, [`the images need ${sent} bytes, ${state.free} bytes are free`]);
 
   const work = plans.filter(({ arrivals }) => arrivals.length > 0);
   reporter.expect(
@@ -123,7 +122,7 @@ async function importPlan(
 ) {
   if (arrivals.length === 0) return undefined;
   const total = tarSize(members);
-  // An archive that breaks off ends the import, which then has its own words for it; the reason is here.
+  // An archive that breaks off makes the import fail with an error of containerd; this is the reason.
   let broken: unknown;
   const bytes = async function* () {
     let done = 0;
@@ -143,7 +142,7 @@ async function importPlan(
     if (broken) throw broken;
     return failure;
   } finally {
-    archive.destroy(); // an import that failed has not read it to its end
+    archive.destroy(); // a failed import has not read all of it
   }
 }
 
@@ -162,7 +161,7 @@ function together(failures: readonly unknown[], nodes: readonly string[]): unkno
   const known = failures.filter((error) => error instanceof KinaError);
   const [first] = failures;
   if (failures.length === 1 || known.length < failures.length) return first;
-  return new KinaError(known[0]!.code, `${failures.length} of ${nodes.length} nodes did not get the images`, {
+  return new KinaError(known[0]!.code, `failed to load the images into ${failures.length} of ${nodes.length} nodes`, {
     details: known.flatMap(({ message, details }) => [message, ...details]),
     ...(known[0]!.hint ? { hint: known[0]!.hint } : {}),
   });

@@ -1,7 +1,7 @@
 /**
- * What a node's containerd has, asked in one call, and the import that changes it, in one more. `ctr` speaks to
- * containerd's own store, where a blob is known by its digest whatever image brought it; the CRI plugin follows by events
- * and adds a name `sha256:CONFIG` to every image, which is how the image id of a name is known.
+ * What a node's containerd has, asked in one call, and the import that changes it, in one more. `ctr` uses containerd's own
+ * store, where a blob has one digest for all images; the CRI plugin follows by events and adds a name `sha256:CONFIG` to
+ * every image, which gives the image id of a name.
  */
 import type { Readable } from 'node:stream';
 import { parse } from 'smol-toml';
@@ -13,11 +13,11 @@ import type { Provider } from '../../provider/provider.ts';
 export interface NodeImages {
   readonly node: string;
   readonly platform: Platform;
-  /** Of the CRI plugin: an image unpacked for another one would be unpacked again by the kubelet. */
+  /** Of the CRI plugin. The kubelet would unpack an image again that was unpacked for a different one. */
   readonly snapshotter: string;
-  /** Bytes free where containerd keeps its store. */
+  /** Free bytes on the disk with containerd's store. */
   readonly free: number;
-  /** `ctr` 2.x imports through a service that knows configured snapshotters only, unless it gets `--local`. */
+  /** `ctr` 2.x imports through a service that knows only configured snapshotters, unless it gets `--local`. */
   readonly hasLocalImport: boolean;
   /** Names and, for each image of the CRI plugin, `sha256:CONFIG`; to the digest of the manifest or index. */
   readonly names: ReadonlyMap<string, string>;
@@ -41,11 +41,11 @@ ${ctr} images ls
 echo '${separator}'
 ${ctr} content ls -q`;
 
-/** Throws `cluster` when containerd does not answer, `platform` for a machine that kina knows no images for. */
+/** Throws `cluster` when containerd does not answer, `platform` for a machine of an unknown architecture. */
 export async function askNode(provider: Provider, node: string, signal?: AbortSignal): Promise<NodeImages> {
   const { code, stdout, stderr } = await provider.exec(node, ['sh', '-c', question], { signal });
   if (code !== 0)
-    throw new KinaError('cluster', `containerd on node ${node} does not say what images it has`, {
+    throw new KinaError('cluster', `containerd on node ${node} does not list its images`, {
       details: lastLines(stderr || stdout, 10),
       hint: `Look at \`journalctl -u containerd\` on ${node}; is the node running?`,
     });
@@ -83,22 +83,22 @@ function snapshotterOf(config: string): string {
   );
 }
 
-/** An image of the archive under a name that nobody uses, and the names that it gets once it is unpacked. */
+/** An image of the archive under a temporary name, and the names that it gets after it is unpacked. */
 export interface Arrival {
   readonly temporary: string;
   readonly config: string;
   readonly names: readonly string[];
 }
 
-/** What went wrong: `missing` blobs were thought to be there and are not, so that it is worth another try. */
+/** Why an import failed. `missing`: the node has lost a blob since it was asked, so a second try makes sense. */
 export interface ImportFailure {
   readonly missing: boolean;
   readonly error: KinaError;
 }
 
 /**
- * Imports an OCI archive, which may leave out blobs that the node has, unpacks its images and only then names them; when
- * that fails at any point, what came is removed again and every name stands for what it stood for before.
+ * Imports an OCI archive, which may lack blobs that the node has, unpacks its images and only then names them. When that fails
+ * at any point, the new images are removed and every name stands for the same image as before.
  */
 export async function importOn(
   provider: Provider,
@@ -115,13 +115,13 @@ export async function importOn(
   if (/no space left on device|disk quota exceeded/i.test(text)) return { missing: false, error: diskFull(node, said) };
   const error = new KinaError('cluster', `containerd on node ${node} refused the images`, {
     details: said,
-    hint: 'Nothing of them is there now.',
+    hint: 'Nothing was loaded there.',
   });
   return { missing: /content digest sha256:[0-9a-f]{64}: not found/.test(text), error };
 }
 
 export function diskFull(node: string, details: readonly string[]): KinaError {
-  return new KinaError('disk-full', `there is no room for the images on node ${node}`, {
+  return new KinaError('disk-full', `not enough disk space for the images on node ${node}`, {
     details,
     hint: 'Remove images (crictl rmi --prune on the node) or give the engine more disk. Nothing was loaded there.',
   });
@@ -130,7 +130,7 @@ export function diskFull(node: string, details: readonly string[]): KinaError {
 function importScript({ snapshotter, hasLocalImport, names }: NodeImages, arrivals: readonly Arrival[]): string {
   const words = (list: readonly string[]) => list.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ');
   const temporaries = arrivals.map(({ temporary }) => temporary);
-  // The CRI plugin has named these by their ids meanwhile.
+  // The CRI plugin has named these by their ids in the meantime.
   const ids = arrivals.map(({ config }) => config).filter((config) => !names.has(config));
   const flags = [...(hasLocalImport ? ['--local'] : []), `--snapshotter=${snapshotter}`];
   const steps = [

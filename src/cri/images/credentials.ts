@@ -1,34 +1,32 @@
 /**
- * The login that a pull brings along (kubelet's image pull secrets) goes before those that this machine's files hold. It is
- * for the registry of the image, and for the address that configuration put in that registry's place; no other server is
- * shown it, wherever the registry redirects to.
+ * The login of a pull request (kubelet's image pull secrets) comes before those in this machine's files. It is sent to the
+ * registry of the image, and to the mirror that the configuration names for that registry, and to no other server, wherever the
+ * registry redirects to.
  */
 import { KinaError } from '../../host/errors.ts';
 import type { Login } from '../../host/http-bearer.ts';
 import type { FindLogin } from '../../host/http-login.ts';
-import { parseReference, repositoryUrl } from '../../oci/reference.ts';
+import { dockerHubHosts, parseReference, repositoryUrl } from '../../oci/reference.ts';
 
-/** As `runtime.v1.AuthConfig`; empty strings are as good as nothing. */
+/** As `runtime.v1.AuthConfig`; an empty string is the same as undefined. */
 export interface PullCredentials {
   readonly username?: string;
   readonly password?: string;
   /** `USER:PASSWORD` in base64. */
   readonly auth?: string;
-  /** Host or URL that the login is for; others do not get it. */
+  /** Host or URL that the login is for. */
   readonly serverAddress?: string;
   /** Exchanged for a token at the registry's token server. */
   readonly identityToken?: string;
-  /** Sent as it is. */
+  /** Sent unchanged. */
   readonly registryToken?: string;
 }
 
 const source = 'the pull request';
-/** Docker Hub's own names for itself. */
-const hub = ['docker.io', 'index.docker.io', 'registry-1.docker.io'];
 
 /**
- * A finder for one image's pull; `files` when the request brings nothing for its registry. `hostMirrors` as the transport has
- * them. Throws `usage` when `auth` cannot be read.
+ * The logins for the pull of one image: that of the request, else those of this machine's files. `hostMirrors` as in the
+ * transport. Throws `usage` when `auth` cannot be read.
  */
 export function pullLogins(
   reference: string,
@@ -55,7 +53,7 @@ function loginOf({ username, password, auth, identityToken, registryToken }: Pul
   if (colon < 1)
     throw new KinaError(
       'usage',
-      'the login of the pull request is not readable: `auth` is no USER:PASSWORD in base64',
+      'the login of the pull request is not readable: `auth` is not USER:PASSWORD in base64',
       {
         hint: 'Correct the image pull secret.',
       },
@@ -68,5 +66,7 @@ function isFor(server: string | undefined, hosts: readonly string[]): boolean {
   if (!server) return true;
   const url = server.includes('://') ? server : `https://${server}`;
   const named = URL.canParse(url) ? new URL(url).host : server;
-  return hosts.includes(named) || (hub.includes(named) && hosts.some((host) => hub.includes(host)));
+  return (
+    hosts.includes(named) || (dockerHubHosts.includes(named) && hosts.some((host) => dockerHubHosts.includes(host)))
+  );
 }

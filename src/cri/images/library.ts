@@ -1,17 +1,17 @@
 /**
- * The images that containers are made from: pulled, listed and removed as CRI wants it, each unpacked once into one
- * read-only disk that all sandboxes share.
+ * The images that containers are created from: pulled, listed and removed as CRI requires, each unpacked once into a read-only
+ * disk that all sandboxes share.
  *
- * An image is its config's digest: the same image from two registries, or compressed in two ways, is one image with
- * several names. A pull asks the registry every time, because a tag may have moved and a login may have ended, and
- * fetches and unpacks only what is new. Whoever pulls the same with the same login at the same time shares the work.
+ * An image is identified by the digest of its config: the same image from two registries, or with two compressions, is one
+ * image with several names. A pull always asks the registry, because a tag may have moved and a login may have expired, and
+ * fetches and unpacks only what is new. Concurrent pulls of the same image with the same login share the work.
  *
- * Blobs pass through kina's store and stay there as long as an image here was made from them, so that the next version
- * fetches the layers that changed; they go with the last image that had them, unless the store has another use for them.
- * (`kina cache prune` may take them earlier: nothing here needs them again.)
+ * Blobs are fetched into kina's store and stay there while an image here was made from them, so that the next version fetches
+ * only the layers that changed. They are removed with the last image that has them, unless the store needs them.
+ * (`kina cache prune` may remove them earlier: nothing here reads them again.)
  *
- * An image is removed at once, its disk when the last container that was made from it is gone: a machine's shared
- * folders do not keep a removed file alive as Linux does.
+ * An image is removed at once, its disk with the last container that uses it: the shared folders of a machine do not keep a
+ * removed file alive as Linux does.
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -34,45 +34,45 @@ import { SingleFlight } from './single-flight.ts';
 export type { PullCredentials } from './credentials.ts';
 
 export interface CriImage {
-  /** Digest of the config: what CRI calls image id and image reference, everywhere. */
+  /** Digest of the config: CRI's image id and image reference. */
   readonly id: Digest;
   readonly repoTags: string[];
   readonly repoDigests: string[];
-  /** Bytes that go when it is removed. */
+  /** Bytes that removing it frees. */
   readonly size: number;
   /** At most one of the two; neither is root. */
   readonly user: { readonly uid?: number; readonly username?: string };
-  /** Never: sandboxes are made from an image that is not among these. */
+  /** Always false: the sandbox image is not in this library. */
   readonly pinned: boolean;
 }
-/** An image that a container can be made from. */
+/** An image that a container can be created from. */
 export interface ReadyImage {
   readonly image: CriImage;
   readonly config: ImageConfig;
-  /** Absolute path on this machine of an ext4 file system, read-only, with everything that is in the image. */
+  /** Absolute path on this machine of a read-only ext4 file system with all files of the image. */
   readonly disk: string;
   /** Texts of /etc/passwd and /etc/group in the image; empty when there is none. */
   readonly passwd: string;
   readonly group: string;
 }
 export interface LibraryOptions {
-  /** Absolute; its `images` belongs to the library. One process at a time has it. */
+  /** Absolute; the library owns its folder `images`. One process at a time uses it. */
   readonly root: string;
   readonly store: Store;
   readonly platform: Platform;
   /** How registries are reached: mirrors, plain-HTTP hosts, the logins of this machine's files. */
   readonly network: TransportOptions;
 }
-/** A disk that is finished but not yet anybody's. */
+/** A finished disk that no image has yet. */
 interface Unpacked {
   readonly record: ImageRecord;
   readonly disk: string;
 }
 
 export class ImageLibrary {
-  /** Absolute folder of everything that images take. */
+  /** Absolute folder of everything that images need. */
   readonly mountpoint: string;
-  /** Absolute folder of the disks alone: what sandboxes may see. */
+  /** Absolute folder of the disks only, which sandboxes may see. */
   readonly disks: string;
   readonly #options: LibraryOptions;
   readonly #records: ImageRecords;
@@ -81,9 +81,9 @@ export class ImageLibrary {
   readonly #unpacking = new SingleFlight<Unpacked>();
   /** Containers per image. */
   readonly #users = new Map<Digest, number>();
-  /** Images that pulls are at: their blobs stay. */
+  /** Images that are being pulled: their blobs stay. */
   readonly #underway = new Set<ImageArtifacts>();
-  /** Changes of what there is, one after the other. */
+  /** Changes of the library, one after the other. */
   #changing: Promise<unknown> = Promise.resolve();
 
   private constructor(options: LibraryOptions, records: ImageRecords) {
@@ -94,14 +94,14 @@ export class ImageLibrary {
     this.disks = join(records.folder, 'disks');
   }
 
-  /** Finds what an earlier process left. Throws `store` when the folder cannot be used. */
+  /** Loads the images of an earlier process. Throws `store` when the folder cannot be used. */
   static async open(options: LibraryOptions): Promise<ImageLibrary> {
     return new ImageLibrary(options, await ImageRecords.open(join(options.root, 'images')));
   }
 
   /**
-   * Resolves with the image's id when it is listed and ready. Throws `usage` for what is no name, `not-found`, `network`,
-   * `platform`, `integrity`, `archive`, `disk-full`, and `interrupted` as soon as the signal says so.
+   * Resolves with the image's id when it is listed and ready. Throws `usage` for an invalid name, `not-found`, `network`,
+   * `platform`, `integrity`, `archive`, `disk-full`, and `interrupted` as soon as the signal is aborted.
    */
   async pull(reference: string, credentials?: PullCredentials, signal?: AbortSignal): Promise<Digest> {
     const name = canonicalReference(reference);
@@ -117,7 +117,7 @@ export class ImageLibrary {
   ): Promise<Digest> {
     const { network, platform } = this.#options;
     const findLogin = pullLogins(name, credentials, network);
-    // A login of this request is this request's: connections and tokens that know it are not used by others.
+    // Other requests must not use the connections and tokens of this request's login.
     const transport = findLogin === network.findLogin ? this.#transport : new Transport({ ...network, findLogin });
     const remote = await resolveImage(name, platform, transport, { signal });
     const id = remote.config.digest;
@@ -127,7 +127,7 @@ export class ImageLibrary {
       const made = known
         ? undefined
         : await this.#unpacking.run(`${id} ${login}`, signal, (stop) => this.#unpack(remote, transport, stop));
-      // Somebody may have been quicker to bring the image, or to remove it again.
+      // Another request may have added the image already, or removed it again.
       const done = await this.#change(async () => {
         if (made && this.#records.get(id)) await rm(made.disk, { force: true });
         else if (made && !(await this.#records.add(made.record, made.disk))) return false;
@@ -167,13 +167,13 @@ export class ImageLibrary {
     }
   }
 
-  /** The image that is meant by a name, an id or the beginning of one; undefined when there is none. */
+  /** The image with this name, id or prefix of an id; undefined when there is none. */
   async status(reference: string): Promise<CriImage | undefined> {
     const id = this.#find(reference);
     return id && this.#describe(id);
   }
 
-  /** All images, sorted by id; with `filter` the one that it means. */
+  /** All images, sorted by id; with `filter` only that one. */
   async list(filter?: string): Promise<CriImage[]> {
     if (filter !== undefined) return [await this.status(filter)].filter((one) => one !== undefined);
     return this.#ids()
@@ -181,13 +181,13 @@ export class ImageLibrary {
       .map((id) => this.#describe(id));
   }
 
-  /** A name of the image for people, a tag if it has one. */
+  /** A name of the image for people, with a tag when there is one. */
   nameOf(id: string): string | undefined {
     const names = this.#records.namesOf(id as Digest);
     return names.find((name) => !isDigestName(name)) ?? names[0];
   }
 
-  /** Removes the image with all its names; when there is none nothing happens. */
+  /** Removes the image with all its names. Removing a missing image succeeds. */
   async remove(reference: string): Promise<void> {
     await this.#change(async () => {
       const id = this.#find(reference);
@@ -201,17 +201,17 @@ export class ImageLibrary {
   async open(reference: string): Promise<ReadyImage> {
     const id = this.#find(reference);
     const record = id && this.#records.get(id);
-    if (!record) throw new KinaError('not-found', `there is no image ${reference}`, { hint: 'Pull it first.' });
+    if (!record) throw new KinaError('not-found', `image not found: ${reference}`, { hint: 'Pull it first.' });
     const { config, passwd, group } = record;
     return { image: this.#describe(record.id), config, disk: this.#records.diskOf(record.id), passwd, group };
   }
 
-  /** A container uses the image from now on: its disk stays, also when the image is removed. */
+  /** A container uses the image from now on: its disk stays when the image is removed. */
   retain(id: string): void {
     this.#users.set(id as Digest, (this.#users.get(id as Digest) ?? 0) + 1);
   }
 
-  /** Takes one `retain` back. */
+  /** Undoes one `retain`. */
   async release(id: string): Promise<void> {
     const left = (this.#users.get(id as Digest) ?? 0) - 1;
     if (left > 0) this.#users.set(id as Digest, left);
@@ -219,12 +219,12 @@ export class ImageLibrary {
     await this.#change(() => this.#dropUnused(id as Digest));
   }
 
-  /** Once, when all containers that were there before have said which images they use: removed images' disks go. */
+  /** Removes the disks of removed images. Call it once, after every existing container has retained its image. */
   async sweep(): Promise<void> {
     for (const { id } of this.#records.all()) await this.#change(() => this.#dropUnused(id));
   }
 
-  /** What all images take together, in bytes and files of this machine's disk. */
+  /** Disk usage of all images, in bytes and files. */
   fsInfo(): { mountpoint: string; usedBytes: number; inodesUsed: number } {
     const records = this.#records.all();
     const blobs = new Map(records.flatMap(({ blobs: own }) => own.map(({ digest, size }) => [digest, size] as const)));
@@ -257,7 +257,7 @@ export class ImageLibrary {
     };
   }
 
-  /** When it has neither name nor user: the disk, and the blobs that no other image here was made from. */
+  /** Without name and user: removes the disk, and the blobs that no other image here was made from. */
   async #dropUnused(id: Digest): Promise<void> {
     const record = this.#records.get(id);
     if (!record || this.#users.has(id) || this.#records.namesOf(id).length) return;
@@ -266,7 +266,7 @@ export class ImageLibrary {
     const needed = new Set(others.map(({ digest }) => digest));
     const only = new Set(record.blobs.map(({ digest }) => digest).filter((digest) => !needed.has(digest)));
     await prune(this.#options.store, { all: true, only }).catch((error) => {
-      // The image is gone all the same; a damaged store is told to whoever prunes it.
+      // The image is removed all the same; `kina cache prune` reports a damaged store.
       if (!(error instanceof KinaError)) throw error;
     });
   }

@@ -1,17 +1,15 @@
 /**
- * What callers of the image service may say for an image, and what it answers: an id (`sha256:` and the digest of the
- * config, the `sha256:` may be missing and the digest may be cut off), or a name with the meanings of `parseReference`.
- *
- * A name is kept in full. `a:1@sha256:…` is a digest with a note: the tag proves nothing, so it is not remembered.
+ * How callers of the image service name an image: by its id (`sha256:` and the digest of the config; the prefix may be missing
+ * and the digest may be shortened), or by a name as in `parseReference`. Names are kept in canonical form.
  */
 import { KinaError } from '../../host/errors.ts';
 import { type Digest, isDigest } from '../../oci/descriptor.ts';
 import { canonicalReference, formatReference, parseReference } from '../../oci/reference.ts';
 
-/** Shortest part of an id that is looked for; people write twelve digits, as lists show them. */
+/** The shortest prefix of an id that is accepted; lists show twelve digits. */
 const minimumPrefix = 4;
 
-/** The name for the same image's digest: `docker.io/library/busybox@sha256:…`. */
+/** The same image by its digest: `docker.io/library/busybox@sha256:…`. */
 export function digestName(reference: string, digest: Digest): string {
   return formatReference({ ...parseReference(reference), tag: undefined, digest });
 }
@@ -19,8 +17,8 @@ export function digestName(reference: string, digest: Digest): string {
 export const isDigestName = (name: string): boolean => name.includes('@');
 
 /**
- * The id of the image that is meant; undefined when there is none. A name comes before the beginning of an id. Throws
- * `usage` when several ids begin so.
+ * The id of the image; undefined when there is none. A name comes before the prefix of an id. Throws `usage` when several ids
+ * have the prefix.
  */
 export function findId(
   reference: string,
@@ -35,9 +33,9 @@ export function findId(
   if (hex.length < minimumPrefix || !/^[0-9a-f]+$/.test(hex)) return undefined;
   const found = ids.filter((id) => id.startsWith(whole));
   if (found.length > 1)
-    throw new KinaError('usage', `several images begin with ${reference}`, {
+    throw new KinaError('usage', `the id of several images begins with ${reference}`, {
       details: found,
-      hint: 'Write more of it.',
+      hint: 'Write more digits.',
     });
   return found[0];
 }
@@ -52,8 +50,8 @@ function nameOrNothing(reference: string): string | undefined {
 }
 
 /**
- * Who a container runs as when nobody says otherwise: `config.User` is `USER[:GROUP]`, where a number is an id. One of the
- * two or, for root by default, neither: kubelet takes neither for uid 0.
+ * The default user of a container: `config.User` is `USER[:GROUP]`, where a number is an id. The result has one of the two
+ * fields or, for root by default, neither: kubelet reads that as uid 0.
  */
 export function defaultUser(user: string | undefined): { uid?: number; username?: string } {
   const [first = ''] = (user ?? '').split(':');

@@ -1,6 +1,6 @@
 /**
- * Work that several callers want at once and that is done once. A caller who loses patience leaves at once; the work is
- * given up when the last one has left.
+ * Work that several callers need at the same time and that is done once. A caller that is cancelled returns at once; the work
+ * is cancelled with the last caller.
  */
 import { interrupted } from '../../host/http-errors.ts';
 
@@ -13,7 +13,7 @@ interface Job<T> {
 export class SingleFlight<T> {
   readonly #jobs = new Map<string, Job<T>>();
 
-  /** Joins the work that goes on under `key`, or begins it. Throws what it throws, and `interrupted`. */
+  /** Joins the work under `key`, or starts it. Throws what it throws, and `interrupted`. */
   async run(key: string, signal: AbortSignal | undefined, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     if (signal?.aborted) throw interrupted(signal.reason);
     const job = this.#jobs.get(key) ?? this.#begin(key, work);
@@ -26,7 +26,7 @@ export class SingleFlight<T> {
     } finally {
       signal?.removeEventListener('abort', leave);
       if (--job.waiting === 0 && this.#jobs.get(key) === job) {
-        this.#jobs.delete(key); // who comes now begins anew
+        this.#jobs.delete(key); // the next caller starts again
         job.stop.abort();
       }
     }

@@ -1,8 +1,8 @@
 /**
- * Who put a path there: the layer, the Debian package or the recipe's steps.
+ * Where the files of an image come from: the layer, the Debian package or the recipe's steps.
  *
- * A file that a package lists came with it. Everything else came from one of the layer's steps; where there are several
- * the image does not tell which, and all are named.
+ * A file that a package lists came with it. Everything else came from one of the layer's steps; when there are several, the
+ * image does not tell which one, and all are named.
  */
 import { KinaError } from '../../host/errors.ts';
 import type { PlatformImage } from '../../oci/image/contents.ts';
@@ -19,21 +19,21 @@ export interface ImageFile {
   readonly mode: number;
   readonly uid: number;
   readonly gid: number;
-  /** Bytes; 0 for what is no file. */
+  /** Bytes; 0 unless it is a file. */
   readonly size: number;
   /** Of a link. */
   readonly target: string | undefined;
   /** Name of the layer. */
   readonly layer: string;
-  /** Packages that list it: several for a shared folder. */
+  /** Packages that list it; several for a shared folder. */
   readonly packages: readonly { readonly name: string; readonly version: string }[];
-  /** Steps that may have brought it, when no package did. */
+  /** Steps that may have added it, when no package did. */
   readonly steps: readonly string[];
 }
 
 /**
  * The files at `wanted`, sorted by path: all when undefined; a glob (`*`, `?`, `**`); or a path, reached through links
- * as in a container, a folder with everything below. Throws `not-found` when there is nothing.
+ * as in a container, a folder with everything below. Throws `not-found` when nothing matches.
  */
 export async function findFiles(
   store: Store,
@@ -65,8 +65,8 @@ export async function findFiles(
       };
     });
   if (wanted !== undefined && !files.length)
-    throw new KinaError('not-found', `there is no ${wanted} in the image`, {
-      hint: 'Globs know *, ? and **; `kina image files REF` lists everything.',
+    throw new KinaError('not-found', `path not found in the image: ${wanted}`, {
+      hint: 'Globs support *, ? and **; `kina image files REF` lists everything.',
     });
   return files;
 }

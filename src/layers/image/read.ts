@@ -1,9 +1,9 @@
 /**
- * An image read back: its layers' tars, one after the other, become the tree that a container sees, each entry owned by
- * the layer that it came from. Works for any image in the store, kina's or not: nothing but the image itself is asked.
+ * Reads an image: the tars of its layers, one after the other, become the tree that a container sees, each entry owned by the
+ * layer that it came from. It works for any image in the store and needs nothing but the image.
  *
- * Bytes pass through; what is kept is an entry per path and the few texts that the caller names (package lists, licences).
- * So memory grows with the number of files, not with their size.
+ * File contents are not kept, only an entry per path and the few texts that the caller asks for (package lists, licences), so
+ * memory grows with the number of files, not with their size.
  */
 import { createHash } from 'node:crypto';
 import { decompressFile } from '../../host/compression/decompress.ts';
@@ -18,9 +18,9 @@ import { Tree } from '../../tree/tree.ts';
 import { applyLayer } from '../../tree/whiteouts.ts';
 
 export interface ReadOptions {
-  /** Files whose text is wanted, by canonical path. */
+  /** Selects the files with texts to return, by canonical path. */
   readonly texts?: (path: string) => boolean;
-  /** Hash the files, so that contents can be compared; otherwise `content.key` says nothing. */
+  /** Hash the files, so that contents can be compared; otherwise `content.key` is empty. */
   readonly hash?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
@@ -37,17 +37,17 @@ export interface ReadImage {
   readonly texts: ReadonlyMap<string, string>;
 }
 
-/** A text of an image that is longer than this is not one that anybody asked for. */
+/** Longer files are not returned as texts. */
 const maxTextBytes = 8 << 20;
 
-/** Throws `store` when a layer is not there, `archive` when one is no sound tar. */
+/** Throws `store` when a layer is missing, `archive` when one is not a sound tar. */
 export async function readImage(store: Store, image: PlatformImage, options: ReadOptions = {}): Promise<ReadImage> {
   const layers = imageLayers(image);
   const tree = new Tree();
   const texts = new Map<string, string>();
   for (const layer of layers) {
     const read = await readLayer(store, layer, options);
-    // A folder that a layer merely repeats stays with the layer that brought it.
+    // A folder that a layer repeats unchanged stays with the layer that added it.
     applyLayer(
       tree,
       read.entries.filter((entry) => !(entry.type === 'directory' && repeats(tree.get(entry.path), entry))),
@@ -57,7 +57,7 @@ export async function readImage(store: Store, image: PlatformImage, options: Rea
   return { layers, tree, texts };
 }
 
-/** The blob to read a layer from: the uncompressed copy where the store has it. Throws `store` when there is neither. */
+/** The blob to read a layer from: the uncompressed copy where the store has it. Throws `store` when both are missing. */
 export async function layerDigest(store: Store, { diffId, descriptor, name }: ImageLayer): Promise<Digest> {
   if (await store.has(diffId)) return diffId;
   const { digest, size } = descriptor;

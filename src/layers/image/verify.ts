@@ -1,10 +1,9 @@
 /**
- * Everything an image consists of, hashed again: index, manifests, configs, layers, and for compressed layers what they
- * unpack to. Nothing is believed, not the store's time stamps and not the media types; all damage is reported, not only
- * the first.
+ * Hashes everything that an image is made of again: index, manifests, configs, layers, and the uncompressed form of compressed
+ * layers. The store's time stamps and the media types are not trusted. All damage is reported, not only the first.
  *
- * What is damaged is marked (its time stamp is set to now) rather than removed: the store believes no blob that is dated
- * differently from how it dates them, so the next build hashes it, finds the damage and fetches or makes it anew.
+ * A damaged blob is not removed; it gets the current time. The store hashes every blob with an unexpected time, so the next
+ * build finds the damage and fetches or builds the blob again.
  */
 import { utimes } from 'node:fs/promises';
 import { decompressFile } from '../../host/compression/decompress.ts';
@@ -27,7 +26,7 @@ import { platformName } from '../../oci/platform.ts';
 import type { Store } from '../../oci/store/store.ts';
 
 export interface Damage {
-  /** `index`, `manifest linux/arm64`, `layer base of linux/arm64` and so on. */
+  /** For example `index`, `manifest of linux/arm64`, `layer base of linux/arm64`. */
   readonly what: string;
   readonly digest: Digest;
   readonly problem: string;
@@ -35,7 +34,7 @@ export interface Damage {
 export interface Verification {
   /** Blobs hashed, each once. */
   readonly blobs: number;
-  /** Bytes hashed: of blobs, and of what compressed layers unpack to. */
+  /** Bytes hashed: of blobs, and of uncompressed layers. */
   readonly bytes: number;
   readonly damage: readonly Damage[];
 }
@@ -53,7 +52,7 @@ export async function verifyImage(
 
 class Verifier {
   readonly damage: Damage[] = [];
-  /** True for those that are what their name says. */
+  /** True for those that match their digests. */
   readonly blobs = new Map<Digest, boolean>();
   bytes = 0;
   readonly #store: Store;
@@ -69,7 +68,7 @@ class Verifier {
   async image(descriptor: Descriptor, what: string): Promise<void> {
     const { mediaType, digest } = descriptor;
     if (isManifestType(mediaType)) return this.#manifest(descriptor);
-    if (!isIndexType(mediaType)) return this.#report(what, digest, `${mediaType} is no image`);
+    if (!isIndexType(mediaType)) return this.#report(what, digest, `${mediaType} is not an image`);
     const index = await this.#document(descriptor, what, parseIndex);
     for (const entry of index?.manifests ?? []) await this.image(entry, `manifest ${entry.digest}`);
   }
@@ -104,7 +103,7 @@ class Verifier {
   async #unpacked({ digest }: Descriptor, diffId: Digest): Promise<string | undefined> {
     try {
       const found = await hashStream(this.#counted(decompressFile(this.#store.blobPath(digest), { from: digest })));
-      return found.digest === diffId ? undefined : `it unpacks to ${found.digest}, the config says ${diffId}`;
+      return found.digest === diffId ? undefined : `uncompressed digest mismatch: got ${found.digest}, want ${diffId}`;
     } catch (error) {
       if (error instanceof KinaError && error.code === 'archive') return error.message;
       throw error;
@@ -126,7 +125,7 @@ class Verifier {
     }
   }
 
-  /** True when the blob is there and what its name says. */
+  /** True when the blob exists and matches its digest. */
   async #blob({ digest, size }: Descriptor, what: string): Promise<boolean> {
     const known = this.blobs.get(digest);
     if (known !== undefined) return known;
@@ -141,9 +140,9 @@ class Verifier {
       const found = await hashStream(this.#counted(this.#store.open(digest)));
       if (found.digest !== digest) {
         await utimes(this.#store.blobPath(digest), new Date(), new Date());
-        return `damaged: it has ${found.digest}, ${found.size} of ${size} bytes`;
+        return `digest mismatch: got ${found.digest} (${found.size} bytes), want ${digest} (${size} bytes)`;
       }
-      return found.size === size ? undefined : `it has ${found.size} bytes, not the ${size} that its descriptor says`;
+      return found.size === size ? undefined : `size mismatch: got ${found.size} bytes, want ${size}`;
     } catch (error) {
       if (isErrno(error, 'ENOENT')) return 'missing';
       throw error;

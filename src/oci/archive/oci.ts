@@ -61,7 +61,7 @@ async function subjectIn(files: ArchiveFiles, descriptor: Descriptor): Promise<D
   return subjectOf(await files.document(descriptor));
 }
 
-/** Archives made for docker keep their names in `manifest.json`; the config tells which name is whose. */
+/** Archives made for docker keep their names in `manifest.json`; the config tells which image has which name. */
 async function dockerNames(files: ArchiveFiles, descriptor: Descriptor): Promise<readonly string[]> {
   const entries = await dockerEntries(files);
   if (!entries) return [];

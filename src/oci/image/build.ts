@@ -1,6 +1,6 @@
 /**
- * An image from its layers: config, manifest and index as canonical JSON (sorted keys, no white space), so that equal
- * content has equal bytes. Nothing here reads a clock: the time comes from the caller.
+ * Builds an image from layers: config, manifest and index as canonical JSON (sorted keys, no white space), so that equal
+ * content has equal bytes. The time comes from the caller; nothing reads a clock.
  */
 import { KinaError } from '../../host/errors.ts';
 import { canonicalJson } from '../../host/json.ts';
@@ -8,20 +8,20 @@ import { type Annotations, type Descriptor, type DescriptorPlatform, type Digest
 import type { Platform } from '../platform.ts';
 import type { Store } from '../store/store.ts';
 
-/** A layer as the image sees it: what it unpacks to, and the blob that carries it. */
+/** A layer: its uncompressed form, and the blob that contains it. */
 interface ImageLayer {
   /** Digest of the uncompressed tar. */
   readonly diffId: Digest;
   /** The blob: uncompressed, or a compressed copy. */
   readonly descriptor: Descriptor;
   readonly history: {
-    /** What made it, one line. */
+    /** One line. */
     readonly createdBy: string;
     readonly comment?: string | undefined;
   };
 }
 
-/** What a runtime starts; OCI image configuration, `config`. `Cmd` is left out: PID 1 would get it as arguments. */
+/** The process that a runtime starts (OCI image configuration, `config`). There is no `Cmd`: PID 1 would get it as arguments. */
 interface RuntimeConfig {
   readonly Entrypoint?: readonly string[];
   /** `NAME=value`. */
@@ -52,13 +52,17 @@ export interface BuiltImage {
 /** containerd mounts one overlay with a lower directory per layer; the kernel's page of options holds about 127. */
 const maxLayers = 127;
 
-/** Writes config and manifest into the store. The layers' blobs are there already. */
+/** Writes config and manifest into the store. The blobs of the layers are in the store. */
 export async function buildImage(store: Store, input: ImageInput): Promise<BuiltImage> {
   const { layers, config } = input;
   if (layers.length > maxLayers)
-    throw new KinaError('recipe', `an image of ${layers.length} layers does not start: containerd takes ${maxLayers}`, {
-      hint: 'Join layers in the recipe.',
-    });
+    throw new KinaError(
+      'recipe',
+      `the image has ${layers.length} layers, more than the ${maxLayers} that containerd can mount`,
+      {
+        hint: 'Join layers in the recipe.',
+      },
+    );
   const created = isoTime(input.created);
   const platform = ociPlatform(input.platform);
   const configBlob = await writeJson(store, mediaType.config, {

@@ -2,7 +2,7 @@
  * What an image is made of, found by one walk over its documents: indexes, manifests, configs. Layers are not read.
  *
  * Only what is asked for must be there. With `wanted` platforms, entries of an index for other platforms are not read,
- * because archives often lack them (docker and nerdctl save an index as it is and the blobs of one platform). Without,
+ * because archives often lack them (docker and nerdctl save the whole index and the blobs of one platform). Without it,
  * every platform is asked for.
  */
 import { KinaError } from '../../host/errors.ts';
@@ -232,7 +232,7 @@ class Walk {
 
 /**
  * What a manifest is about when it is not a container image: BuildKit stores attestations beside images, as manifests of an
- * unknown platform; charts and other artifacts have types of their own.
+ * unknown platform; charts and other artifacts have different types.
  */
 function otherThanImage({ platform, annotations }: Descriptor, { config, layers }: ImageManifest): string | undefined {
   const attested = annotations?.['vnd.docker.reference.type'];

@@ -1,8 +1,7 @@
 /**
- * How an image came to be, read from its config: the history's entries beside the layers they made. Entries without a
- * layer (`empty_layer`) are steps of other tools that only changed the config.
+ * The history in an image's config, with the layers that its entries made. Entries without a layer (`empty_layer`) are steps
+ * of other tools that changed only the config.
  */
-
 import type { Descriptor, Digest } from '../descriptor.ts';
 import type { PlatformImage } from './contents.ts';
 
@@ -17,9 +16,9 @@ export interface HistoryStep {
 export interface ImageLayer {
   /** Position, from 0, bottom first. */
   readonly position: number;
-  /** What kina's recipe calls it; `#3` for the third layer of another tool's image. Unique within the image. */
+  /** Its name in kina's recipe; `#3` for the third layer of an image from another tool. Unique within the image. */
   readonly name: string;
-  /** The recipe's steps that went into it, as kina writes them down; empty for other tools' images. */
+  /** The recipe's steps that made it; empty for images from other tools. */
   readonly steps: readonly string[];
   readonly descriptor: Descriptor;
   /** Digest of the uncompressed tar. */

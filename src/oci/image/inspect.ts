@@ -1,4 +1,4 @@
-/** Looking at the images in the store: plain data for lists, details and `--json`. */
+/** The images in the store as plain data, for lists, details and `--json`. */
 import { KinaError } from '../../host/errors.ts';
 import type { Annotations, Descriptor, Digest, ImageConfig } from '../descriptor.ts';
 import type { Store } from '../store/store.ts';
@@ -9,13 +9,13 @@ import { findImage, nameOf } from './select.ts';
 export interface ImageSummary {
   readonly ref: string;
   readonly digest: Digest;
-  /** `linux/arm64/v8` and the like; empty when damaged. */
+  /** For example `linux/arm64/v8`; empty when damaged. */
   readonly platforms: readonly string[];
   /** Bytes of all blobs, each counted once. Images share blobs, so sizes do not add up. */
   readonly size: number;
   /** ISO time of the newest platform. */
   readonly created: string | undefined;
-  /** Why the image cannot be used; undefined when all its documents are there. */
+  /** Why the image cannot be used; undefined when all its documents are in the store. */
   readonly damage: string | undefined;
 }
 
@@ -48,7 +48,7 @@ export interface ImageDetails {
   readonly platforms: readonly PlatformDetails[];
 }
 
-/** Every image, sorted by name. A damaged one is listed as such: it must not hide the others. */
+/** Every image, sorted by name. A damaged image is listed as damaged, so that it does not hide the others. */
 export async function listImages(store: Store): Promise<ImageSummary[]> {
   const summaries: ImageSummary[] = [];
   for (const { ref, descriptor } of await store.images()) {
@@ -79,7 +79,7 @@ export async function inspectImage(store: Store, ref: string): Promise<ImageDeta
   return { ref, descriptor, annotations: index?.annotations ?? {}, platforms: platforms.map(details) };
 }
 
-/** Takes a name away; blobs stay until `prune`. Throws `not-found` for an unknown name. */
+/** Removes a name; blobs stay until `prune`. Throws `not-found` for an unknown name. */
 export async function removeImage(store: Store, ref: string): Promise<void> {
   await findImage(store, ref);
   await store.untag(ref);

@@ -1,14 +1,14 @@
 /**
- * The logins that `docker login`, `podman login` and `skopeo login` left on this machine: kina keeps none of its own.
+ * The logins of `docker login`, `podman login` and `skopeo login` on this machine. kina stores no logins.
  *
- * Files are those of containers-auth.json(5), in its order: $REGISTRY_AUTH_FILE alone where it is set, else
- * containers/auth.json below $XDG_RUNTIME_DIR and then below the configuration folder, and last Docker's config.json
- * ($DOCKER_CONFIG). The first that knows the registry wins. In one file a credential helper named for the registry goes
- * before the general one, and that before what is written down; a key may go on into a repository's path, and the longest
- * that fits is taken. Helpers speak the protocol of github.com/docker/docker-credential-helpers.
+ * The files are those of containers-auth.json(5), in its order: only $REGISTRY_AUTH_FILE when it is set, else
+ * containers/auth.json in $XDG_RUNTIME_DIR and then in the configuration folder, and last Docker's config.json
+ * ($DOCKER_CONFIG). The first file with a login for the registry wins. In a file, the credential helper of the registry comes
+ * before the general helper, and that before stored logins. A key may include a repository path; the longest match wins.
+ * Helpers use the protocol of github.com/docker/docker-credential-helpers.
  *
- * These files and programs hold passwords, so errors name the file or the program and never what they contain: not even
- * a JSON parser's message, which quotes.
+ * These files and programs contain passwords, so errors name the file or the program and never their content. The message of a
+ * JSON parser is not shown, because it quotes.
  */
 
 import { readFile } from 'node:fs/promises';
@@ -19,6 +19,7 @@ import type { Environment } from '../../host/environment.ts';
 import { isErrno, KinaError } from '../../host/errors.ts';
 import type { Login } from '../../host/http-bearer.ts';
 import type { FindLogin } from '../../host/http-login.ts';
+import { dockerHubHosts } from '../reference.ts';
 
 const entry = z.looseObject({
   auth: z.string().optional(),
@@ -37,11 +38,9 @@ interface AuthFile extends z.infer<typeof schema> {
   readonly path: string;
 }
 
-/** Docker Hub answers under one name and is logged in to under others. */
-const hub = ['index.docker.io', 'docker.io', 'registry-1.docker.io'];
-/** What Docker calls its own registry when it talks to helpers. */
+/** The name that Docker gives its own registry when it calls helpers. */
 const hubServer = 'https://index.docker.io/v1/';
-/** A helper may ask a person to unlock something. */
+/** Milliseconds. A helper may ask a person to unlock a key store. */
 const helperTimeout = 60_000;
 
 /**
@@ -68,7 +67,7 @@ async function find(
   repository: string,
   env: Environment,
 ): Promise<Login | undefined> {
-  const names = hub.includes(host) ? hub : [host];
+  const names = dockerHubHosts.includes(host) ? dockerHubHosts : [host];
   for (const file of files) {
     const named = Object.entries(file.credHelpers ?? {}).find(([key]) => names.includes(bare(key)));
     const login =
@@ -80,7 +79,7 @@ async function find(
   return undefined;
 }
 
-/** `https://host/v1/` and `host/` are `host`; a path into the registry stays. */
+/** `https://host/v1/` and `host/` are `host`; the path of a repository stays. */
 function bare(key: string): string {
   return key
     .replace(/^https?:\/\//, '')
@@ -88,10 +87,10 @@ function bare(key: string): string {
     .replace(/\/v[12]$/, '');
 }
 
-/** Helpers find by the name that the login was made with. */
+/** Helpers find a login by the server name that it was stored with. */
 function serverOf({ auths }: AuthFile, names: readonly string[]): string {
   const known = Object.keys(auths ?? {}).find((key) => names.includes(bare(key)));
-  return known ?? (names === hub ? hubServer : (names[0] as string));
+  return known ?? (names === dockerHubHosts ? hubServer : (names[0] as string));
 }
 
 function written(file: AuthFile, names: readonly string[], repository: string): Login | undefined {
@@ -108,7 +107,7 @@ function written(file: AuthFile, names: readonly string[], repository: string): 
     if (colon < 1)
       throw new KinaError(
         'usage',
-        `the login in ${source} is not readable: its \`auth\` is no USER:PASSWORD in base64`,
+        `the login in ${source} is not readable: its \`auth\` is not USER:PASSWORD in base64`,
         {
           hint: 'Log in again.',
         },
@@ -129,7 +128,7 @@ async function askHelper(
     new KinaError('usage', `${program}, which ${path} names for ${bare(server)}, ${problem}`, {
       hint: `Try \`echo ${bare(server)} | ${program} get\`, or log in again with another helper or none.`,
     });
-  if (!/^[\w.-]+$/.test(name)) throw refuse('is no name of a program');
+  if (!/^[\w.-]+$/.test(name)) throw refuse('is not the name of a program');
   // Loaded when a helper is asked: what starts programs is much code, and most builds start none.
   const { run } = await import('../../host/process.ts');
   const result = await run([program, 'get'], { input: server, timeout: helperTimeout, env }).catch((error) => {

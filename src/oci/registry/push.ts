@@ -1,9 +1,9 @@
 /**
- * An image to registries: everything that its top document leads to, what is missing there and nothing else.
+ * Registries as sinks: they get what they lack of an image.
  *
- * Blobs go first, side by side, then manifests from the inside out, then the tags, each in one request that changes
- * everything or nothing. What is there is asked for each time and never remembered: a registry may have lost it. Only
- * where a blob might be mounted from is remembered, because being wrong about that costs one request.
+ * Blobs go first, in parallel, then manifests, inner ones first, then the tags, each in one request that changes everything or
+ * nothing. What a registry has is asked each time and never remembered, because it may have lost it. Only the repository that
+ * a blob can be mounted from is remembered: a mistake there costs one request.
  */
 import pLimit from 'p-limit';
 import { KinaError } from '../../host/errors.ts';
@@ -23,7 +23,7 @@ export interface PushRequest {
   readonly references: readonly ImageReference[];
   readonly transport: Transport;
   readonly reporter: Reporter;
-  /** Remembers which repository got what, for mounting. */
+  /** Remembers which repository has which blob, for mounting. */
   readonly store: Store;
   readonly signal?: AbortSignal | undefined;
 }
@@ -39,23 +39,23 @@ export interface PushResult {
   manifests: number;
 }
 
-/** Uploads at the same time. More only divides the line; registries that hash on arrival gain from a few. */
+/** Parallel uploads. More only share the bandwidth; registries that hash on arrival gain from a few. */
 const concurrency = 6;
 
-/** Throws `network`, `not-found`, `integrity`, `interrupted`, `archive` for an image of unknown parts. */
+/** Throws `network`, `not-found`, `integrity`, `interrupted`, `archive` for an image with unknown parts. */
 export async function pushImage(request: PushRequest): Promise<PushResult> {
   return new Push(request).finish();
 }
 
 /**
- * A push that begins before the image is complete: blobs travel while others are made. `failed` rejects as soon as one
- * of them cannot be brought there; whoever gives up otherwise calls `abandon`.
+ * A push that begins before the image is complete: blobs are uploaded while others are compressed. `failed` rejects as soon as
+ * an upload fails. A caller that gives up for another reason calls `abandon`.
  */
 export class Push {
   readonly failed: Promise<never>;
   readonly #request: PushRequest;
   readonly #result: PushResult = { uploaded: 0, mounted: 0, existing: 0, bytes: 0, manifests: 0 };
-  /** One after the other: what the first one got is mounted into the others. */
+  /** One after the other: the blobs of the first one are mounted into the others. */
   readonly #repositories: readonly RepositoryPush[];
 
   constructor(request: PushRequest) {
@@ -69,12 +69,12 @@ export class Push {
     this.failed = this.#repositories[0]?.failed ?? new Promise<never>(() => {});
   }
 
-  /** A blob that the image can give already. */
+  /** Uploads a blob that can be read already. */
   early(blob: Descriptor): void {
     this.#repositories[0]?.start([blob]);
   }
 
-  /** Everything that is left, and the names. `root` is the finished image where it was not known. Throws what `pushImage` throws. */
+  /** Uploads the rest, and the tags. `root` is the finished image, when it was not known before. Throws what `pushImage` throws. */
   async finish(root = this.#request.image.root): Promise<PushResult> {
     const parts = await partsOf({ ...this.#request.image, root });
     for (const repository of this.#repositories) await repository.finish(parts);
@@ -101,7 +101,7 @@ class RepositoryPush {
   constructor(references: readonly ImageReference[], request: PushRequest, result: PushResult) {
     const { signal } = this.#stop;
     const { promise, reject } = Promise.withResolvers<never>();
-    promise.catch(() => {}); // told to whoever asks
+    promise.catch(() => {}); // handled by the readers of `failed`
     this.failed = promise;
     this.#fail = reject;
     this.#references = references;
@@ -115,7 +115,7 @@ class RepositoryPush {
     return this.#references[0] as ImageReference;
   }
 
-  /** The big ones first: a big one that starts last is the one that everybody waits for. */
+  /** Large blobs first: a large one that starts last delays everything. */
   start(blobs: readonly Descriptor[]): void {
     for (const blob of [...blobs].sort((a, b) => b.size - a.size)) {
       if (this.#work.has(blob.digest)) continue;

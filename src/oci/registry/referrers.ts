@@ -1,7 +1,7 @@
 /**
- * Documents about an image, beside it in the registry: manifests whose `subject` is the image (OCI distribution
- * specification 1.1, "Pushing Manifests with Subject"). A registry that lists them by itself says so with `OCI-Subject`;
- * for any other, kina keeps the list under the tag that clients then look at ("Referrers Tag Schema").
+ * Documents about an image, beside it in the registry: manifests with the image as their `subject` (OCI distribution
+ * specification 1.1, "Pushing Manifests with Subject"). A registry that lists them answers with `OCI-Subject`; for any other,
+ * kina keeps the list under the tag that clients read ("Referrers Tag Schema").
  */
 import { KinaError } from '../../host/errors.ts';
 import type { ReadResponse, Transport } from '../../host/http.ts';
@@ -24,22 +24,22 @@ import { readManifest, resolveReference } from './client.ts';
 import { Repository } from './upload.ts';
 
 export interface Attachment {
-  /** Of the image or index that it is about; in the repository already. */
+  /** The image or index that it is about; it is in the repository. */
   readonly subject: Descriptor;
-  /** `application/spdx+json` and the like: what the document is. */
+  /** The type of the document, e.g. `application/spdx+json`. */
   readonly type: string;
   readonly document: Uint8Array;
-  /** A file's name, for those who download it. */
+  /** The file name for downloads. */
   readonly title: string;
   /** Of the manifest, and of its entry in lists. */
   readonly annotations?: Annotations | undefined;
 }
 
-/** The empty JSON object that stands where there is no config (OCI image specification, "Guidance for an Empty Descriptor"). */
+/** The empty JSON object in place of a config (OCI image specification, "Guidance for an Empty Descriptor"). */
 const empty = Buffer.from('{}');
 const emptyType = 'application/vnd.oci.empty.v1+json';
 
-/** Pushes the document; the descriptor of its manifest. Does nothing when it is there. */
+/** Pushes the document unless the registry has it. Returns the descriptor of its manifest. */
 export async function attach(
   to: ImageReference,
   { subject, type, document, title, annotations }: Attachment,
@@ -81,14 +81,14 @@ export async function attach(
   return descriptor;
 }
 
-/** How registries without that list answer, by age and taste. */
+/** Answers of registries without referrers lists. */
 const noSuchList: ReadonlySet<number> = new Set([400, 404, 405, 501]);
-/** Nobody attaches more; a list without an end is none. */
+/** A list with more pages does not end. */
 const maxPages = 100;
 
 /**
- * What the registry lists beside `subject`: by its own list ("Listing Referrers"), else under the fallback tag. Entries are
- * claims; what they lead to is checked by its digest when it is read.
+ * The manifests that the registry lists for `subject`: in its own list ("Listing Referrers"), else under the fallback tag.
+ * Entries are claims; a manifest is checked when it is read.
  */
 export async function referrersOf(
   from: ImageReference,
@@ -106,7 +106,7 @@ export async function referrersOf(
     found.push(...parseIndex(answer.bytes, redact(url)).manifests);
     const next = /<([^>]+)>\s*;\s*rel="?next"?/.exec(String(answer.headers.link ?? ''))?.[1];
     if (next === undefined) return found;
-    // Relative to the repository: a registry that names another host does not get to send us there.
+    // Relative to the repository: a registry cannot redirect to a different host here.
     const { pathname, search } = new URL(next, url);
     url = new URL(`${pathname}${search}`, url).href;
   }
@@ -115,9 +115,9 @@ export async function referrersOf(
   return listed(formatReference({ ...from, tag, digest: undefined }), transport, signal);
 }
 
-/** A referrer's manifest, checked: by its digest, and that it is about the subject. */
+/** A referrer's manifest, checked: its digest and its subject. */
 export interface Referrer {
-  /** As lists name it, from the manifest itself: some tools list another type than the one that it has. */
+  /** The entry for lists, made from the manifest itself: some tools list a wrong type. */
   readonly entry: ReferrerEntry;
   readonly documents: readonly Descriptor[];
 }
@@ -125,7 +125,7 @@ export interface ReferrerEntry extends Descriptor {
   readonly artifactType: string;
 }
 
-/** Throws `integrity` when it is about something else, or not its digest's; `not-found` for one that is only listed. */
+/** Throws `integrity` when its digest or its subject differs; `not-found` when it is listed but missing. */
 export async function readReferrer(
   from: ImageReference,
   { digest }: Pick<Descriptor, 'digest'>,
@@ -136,7 +136,7 @@ export async function readReferrer(
   return parseReferrer(await readManifest(from, digest, transport, signal), digest, subject);
 }
 
-/** `bytes` are the digest's. Throws `integrity` when they are about something else than `subject`. */
+/** `bytes` match the digest. Throws `integrity` when their subject is not `subject`. */
 export function parseReferrer(bytes: Uint8Array, digest: Digest, subject: Digest): Referrer {
   const { config, layers, annotations, ...rest } = parseManifest(bytes, digest);
   const about = subjectOf(bytes);
@@ -150,7 +150,7 @@ export function parseReferrer(bytes: Uint8Array, digest: Digest, subject: Digest
   return { entry, documents: layers };
 }
 
-/** What a manifest says it is about; undefined for an image, and for what is no manifest. */
+/** The subject of a manifest; undefined when it has none, and for anything that is not a manifest. */
 export function subjectOf(bytes: Uint8Array): Digest | undefined {
   try {
     const { subject } = JSON.parse(Buffer.from(bytes).toString('utf8')) as { subject?: { digest?: unknown } | null };
@@ -177,7 +177,7 @@ export async function readDocument(
   return bytes;
 }
 
-/** Lists what the repository has beside `subject`, where the registry does not do so by itself. */
+/** Adds entries to the list for `subject`, where the registry does not keep that list itself. */
 export async function listReferrers(
   to: ImageReference,
   subject: Digest,
@@ -190,7 +190,7 @@ export async function listReferrers(
     await list(to, new Repository(to, transport, signal), subject, entries, transport, signal);
 }
 
-/** Adds entries to the list under the fallback tag. Somebody else may do the same just now: look again afterwards. */
+/** Adds entries to the list under the fallback tag. Another client may do the same at this moment, so it checks again. */
 async function list(
   to: ImageReference,
   repository: Repository,
@@ -209,7 +209,7 @@ async function list(
     const bytes = Buffer.from(canonicalJson(index));
     await repository.putManifest(tag, bytes, sha256(bytes), mediaType.index);
   }
-  throw new KinaError('network', `the list ${where} is changed by others again and again`, { hint: 'Push again.' });
+  throw new KinaError('network', `other clients keep changing the list ${where}`, { hint: 'Push again.' });
 }
 
 async function listed(

@@ -1,14 +1,14 @@
 /**
- * Writing to one repository of a registry (OCI distribution specification, "Push"): blobs, then the manifests that name
- * them, so that whoever stops at any point leaves things that nobody refers to, never a name that leads nowhere.
+ * Writes to one repository of a registry (OCI distribution specification, "Push"): blobs, then the manifests that name them.
+ * An interrupted push leaves unreferenced blobs, never a tag that points to a missing blob.
  *
- * A blob travels in one request. When that breaks off, the registry is asked how much it has and gets the rest in a
- * further request; a registry that has forgotten the upload gets all of it again. One that finds the request too large
- * (413: a proxy before it has a limit) gets pieces. Blobs of a neighbouring repository are mounted, which moves nothing.
+ * A blob is uploaded in one request. When that breaks off, the registry is asked how much it has and gets the rest in another
+ * request; a registry that has forgotten the upload gets all of it again. When the request is too large (413: a proxy in
+ * front of it has a limit), the blob is sent in pieces. Blobs of other repositories are mounted, which transfers nothing.
  *
- * Bytes are hashed on the way out and the last piece waits for the result: a damaged source never completes an upload in
- * one request. Parts of a blob are not hashed by themselves; when the registry finds the whole wrong, the source is read
- * again to see whether it is to blame.
+ * Bytes are hashed as they are sent, and the last piece waits for the result: a damaged source never completes an upload in
+ * one request. Pieces are not hashed; when the registry rejects the whole, the source is read again to find out whether it is
+ * damaged.
  */
 import { KinaError } from '../../host/errors.ts';
 import type { HttpResponse, Transport, TriedOptions } from '../../host/http.ts';
@@ -21,25 +21,25 @@ export interface BlobToPush {
   readonly digest: Digest;
   /** Bytes. */
   readonly size: number;
-  /** The bytes from the first one on, each time it is called; fails at the end when they are not the digest's. */
+  /** The bytes from the start, each time it is called; fails at the end on a mismatch with the digest. */
   open(): AsyncIterable<Uint8Array>;
-  /** Bytes of a blob that `open` has been read of before, both positions inclusive; spares reading from the start. */
+  /** A range of the blob, both positions inclusive, after `open` was read before; avoids reading from the start. */
   part?(start: number, end: number): AsyncIterable<Uint8Array>;
   /** Repositories of the same registry that may have it. */
   readonly neighbours?: readonly string[] | undefined;
-  /** Told how many bytes have left. */
+  /** Called with the number of bytes sent. */
   progress?(done: number): void;
 }
-/** Where an upload stands. */
+/** The state of an upload. */
 interface Session {
   readonly url: string;
   /** Bytes that the registry has. */
   readonly offset: number;
-  /** Bytes that every piece but the last has to have (`OCI-Chunk-Min-Length`). */
+  /** Minimum size of every piece except the last, in bytes (`OCI-Chunk-Min-Length`). */
   readonly minimum: number;
 }
 
-/** What a piece of a chunked upload has when the registry names no greater minimum: small enough for any proxy. */
+/** The size of a piece when the registry does not require more: small enough for any proxy. */
 const pieceBytes = 16 << 20;
 
 export class Repository {
@@ -57,13 +57,13 @@ export class Repository {
     this.#signal = signal;
   }
 
-  /** Storage that the registry redirects to may not answer a HEAD: then nobody knows, and an upload will show. */
+  /** False also when it is not known: storage that the registry redirects to may not answer a HEAD. */
   async hasBlob(digest: Digest): Promise<boolean> {
     const accept = [400, 403, 404, 405];
     return (await this.#send(`${this.url}/blobs/${digest}`, { method: 'HEAD', accept })).status === 200;
   }
 
-  /** The digest that a tag or digest stands for; undefined when there is none, or the registry does not say. */
+  /** The digest of the manifest with this tag or digest; undefined when there is none, or the registry does not say. */
   async manifestDigest(name: string, mediaType: string): Promise<Digest | undefined> {
     const answer = await this.#send(`${this.url}/manifests/${name}`, {
       method: 'HEAD',
@@ -89,7 +89,7 @@ export class Repository {
     }
   }
 
-  /** How the blob got there. Throws `network`, `integrity`, and what the source throws. */
+  /** Returns how the registry got the blob. Throws `network`, `integrity`, and what the source throws. */
   async pushBlob(blob: BlobToPush): Promise<'mounted' | 'uploaded'> {
     for (const from of blob.neighbours ?? []) {
       const begun = await this.#mount(blob, from);
@@ -105,7 +105,7 @@ export class Repository {
     for (let failures = 0; ; ) {
       try {
         session ??= await this.#begin(0);
-        // What is left in one request, until that proves too much.
+        // The rest in one request, unless that is too large.
         while (piece !== undefined && blob.size - session.offset > Math.max(piece, session.minimum))
           session = await this.#patch(blob, session, Math.max(piece, session.minimum));
         if (session.offset > 0 && session.offset < blob.size)
@@ -126,9 +126,9 @@ export class Repository {
         await this.#transport.pause(failures++, error, this.#signal);
         const before: number = session?.offset ?? 0;
         session = session && !forgotten ? await this.#state(session, blob.size) : undefined;
-        // Perhaps only the answer was lost.
+        // The upload may be complete, with only the answer lost.
         if (!session && (await this.hasBlob(blob.digest))) return 'uploaded';
-        if (session && session.offset > before) failures = 0; // a bad line that makes progress deserves patience
+        if (session && session.offset > before) failures = 0; // progress on a bad connection
       }
     }
   }
@@ -139,13 +139,13 @@ export class Repository {
     return this.#session(answer, url);
   }
 
-  /** An upload that has just begun. */
+  /** A new upload. */
   #session(answer: HttpResponse, asked: string): Session {
     const minimum = Number(/^\d+$/.exec(answer.headers['oci-chunk-min-length'] ?? '')?.[0] ?? 0);
     return { url: this.#location(answer, asked), offset: 0, minimum };
   }
 
-  /** A session when the registry would not mount but began an upload, nothing when it would have neither. */
+  /** A session when the registry began an upload instead of mounting; undefined when it refused both. */
   async #mount({ digest }: BlobToPush, from: string): Promise<'mounted' | Session | undefined> {
     const url = `${this.url}/blobs/uploads/`;
     try {
@@ -156,7 +156,7 @@ export class Repository {
       });
       return answer.status === 201 ? 'mounted' : this.#session(answer, url);
     } catch (error) {
-      // Perhaps the neighbour is not ours to read; the upload itself may still be allowed.
+      // The login may not be allowed to read the other repository; the upload itself may still be allowed.
       if (error instanceof KinaError && (error.code === 'not-found' || error.code === 'network') && !isTransient(error))
         return undefined;
       throw error;
@@ -190,7 +190,7 @@ export class Repository {
     }
   }
 
-  /** What the registry has of it; undefined when it has forgotten. */
+  /** How much the registry has; undefined when it has forgotten the upload. */
   async #state({ url, minimum }: Session, size: number): Promise<Session | undefined> {
     try {
       const answer = await this.#send(url, { method: 'GET', accept: [400, 404, 416] });
@@ -202,7 +202,7 @@ export class Repository {
     }
   }
 
-  /** Where to go on. The registry's own host keeps its scheme: behind a proxy that ends TLS it does not know better. */
+  /** The next URL. The registry's own host keeps its scheme: behind a proxy that terminates TLS, a registry reports http. */
   #location({ headers }: HttpResponse, asked: string): string {
     const { location } = headers;
     const wrong = (problem: string) =>
@@ -221,13 +221,13 @@ export class Repository {
   #compare({ headers }: HttpResponse, digest: Digest, url: string): void {
     const stored = headers['docker-content-digest'];
     if (!stored?.startsWith('sha256:') || stored === digest) return;
-    throw new KinaError('integrity', `${redact(url)}: the registry stored something else than was sent`, {
+    throw new KinaError('integrity', `${redact(url)}: the registry stored different bytes than it was sent`, {
       details: [`sent   ${digest}`, `stored ${stored}`],
       hint: 'The registry or a proxy before it changes what passes. Nothing refers to it; push elsewhere.',
     });
   }
 
-  /** The answer without its body, which nobody needs. */
+  /** The answer without its body. */
   async #send(url: string, options: TriedOptions): Promise<HttpResponse> {
     try {
       const answer = await this.#transport.request(url, { scope: this.#scope, signal: this.#signal, ...options });
@@ -256,13 +256,13 @@ function bodyHeaders(length: number): Record<string, string> {
   return { 'content-type': 'application/octet-stream', 'content-length': String(length) };
 }
 
-/** Bytes received, of `Range: 0-LAST`. `0-0` is what registries say of an upload that has nothing yet. */
+/** Bytes received, from `Range: 0-LAST`. Registries answer `0-0` for an upload without bytes. */
 function received({ headers }: HttpResponse): number {
   const last = Number(/^(?:bytes=)?0-(\d+)$/.exec(headers.range ?? '')?.[1] ?? 0);
   return last === 0 ? 0 : last + 1;
 }
 
-/** A part of a blob. The last piece is held back until the source has ended without complaint. */
+/** A part of a blob. The last chunk is held back until the source has ended without an error. */
 async function* slice(blob: BlobToPush, start: number, length: number): AsyncGenerator<Uint8Array> {
   const end = start + length;
   const rest = start > 0 ? blob.part?.(start, end - 1) : undefined;

@@ -1,10 +1,10 @@
 /**
- * What the store holds and why: every blob and every folder of the other rooms, its size, when it was last wanted, and
- * who wants it. A named image wants its documents and layers; the caches' records tell what else a blob is: the download
- * of an address, a layer that some build may find again.
+ * What the store contains and why: every blob and every folder of other modules, its size, when it was last used, and the
+ * images that need it. A named image needs its documents and layers; the records of the caches tell what other blobs are: a
+ * download, or a layer that a later build may use.
  *
- * Damage is found by hashing, and marked by dating the blob to now: the store believes no blob that is dated differently
- * from how it dates them, so whoever asks for it next looks, removes it and fetches or makes it anew.
+ * Damage is found by hashing. A damaged blob gets the current time: the store hashes every blob with an unexpected time, so
+ * the next reader finds the damage, and the blob is fetched or built again.
  */
 import { createReadStream, type Dirent } from 'node:fs';
 import { readdir, readFile, stat, utimes } from 'node:fs/promises';
@@ -21,19 +21,19 @@ import type { Store } from './store.ts';
 export interface Holding {
   /** Relative to the store. */
   readonly path: string;
-  /** `image` (wanted by a name), `layer`, `artifact` and `other` blobs, else the folder's name: `unpacked`, `partial`. */
+  /** `image` (a named image needs it), `layer`, `artifact` and `other` for blobs, else the folder: `unpacked`, `partial`. */
   readonly kind: string;
   /** Bytes, everything below included. */
   readonly size: number;
   /** ISO time. */
   readonly lastUse: string;
-  /** An artifact's address, a layer's name; undefined when nobody remembers. */
+  /** An artifact's URL, a layer's name; undefined when it is not known. */
   readonly what: string | undefined;
-  /** Names of images that cannot do without it. */
+  /** Names of images that need it. */
   readonly usedBy: readonly string[];
 }
 
-/** Everything, the biggest first. A damaged image counts for nothing. */
+/** Everything, the largest first. Damaged images are ignored. */
 export async function listHoldings(store: Store): Promise<Holding[]> {
   const used = await usedBlobs(store);
   const remembered = await remember(store);
@@ -91,7 +91,7 @@ export async function verifyStore(store: Store, signal?: AbortSignal, task?: Tas
       if (found.digest === digest) continue;
       await utimes(path, new Date(), new Date());
       const usedBy = [...(used.get(digest)?.refs ?? [])].sort();
-      damage.push({ digest, problem: `it has ${found.digest}`, usedBy });
+      damage.push({ digest, problem: `digest mismatch: got ${found.digest}`, usedBy });
     } catch (error) {
       signal?.throwIfAborted();
       if (!isErrno(error, 'ENOENT')) throw error; // another process removed it
@@ -138,7 +138,7 @@ interface Memory {
   readonly what: string | undefined;
 }
 
-/** What the caches' records say about digests: whatever names an address beside a digest is an artifact. */
+/** What the records of the caches say about digests. A record with a URL and a digest is about an artifact. */
 async function remember(store: Store): Promise<Map<string, Memory>> {
   const memories = new Map<string, Memory>();
   const root = join(store.root, 'records');
@@ -163,7 +163,7 @@ function* mentioned(value: unknown): Generator<[string, Memory]> {
   for (const inner of Object.values(value)) yield* mentioned(inner);
 }
 
-/** Folders of other rooms. */
+/** Folders of other modules. */
 async function folders(root: string): Promise<string[]> {
   return (await subfolders(root)).filter((name) => !['blobs', 'refs', 'records', 'tmp', 'users'].includes(name));
 }

@@ -27,7 +27,7 @@ export async function registerUser(root: string): Promise<void> {
   }
 }
 
-/** Removes temporary files whose writer is dead, and old halves of atomic writes, whose names do not tell the host. */
+/** Removes temporary files of dead writers, and old leftovers of atomic writes, which do not have the host in their names. */
 export async function sweepTemporaries(root: string): Promise<void> {
   for (const name of await readdir(join(root, 'tmp'))) {
     const path = join(root, 'tmp', name);

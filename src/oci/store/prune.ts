@@ -1,13 +1,13 @@
 /**
- * Making room: mark what the named images are made of, sweep the rest.
+ * Removes unused blobs: marks what named images are made of, and sweeps the rest.
  *
- * It may run beside builds, which hold no lock. Two things protect what they use. Each process leaves a mark in
- * `users/` when it opens the store, and every `has` dates the blob it found; so anything dated after the oldest living
- * user's mark stays, whatever the options say. And without `all`, an hour's grace covers processes that cannot be seen
- * (another host, another container) and keeps what was just made. What remains is the instant between looking at a
- * date and removing the file; a build that loses that race fails with "build again", never with a wrong image.
+ * Builds may run at the same time; they hold no lock. Two things protect what they use. Each process leaves a file in `users/`
+ * when it opens the store, and every `has` sets the access time of the blob; so anything used after the oldest living process
+ * started is kept, with all options. Without `all`, a grace period of an hour covers processes that cannot be seen (on another
+ * host, in another container) and keeps new blobs. A race remains between reading a time and removing the file; a build that
+ * loses it fails with "build again", never with a wrong image.
  *
- * Least recently used goes first, so a limit (`keepStorage`) keeps what the next build is likely to want.
+ * The least recently used blobs go first, so a limit (`keepStorage`) keeps what the next build is likely to use.
  */
 import type { Dirent } from 'node:fs';
 import { readdir, readFile, rm, stat } from 'node:fs/promises';
@@ -19,13 +19,13 @@ import { earliestUser, sweepTemporaries } from './leases.ts';
 import type { Store } from './store.ts';
 
 export interface PruneOptions {
-  /** Also what was used within the last hour, and uncompressed copies of named images' compressed layers. */
+  /** Also blobs used within the last hour, and uncompressed copies of the compressed layers of named images. */
   readonly all?: boolean;
-  /** Remove only until the store has at most so many bytes. */
+  /** Stop when the store has at most this many bytes. */
   readonly keepStorage?: number;
-  /** Look at these blobs and at nothing else. */
+  /** Consider only these blobs. */
   readonly only?: ReadonlySet<Digest>;
-  /** Say what would go, remove nothing. */
+  /** Report what would be removed; remove nothing. */
   readonly dryRun?: boolean;
 }
 
@@ -46,10 +46,10 @@ interface Thing {
 }
 
 const grace = 3600 * 1000;
-/** The store's own folders; every other folder belongs to a room and its entries are swept by age. */
+/** The store's own folders. Every other folder belongs to a module, and its entries are swept by age. */
 const ownFolders = ['blobs', 'refs', 'records', 'tmp', 'users'];
 
-/** Throws `store` when a named image is damaged, because then nobody knows what belongs to it. */
+/** Throws `store` when a named image is damaged, because then its blobs are not known. */
 export async function prune(store: Store, options: PruneOptions = {}): Promise<PruneResult> {
   const oldestUser = (await earliestUser(store.root)) ?? Number.POSITIVE_INFINITY;
   const usedBefore = Math.min(options.all ? Number.POSITIVE_INFINITY : Date.now() - grace, oldestUser);
@@ -76,7 +76,7 @@ export async function prune(store: Store, options: PruneOptions = {}): Promise<P
   return { freedBytes, removed, keptBytes: total };
 }
 
-/** Digests of everything that named images need; their uncompressed layers too, unless only the minimum is to stay. */
+/** Digests of everything that named images need, and of their uncompressed layers unless `minimum` is set. */
 async function marked(store: Store, minimum: boolean): Promise<Set<Digest>> {
   const keep = new Set<Digest>();
   for (const { ref, descriptor } of await store.images()) {
@@ -87,7 +87,7 @@ async function marked(store: Store, minimum: boolean): Promise<Set<Digest>> {
     } catch (error) {
       if (!(error instanceof KinaError)) throw error;
       throw new KinaError('store', `nothing was removed: the image ${ref} is damaged`, {
-        hint: `Build it again, or take its name away with \`kina image rm ${ref}\`.`,
+        hint: `Build it again, or remove its name with \`kina image rm ${ref}\`.`,
         details: [error.message],
         cause: error,
       });
@@ -117,7 +117,7 @@ async function roomEntries(store: Store): Promise<Thing[]> {
   return things;
 }
 
-/** Records that nobody asked for lately and that speak of nothing that stays. */
+/** Records that were not used lately and that name no blob that is kept. */
 async function staleRecords(store: Store, keep: ReadonlySet<Digest>, usedBefore: number): Promise<Thing[]> {
   const stale: Thing[] = [];
   const root = join(store.root, 'records');
@@ -138,15 +138,15 @@ async function folders(root: string, except: readonly string[]): Promise<string[
 }
 
 /**
- * Blobs carry a fixed modification time and are dated by their access time, which `has` sets. Everything else is dated
- * by its modification time: its access time may be this very function's doing (`relatime`).
+ * The last use of a blob is its access time, which `has` sets; its modification time is fixed. The last use of anything else is
+ * its modification time, because listing it can change the access time (`relatime`).
  */
 async function look(path: string, dated: 'accessed' | 'modified', kept = false): Promise<Thing | undefined> {
   try {
     const { size, atimeMs, mtimeMs } = await stat(path);
     return { path, size, lastUse: dated === 'accessed' ? atimeMs : mtimeMs, kept };
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return undefined; // another process was quicker
+    if (isErrno(error, 'ENOENT')) return undefined; // another process removed it
     throw error;
   }
 }

@@ -1,20 +1,20 @@
 /**
- * The store: one content-addressed folder for everything kina fetches or makes. It is an OCI image layout
- * (`oci-layout`, `index.json`, `blobs/sha256/HEX`), so other tools can read what is in it, plus:
+ * The store: one content-addressed folder for everything that kina fetches or builds. It is an OCI image layout
+ * (`oci-layout`, `index.json`, `blobs/sha256/HEX`), so other tools can read it, plus:
  *
  *     refs/       one file per image name: the truth about names; `index.json` is derived from it
- *     records/    what the caches remember: KIND/KEY.json
+ *     records/    records of the caches: KIND/KEY.json
  *     tmp/        files being written, named after the process that writes them
  *     users/      one file per process that has the store open (see `prune`)
- *     anything    folders of other rooms: unpacked packages, partial downloads
+ *     anything    folders of other modules: unpacked packages, partial downloads
  *
- * Nothing needs a lock. A blob's name is its content, so two writers of one name write the same bytes, and `rename`
- * makes them appear whole. Names are one file each; whoever changes one rewrites `index.json` from all of them and
- * looks again after the rename: the last to rename has seen every name, so no update is lost and a process that dies
- * in between leaves nothing to break, only an index that the next `open` brings up to date.
+ * There are no locks. A blob's name is its digest, so two writers of one name write the same bytes, and `rename` makes them
+ * appear whole. Each name is a file; a process that changes one rewrites `index.json` from all of them and checks again after
+ * the rename. The last process to rename has seen every name, so no update is lost. A process that dies in between leaves an
+ * index that the next `open` updates.
  *
- * Blobs are read-only with a fixed modification time. A blob whose time or size looks different was touched by
- * somebody and is hashed again before it is believed; the access time says when kina last wanted it.
+ * Blobs are read-only with a fixed modification time. A blob with a different time or size was modified, and is hashed again
+ * before it is used. The access time says when kina last used it.
  */
 import { createReadStream } from 'node:fs';
 import { chmod, type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
@@ -32,7 +32,7 @@ export interface StoredImage {
   readonly ref: string;
   readonly descriptor: Descriptor;
 }
-/** What is known beforehand about bytes to be written. */
+/** What is known about bytes before they are written. */
 export interface Expected {
   readonly digest?: Digest | undefined;
   readonly size?: number | undefined;
@@ -44,7 +44,7 @@ export interface Written {
   readonly size: number;
 }
 
-/** Modification time of every blob, in seconds: anything else means that somebody else wrote to the file. */
+/** Modification time of every blob, in seconds. A different time means that another program wrote to the file. */
 const blobTime = 1;
 const layoutFile = '{"imageLayoutVersion":"1.0.0"}';
 
@@ -56,7 +56,7 @@ export class Store {
     this.root = root;
   }
 
-  /** Opens the store, creating it when there is none. Throws `store` when the folder cannot be written. */
+  /** Opens the store, and creates it when it does not exist. Throws `store` when the folder cannot be written. */
   static async open(root: string): Promise<Store> {
     const store = new Store(resolve(root));
     try {
@@ -78,8 +78,8 @@ export class Store {
   }
 
   /**
-   * True when the blob is there and whole. Costs a `stat` unless its size or time stamp looks wrong; then it is hashed,
-   * and removed when damaged, so that the caller fetches or builds it again.
+   * True when the blob exists and is whole. Costs a `stat`, unless its size or time stamp is unexpected; then it is hashed, and
+   * removed when damaged, so that the caller fetches or builds it again.
    */
   async has(digest: Digest, size?: number): Promise<boolean> {
     const path = this.blobPath(digest);
@@ -98,14 +98,14 @@ export class Store {
     return true;
   }
 
-  /** The blob's bytes, unchecked. `start` and `end` are byte positions, both inclusive, as in Node's streams. */
+  /** The blob's bytes, not verified. `start` and `end` are byte positions, both inclusive, as in Node's streams. */
   open(digest: Digest, range: { start?: number; end?: number } = {}): Readable {
     return createReadStream(this.blobPath(digest), { ...range, highWaterMark: 1 << 20 });
   }
 
   /**
-   * Writes a blob and returns its digest. Throws `integrity` as soon as size or digest differ from what is expected;
-   * then, and when the source fails, nothing remains.
+   * Writes a blob and returns its digest. Throws `integrity` as soon as size or digest differ from the expected ones; then, and
+   * when the source fails, nothing is left in the store.
    */
   async write(source: AsyncIterable<Uint8Array>, expected: Expected = {}): Promise<Written> {
     const temporary = this.temporaryPath();
@@ -121,7 +121,7 @@ export class Store {
       }
       const written = hash.result();
       if (mismatch(expected, written)) throw differs(expected, written.digest, written.size);
-      // What is there already need not reach the disk a second time.
+      // A blob that exists need not be written to the disk again.
       if (await this.has(written.digest, written.size)) {
         await handle.close();
         await rm(temporary, { force: true });
@@ -159,7 +159,7 @@ export class Store {
 
   /**
    * Moves a finished file (a download) into the store after hashing it, unless the caller has hashed every byte while
-   * writing it (`hashed`). Throws `integrity`, and leaves the file where it is, when it is not what is expected.
+   * writing it (`hashed`). On a mismatch it throws `integrity` and leaves the file where it is.
    */
   async adopt(file: string, expected: { digest: Digest; size?: number | undefined }, hashed = false): Promise<void> {
     if (!hashed) {
@@ -179,8 +179,8 @@ export class Store {
   }
 
   /**
-   * The blob's bytes, hashed while they pass: for everything that leaves the store. The last chunk is followed by an
-   * error (`store`) when they are not what the name says; the blob is then removed.
+   * The blob's bytes, hashed while they are read: for everything that leaves the store. On a mismatch an error (`store`)
+   * follows the last chunk, and the blob is removed.
    */
   async *verified(digest: Digest, size?: number): AsyncGenerator<Buffer> {
     const path = this.blobPath(digest);
@@ -201,14 +201,14 @@ export class Store {
     if (actual.digest === digest && (size === undefined || actual.size === size)) return;
     if (actual.digest !== digest) await rm(path, { force: true });
     throw new KinaError('store', `${digest} in the store ${this.root} was damaged`, {
-      hint: 'The damaged file has been removed. Build again: it is fetched or made anew.',
-      details: [`found ${actual.digest}, ${actual.size} bytes${size === undefined ? '' : ` instead of ${size}`}`],
+      hint: 'The damaged file was removed. Build again: it is fetched or built anew.',
+      details: [`got ${actual.digest}, ${actual.size} bytes${size === undefined ? '' : `, want ${size} bytes`}`],
     });
   }
 
   /**
-   * A folder in the store for another room's files, e.g. `partial`; created when absent. `prune` removes entries whose
-   * modification time is old, so whoever uses an old entry touches it first.
+   * A folder in the store for the files of another module, e.g. `partial`; created when it does not exist. `prune` removes
+   * entries with an old modification time, so callers touch an entry before they use it.
    */
   async folder(name: string): Promise<string> {
     if (!/^[a-z0-9][a-z0-9-]*$/.test(name)) throw new KinaError('internal', `bad folder name ${name}`);
@@ -217,12 +217,12 @@ export class Store {
     return path;
   }
 
-  /** A fresh path for a temporary file or folder; removed by a later process when this one dies. */
+  /** A new path for a temporary file or folder; a later process removes it when this one dies. */
   temporaryPath(): string {
     return join(this.root, 'tmp', temporaryName());
   }
 
-  /** What was put under this key; undefined when there is nothing readable. The caller checks that it still holds. */
+  /** The record under this key; undefined when there is none that can be read. The caller checks that it is still true. */
   async getRecord<T>(kind: string, key: string): Promise<T | undefined> {
     const path = this.#recordPath(kind, key);
     try {
@@ -251,7 +251,7 @@ export class Store {
     return found.sort((a, b) => (a.ref < b.ref ? -1 : a.ref > b.ref ? 1 : 0));
   }
 
-  /** Gives an index or manifest in the store a name, taking the name from whatever had it. */
+  /** Gives an index or manifest in the store a name. An image that had the name loses it. */
   async tag(ref: string, descriptor: Descriptor): Promise<void> {
     if (!(await this.has(descriptor.digest, descriptor.size)))
       throw new KinaError('store', `cannot name ${descriptor.digest} ${ref}: it is not in the store ${this.root}`, {
@@ -265,7 +265,7 @@ export class Store {
     await this.#writeIndex();
   }
 
-  /** False when there was no such name. The blobs stay until `prune`. */
+  /** False for an unknown name. The blobs stay until `prune`. */
   async untag(ref: string): Promise<boolean> {
     try {
       await rm(this.#refPath(ref));
@@ -291,7 +291,7 @@ export class Store {
     return join(this.root, 'records', kind, `${safe}.json`);
   }
 
-  /** Derives `index.json` from the names; see the header for why looking again makes a lock unnecessary. */
+  /** Derives `index.json` from the names; see the header for why checking again makes a lock unnecessary. */
   async #writeIndex(): Promise<void> {
     const path = join(this.root, 'index.json');
     for (;;) {
@@ -305,7 +305,7 @@ export class Store {
     }
   }
 
-  /** Makes a complete temporary file a blob: read-only, dated, on the disk, then under its name. Closes `handle`. */
+  /** Makes a complete temporary file a blob: read-only, with the fixed time, synced, then renamed. Closes `handle`. */
   async #seal(handle: FileHandle, temporary: string, digest: Digest): Promise<void> {
     const path = this.blobPath(digest);
     try {
@@ -360,7 +360,7 @@ async function sameContent(path: string, text: string): Promise<boolean> {
   return (await readFile(path, 'utf8').catch(() => undefined)) === text;
 }
 
-/** A rename is on the disk only when its folder is. Some file systems cannot do it; then there is nothing to gain. */
+/** A rename is on the disk only after its folder is synced. Some file systems cannot sync folders. */
 async function syncFolder(path: string): Promise<void> {
   const handle = await open(path, 'r');
   await handle.sync().catch(() => {});
@@ -372,7 +372,7 @@ function absent(error: unknown): undefined {
   throw error;
 }
 
-/** Time stamps are a courtesy when somebody else owns the store or it is mounted read-only. */
+/** Time stamps cannot be set when the store has a different owner or is mounted read-only. */
 function ignoreReadOnly(error: unknown): void {
   if (!isErrno(error, 'EPERM', 'EACCES', 'EROFS', 'ENOENT')) throw error;
 }

@@ -1,9 +1,9 @@
 /**
- * An entry of a cache in a registry: an OCI artifact, tagged with the key of the work that it holds. Its config is a record
- * that repeats the key and says what the blobs are.
+ * An entry of a cache in a registry: an OCI artifact, tagged with the key of the work that it contains. Its config is a record
+ * that repeats the key and describes the blobs.
  *
- * The key stands three times, in the tag, in an annotation and in the record, whose digest the manifest has and whose
- * blobs it names: an entry cannot be moved to another key, nor a blob be exchanged, without one of them disagreeing.
+ * The key is in the tag, in an annotation and in the record; the manifest has the digests of the record and the blobs. An entry
+ * that was moved to a different key, or has a different blob, does not pass the checks.
  */
 import type { z } from 'zod';
 import { KinaError } from '../../host/errors.ts';
@@ -20,7 +20,7 @@ import type { Session } from '../../session/session.ts';
 const recordType = 'application/vnd.kina.cache.record.v1+json';
 const keyAnnotation = 'dev.kina.cache.key';
 
-/** One kind of entry, and where one of them is. */
+/** An entry and its kind. */
 export interface Entry {
   readonly repository: ImageReference;
   /** Of the artifact: `application/vnd.kina.cache.…`. */
@@ -29,7 +29,7 @@ export interface Entry {
   readonly key: string;
 }
 
-/** An entry that cannot be believed. */
+/** The error for an entry that does not pass the checks. */
 export function refused({ tag }: Entry, problem: string): KinaError {
   return new KinaError('integrity', `its entry ${tag} is refused: ${problem}`);
 }
@@ -47,14 +47,15 @@ export async function readEntry<T extends { key: string }>(
   const top = await resolveReference(where, tools.transport, tools.signal);
   const { annotations, config, layers, artifactType } = parseManifest(top.bytes, where);
   if (annotations?.[keyAnnotation] !== entry.key) throw refused(entry, 'it is for another key');
-  if (artifactType !== entry.type || config.size > maxConfigBytes) throw refused(entry, 'it is no entry of this kind');
+  if (artifactType !== entry.type || config.size > maxConfigBytes)
+    throw refused(entry, 'it is not an entry of this kind');
   await fetchBlobs(entry, [config], tools);
   const parsed = schema.safeParse(parseJson(await tools.store.readBytes(config.digest, maxConfigBytes)));
   if (!parsed.success || parsed.data.key !== entry.key) throw refused(entry, 'its record is for something else');
   return { record: parsed.data, blobs: layers };
 }
 
-/** Brings blobs of an entry into the store, each verified against its digest and size. */
+/** Fetches blobs of an entry into the store, each verified against its digest and size. */
 export async function fetchBlobs(
   { repository }: Entry,
   blobs: readonly Descriptor[],
@@ -71,7 +72,7 @@ export async function fetchBlobs(
   );
 }
 
-/** `blobs` are in the store. What the repository has already does not travel. */
+/** `blobs` are in the store. What the repository has is not uploaded. */
 export async function writeEntry(
   entry: Entry,
   record: { readonly key: string },
@@ -93,7 +94,7 @@ export async function writeEntry(
   await pushImage({ image: storeImage(store, root), references, transport: writing, reporter, store, signal });
 }
 
-/** Whether there is something under the entry's tag. */
+/** Whether the repository has the entry's tag. */
 export async function hasEntry({ repository, tag }: Entry, { signal }: Session, writing: Transport): Promise<boolean> {
   return (await new Repository(repository, writing, signal).manifestDigest(tag, mediaType.manifest)) !== undefined;
 }

@@ -1,10 +1,10 @@
 /**
- * Finished images in a cache: an entry per platform of an image, under the key that names everything that went in (lock,
- * recipe, compression, kina's version; see `build/keys.ts`). Its blobs are the image's: manifest, config, and the layers,
- * compressed with zstd where the image's are not.
+ * Finished images in a cache: an entry per platform of an image, under a key made from all inputs (lock, recipe, compression,
+ * kina's version; see `build/keys.ts`). Its blobs are those of the image: manifest, config and layers, with uncompressed layers
+ * compressed with zstd.
  *
- * Checked before it is believed: the manifest against the record, the config against the manifest, and what every layer
- * unpacks to against the config.
+ * Before it is used, the manifest is compared with the record, the config with the manifest, and the content of every layer
+ * with the config.
  */
 import { z } from 'zod';
 import type { BuiltPlatform } from '../../build/cache.ts';
@@ -26,7 +26,7 @@ import type { Store } from '../../oci/store/store.ts';
 import type { Session } from '../../session/session.ts';
 import { type Entry, fetchBlobs, readEntry, refused, writeEntry } from './cache-entry.ts';
 
-// Not the types that they have in an image: registries look for those among manifests, not among blobs.
+// Not the types of images: registries look for those among manifests, not among blobs.
 const manifestType = 'application/vnd.kina.cache.manifest.v1+json';
 const configType = 'application/vnd.kina.cache.config.v1+json';
 
@@ -45,12 +45,12 @@ export function imageEntry(repository: ImageReference, key: string): Entry {
   return { repository, type: 'application/vnd.kina.cache.image.v1', tag: `kina-${key}`, key };
 }
 
-/** How a layer travels: as the image has it, or with zstd where that is the tar. */
+/** The form of a layer in a cache: as in the image, but with zstd when it is an uncompressed tar. */
 export async function carriedForm(store: Store, layer: Descriptor): Promise<Descriptor> {
   return layer.mediaType === mediaType.layer ? compressLayer(store, layer, { kind: 'zstd' }) : layer;
 }
 
-/** All of it is in the store afterwards. Throws what `readEntry` throws. */
+/** Fetches all of it into the store. Throws what `readEntry` throws. */
 export async function readImageEntry(entry: Entry, platform: string, tools: Session): Promise<BuiltPlatform> {
   const { store } = tools;
   const { record, blobs } = await readEntry(entry, recordSchema, tools);
@@ -69,20 +69,20 @@ export async function readImageEntry(entry: Entry, platform: string, tools: Sess
     [image.layers, layers, diffIds].some(({ length }) => length !== record.layers.length) ||
     record.layers.some(({ diffId }, i) => diffId !== diffIds[i])
   )
-    throw refused(entry, 'its parts do not belong together');
+    throw refused(entry, 'its parts do not match');
   await fetchBlobs(entry, layers, tools);
   const built: BuiltPlatform['layers'][number][] = [];
   for (const [i, layer] of record.layers.entries()) {
     const carried = layers[i] as Descriptor;
     const wanted = image.layers[i] as Descriptor;
-    // What the image has compressed is carried as it is; else the tar is made again.
+    // A layer that the image has compressed is in the cache unchanged; otherwise the tar is decompressed.
     const isTar = wanted.digest === layer.diffId;
-    if (!isTar && carried.digest !== wanted.digest) throw refused(entry, `${layer.name} is another layer`);
+    if (!isTar && carried.digest !== wanted.digest) throw refused(entry, `${layer.name} is a different layer`);
     const actual = await (isTar
       ? uncompressedLayer(store, carried, layer.diffId, layer.size)
       : contentOf(store, wanted, layer.size));
     if (actual.digest !== layer.diffId || actual.size !== layer.size)
-      throw refused(entry, `${layer.name} has other content`);
+      throw refused(entry, `${layer.name} has different content`);
     built.push({ ...layer, descriptor: wanted, cached: true, elapsed: 0 });
   }
   const { manifest, components, absent } = record;

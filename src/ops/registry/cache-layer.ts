@@ -44,11 +44,11 @@ export async function readLayerEntry(
   const [document, layer] = blobs;
   if (!document || !layer || blobs.length !== 2) throw refused(entry, 'it is not complete');
   if (document.digest !== record.brought || layer.digest !== record.blob || document.size > maxBroughtBytes)
-    throw refused(entry, 'its parts do not belong together');
+    throw refused(entry, 'its parts do not match');
   await fetchBlobs(entry, [document, layer], tools);
   const tar = await uncompressedLayer(store, layer, record.diffId, record.size);
   if (tar.digest !== record.diffId || tar.size !== record.size)
-    throw refused(entry, `${record.name} has other content`);
+    throw refused(entry, `${record.name} has different content`);
   const from = `the list of what the steps of ${record.name} bring`;
   return {
     tar,

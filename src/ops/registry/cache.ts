@@ -1,14 +1,13 @@
 /**
- * `--cache-from` and `--cache-to`: what other machines have finished, kept in any registry, no service of our own. Images
- * (`cache-image.ts`) for whoever builds the same, layers (`cache-layer.ts`) for whoever builds something that shares some.
- * Both are found by keys that recipe and lock give, so nothing has to be fetched to ask.
+ * `--cache-from` and `--cache-to`: the work of other machines, kept in any registry. A cache has images (`cache-image.ts`) for
+ * builds of the same image, and layers (`cache-layer.ts`) for builds that share some layers. The keys are made from recipe and
+ * lock, so nothing is fetched to look an entry up.
  *
- * What an entry claims is checked before it is believed, so damage, mistakes and truncation are found. Whether the content
- * is what the recipe would have made, only a rebuild can tell: who may write to a cache is trusted like who may push the
- * image.
+ * The claims of an entry are checked before it is used, so damage, mistakes and truncation are found. Only a rebuild shows
+ * whether the content is what the recipe would have made: writers of a cache are trusted like those who may push the image.
  *
- * An entry that is refused costs a warning and the work, and is written anew where this machine may write. A cache that
- * is down costs one warning, and is not asked again.
+ * A rejected entry costs a warning and the work, and is replaced when this machine may write. A cache that is down costs one
+ * warning, and is not asked again.
  */
 import type { FoundLayer, WorkCache } from '../../build/cache.ts';
 import { KinaError } from '../../host/errors.ts';
@@ -19,7 +18,7 @@ import { hasEntry } from './cache-entry.ts';
 import { imageEntry, readImageEntry, writeImageEntry } from './cache-image.ts';
 import { layerEntry, readLayerEntry, writeLayerEntry } from './cache-layer.ts';
 
-/** The repository of a cache. Throws `usage` for a tag or digest: kina tags entries itself. */
+/** The repository of a cache. Throws `usage` for a tag or digest, because kina tags entries itself. */
 export function cacheReference(flag: string, value: string): ImageReference {
   const parsed = parseReference(value);
   if (parsed.digest !== undefined || parsed.tag !== 'latest' || value.endsWith(':latest'))
@@ -29,12 +28,12 @@ export function cacheReference(flag: string, value: string): ImageReference {
   return parsed;
 }
 
-/** What a cache may do wrong without an end to the build. */
+/** Errors of a cache that do not stop the build. */
 const passing: ReadonlySet<string> = new Set(['network', 'not-found', 'offline', 'archive', 'integrity', 'platform']);
-/** Of these, what will not be otherwise for the next entry. */
+/** Those that the next entry would run into as well. */
 const down: ReadonlySet<string> = new Set(['network', 'offline']);
 
-/** `writing` is the transport for what is kept. */
+/** `writing` is the transport for `--cache-to`. */
 export function registryCache(
   from: readonly ImageReference[],
   to: readonly ImageReference[],
@@ -63,7 +62,7 @@ export function registryCache(
   };
   const notUsed = (name: string): string => `the cache ${name} is not used`;
   const notKept = (name: string): string => `nothing is kept in the cache ${name}`;
-  /** Layers that some repository has, but not such that they can be believed. */
+  /** Keys of layers with a rejected entry. */
   const bad = new Set<string>();
   const lacking = async (key: string): Promise<ImageReference[]> => {
     const without: ImageReference[] = [];

@@ -1,7 +1,7 @@
 /**
- * `kina copy`: an image from one place to another, the same bytes, nothing unpacked (only a docker-archive cannot hold
- * compressed layers). Registries get what they lack; within one registry blobs are mounted. What stands beside the image
- * goes along to registries and layouts; an archive is for engines, which would take it for more images.
+ * `kina copy`: an image from one place to another, the same bytes (only a docker-archive cannot contain compressed layers).
+ * Registries get what they lack; within one registry blobs are mounted. Referrers of the image are copied to registries and
+ * layouts; not to archives, because engines would load them as images.
  */
 import type { Transport } from '../../host/http.ts';
 import { type Descriptor, isManifestType } from '../../oci/descriptor.ts';
@@ -17,15 +17,15 @@ import { pushReferrers, referrersIn } from './referrers.ts';
 
 export interface CopyResult {
   readonly root: Descriptor;
-  /** What travelled, when the destination is a registry. */
+  /** What was uploaded, when the destination is a registry. */
   readonly pushed?: PushResult | undefined;
-  /** Documents beside the image that went along. */
+  /** Number of referrers that were copied. */
   readonly referrers: number;
 }
 
 /**
- * `writing` is the transport for the destination: no mirrors. `mtime` is the time of an archive's members, in seconds.
- * `alone`: without what stands beside the image.
+ * `writing` is the transport for the destination, without mirrors. `mtime` is the time of an archive's members, in seconds.
+ * `alone`: without referrers.
  */
 export async function copyImage(
   from: Location,
@@ -39,7 +39,7 @@ export async function copyImage(
   const image = await openLocation(from, tools);
   const { root } = image;
   const { documents, parts } = await partsOf(image);
-  // Known before anything is fetched.
+  // Before anything is fetched.
   const images = documents.filter(({ mediaType }) => isManifestType(mediaType)).length;
   if (to.type === 'docker-archive' && images !== 1) throw notOnePlatform(images);
   const takes = !alone && (to.type === 'registry' || to.type === 'oci');

@@ -1,4 +1,4 @@
-/** Where an image is or shall be, as people write it: `[docker://]REFERENCE`, `oci:DIR`, `oci-archive:FILE`, `docker-archive:FILE`. */
+/** The place of an image on the command line: `[docker://]REFERENCE`, `oci:DIR`, `oci-archive:FILE`, `docker-archive:FILE`. */
 import { existsSync } from 'node:fs';
 import { KinaError } from '../../host/errors.ts';
 import { parseReference } from '../../oci/reference.ts';
@@ -12,10 +12,10 @@ export type Location =
       readonly name?: string | undefined;
     };
 
-/** Throws `usage`. A path with a colon in it is taken whole when it is there. */
+/** Throws `usage`. A path that contains a colon is taken whole when it exists. */
 export function parseLocation(text: string): Location {
   const match = /^(oci|oci-archive|docker-archive):(.*)$/.exec(text);
-  // `oci:latest` could be an image of that name; nobody who has one is surprised to write more of it.
+  // `oci:latest` could be an image of that name, which then has to be written in full.
   if (!match) {
     const ref = text.replace(/^docker:\/\//, '');
     parseReference(ref);

@@ -12,14 +12,14 @@ import type { Store } from '../../oci/store/store.ts';
 import { type ConnectionOptions, directNetwork } from '../../session/connection.ts';
 
 export interface Published {
-  /** Of what is in the registries now. */
+  /** Of the image in the registries. */
   readonly root: Descriptor;
   /** `REF@sha256:…`, in the order asked for. */
   readonly references: readonly string[];
   readonly pushed: PushResult;
 }
 
-/** A transport for writing: it goes to the registry that was named, never to a mirror. Close it in the end. */
+/** A transport for writing: it uses the registry itself, never a mirror. Close it after use. */
 export function writingTransport(options: ConnectionOptions): Transport {
   return new Transport(directNetwork(options));
 }
@@ -38,7 +38,7 @@ export async function publishImage(
   const push = new Push({ ...tools, signal, image: storeImage(store, image), references });
   const making = recompressImage(store, contents, { form, reporter, signal, ready: (layer) => push.early(layer) });
   try {
-    // A layer travels while others are compressed; one that cannot be brought there ends all of it.
+    // A layer is uploaded while others are compressed. One that cannot be uploaded stops everything.
     const root = await Promise.race([making, push.failed]);
     const pushed = await push.finish(root);
     return { root, pushed, references: references.map((to) => formatReference({ ...to, digest: root.digest })) };

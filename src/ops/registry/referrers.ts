@@ -1,7 +1,6 @@
 /**
- * What stands beside an image (SBOMs, provenance, signatures) goes where the image goes: the referrers of its index and of
- * every manifest, and what refers to those again, a signature of an SBOM for example. The bytes stay, so the digests and
- * the signatures do.
+ * Copies what is beside an image (SBOMs, provenance, signatures): the referrers of its index and of every manifest, and the
+ * referrers of those, for example a signature of an SBOM. The bytes do not change, so digests and signatures stay valid.
  */
 import pLimit from 'p-limit';
 import { KinaError } from '../../host/errors.ts';
@@ -19,12 +18,12 @@ export interface Carried {
   readonly entry: ReferrerEntry;
 }
 
-/** A signature of a statement about an SBOM is the third; nobody goes further. */
+/** A signature of a statement about an SBOM is the third level. */
 const maxDepth = 4;
 const concurrency = 6;
 
 /**
- * Everything that refers to `subjects`, the nearer ones first. What is only listed, or about something else, is left out
+ * Everything that refers to `subjects`, direct referrers first. Entries that are missing or have a different subject are skipped
  * with a warning. Throws what reading the image throws.
  */
 export async function referrersIn(
@@ -55,7 +54,7 @@ export async function referrersIn(
   return [...carried.values()];
 }
 
-/** Puts them beside the image in `to`, which is there already; adds what travelled to `total`. */
+/** Copies them to the repository `to`, which has the image; adds what was uploaded to `total`. */
 export async function pushReferrers(
   image: Image,
   carried: readonly Carried[],
@@ -82,9 +81,9 @@ async function listOf(image: Image, subject: Digest, reporter: Session['reporter
   try {
     return await image.referrers(subject);
   } catch (error) {
-    // Registries that know no referrers refuse in ways of their own; the image can be had from them all the same.
+    // Registries without referrers refuse in different ways; the image can be read from them all the same.
     if (!(error instanceof TransferError) || error.transient || error.status === undefined) throw error;
-    reporter.warn(`what stands beside the image is left out: ${error.message}`);
+    reporter.warn(`skipping the referrers of the image: ${error.message}`);
     return [];
   }
 }
@@ -98,10 +97,10 @@ async function carriedBy(
   try {
     const bytes = await image.document({ mediaType: mediaType.manifest, digest, size });
     if (subjectOf(bytes) === subject) return { subject, entry: parseReferrer(bytes, digest, subject).entry };
-    reporter.warn(`${digest} is left out: it is listed beside ${subject} and is not about it`);
+    reporter.warn(`skipping ${digest}: it is listed as a referrer of ${subject}, but has a different subject`);
   } catch (error) {
     if (!(error instanceof KinaError) || (error.code !== 'not-found' && error.code !== 'archive')) throw error;
-    reporter.warn(`${digest} is left out: it is listed beside ${subject}, and ${error.message}`);
+    reporter.warn(`skipping ${digest}, listed as a referrer of ${subject}: ${error.message}`);
   }
   return undefined;
 }

@@ -23,7 +23,7 @@ describe('what is typed wrong is said before any engine is asked', () => {
     [['create', 'cluster', '--wait', '5'], '--wait 5: missing unit in duration'],
     [['create', 'cluster', '--wait', 'soon'], '--wait soon: invalid duration'],
     [['create', 'cluster', '--image', 'a', '--build', 'v1.34.2'], '--image and --build cannot be used together'],
-    [['create', 'cluster', '--image', 'Upper:1'], '"Upper:1" is no image reference: names are lower case'],
+    [['create', 'cluster', '--image', 'Upper:1'], '"Upper:1" is not an image reference: names must be lower case'],
     [['create', 'cluster', '--provider', 'podmn'], '--provider: there is no provider "podmn"; did you mean "podman"?'],
     [['create', 'cluster', '--name', 'Big_Name'], '--name: '],
     [['create', 'cluster', 'extra'], 'too many arguments'],

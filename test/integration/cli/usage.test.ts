@@ -45,8 +45,11 @@ describe('arguments', () => {
     [['build', 'node-image', '--compression', 'zstd:20'], '--compression zstd:20: the level must be 1 to 19'],
     [['build', 'node-image', '--mirror', 'mirror.example'], 'mirror.example'],
     [['build', 'node-image', '--debian-mirror', 'ftp://x'], '--debian-mirror'],
-    [['build', 'node-image', '--tag', 'Upper/Case:1'], '"Upper/Case:1" is no image reference: names are lower case'],
-    [['build', 'node-image', '--tag', 'a b'], '"a b" is no image reference'],
+    [
+      ['build', 'node-image', '--tag', 'Upper/Case:1'],
+      '"Upper/Case:1" is not an image reference: names must be lower case',
+    ],
+    [['build', 'node-image', '--tag', 'a b'], '"a b" is not an image reference'],
     [['build', 'node-image', 'v1.99.0'], 'no row for Kubernetes v1.99.0 in the version table'],
     [['build', 'node-image', 'v1.34.x'], '"v1.34.x" is not a Kubernetes version, a URL, a file or a folder'],
     [['build', 'node-image', '--type', 'relase', 'v1.34.2'], 'unknown source type "relase"; did you mean "release"?'],
@@ -94,7 +97,7 @@ describe('arguments', () => {
     await writeFile(join(folder, 'x.yaml'), recipe);
     const result = await bench.kina(['build', 'node-image', '--recipe', './x.yaml', '--dry-run'], { cwd: folder });
     expect(result.code).toBe(2);
-    expect(result.stderr).toContain('"localhost/UP:1" is no image reference: names are lower case');
+    expect(result.stderr).toContain('"localhost/UP:1" is not an image reference: names must be lower case');
     expect(result.stdout).toBe('');
   });
 

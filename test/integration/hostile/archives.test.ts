@@ -225,6 +225,6 @@ describe('a recipe', () => {
 test('a version marker without an end is given up', async () => {
   await expect(workshop.build({ recipe: smallRecipe, source: 'stable' })).rejects.toMatchObject({
     code: 'network',
-    message: expect.stringContaining('larger than the 4096 bytes'),
+    message: expect.stringContaining('larger than the limit of 4096 bytes'),
   });
 });

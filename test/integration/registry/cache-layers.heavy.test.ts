@@ -134,7 +134,7 @@ describeUnless(registry.skip, 'layers in a cache', () => {
     [
       'with the blob of another',
       async (_tag, entry, [other]) => ({ ...entry, layers: [entry.layers[0]!, other!.layers[1]!] }),
-      /do not belong together/,
+      /do not match/,
     ],
     [
       'whose record names another blob, which unpacks to something else',
@@ -146,7 +146,7 @@ describeUnless(registry.skip, 'layers in a cache', () => {
         };
         return { ...entry, config, layers: [entry.layers[0]!, other!.layers[1]!] };
       },
-      /mismatch|other content/,
+      /mismatch|different content/,
     ],
     [
       'whose steps bring what is not in the layer',
@@ -164,7 +164,7 @@ describeUnless(registry.skip, 'layers in a cache', () => {
     [
       'of another kind of entry',
       async (_tag, entry) => ({ ...entry, artifactType: 'application/vnd.kina.cache.image.v1' }),
-      /no entry of this kind/,
+      /not an entry of this kind/,
     ],
   ])('an entry %s is refused, the layer built, and the entry written anew', async (title, tamper, words) => {
     const all = await layerTags();

@@ -131,7 +131,7 @@ describeUnless(registry.skip, 'a cache in a registry', () => {
           JSON.stringify({ ...entry, layers }),
         );
       },
-      /mismatch|other content/,
+      /mismatch|different content/,
     ],
     [
       'with a layer that unpacks without end',
@@ -149,7 +149,7 @@ describeUnless(registry.skip, 'a cache in a registry', () => {
         const forged = { ...entry, layers: entry.layers.slice(0, -1) };
         await put(`manifests/${tag}`, manifestType, JSON.stringify(forged));
       },
-      /do not belong together/,
+      /do not match/,
     ],
   ])('an entry %s is refused, and the image built', async (title, tamper, words) => {
     const all = await tags();

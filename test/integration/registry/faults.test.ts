@@ -192,7 +192,7 @@ describeUnless(registry.skip, 'what does not pass', () => {
     [
       'writing is forbidden',
       (m) => (m === 'POST' ? { status: 403, body: 'denied: not yours' } : undefined),
-      { code: 'network', details: ['it says: denied: not yours'] },
+      { code: 'network', details: ['server message: denied: not yours'] },
       /docker login/,
     ],
     [

@@ -269,7 +269,7 @@ describe('who gets them', () => {
     const host = server.url.slice('http://'.length);
     const error = await failure(push(`${host}/r:v1`, image, { findLogin: findLogin(host) }));
     const everything = JSON.stringify([error.message, error.details, error.hint, error.stack, String(error.cause)]);
-    expect(everything).toContain('it says: no: Basic ***');
+    expect(everything).toContain('server message: no: Basic ***');
     expect(everything).not.toContain(secret);
     expect(everything).not.toContain(Buffer.from(`kina:${secret}`).toString('base64'));
     expect(error.hint).toContain('The login in a test');
@@ -298,7 +298,7 @@ describe('who gets them', () => {
     const host = server.url.slice('http://'.length);
     const http = transport({ findLogin: async () => ({ source: 'a test', username: 'kina', password }) });
     const error = await failure(http.text(`http://${host}/v2/r/blobs/x`));
-    const [said = ''] = error.details.filter((line) => line.startsWith('it says: '));
+    const [said = ''] = error.details.filter((line) => line.startsWith('server message: '));
     expect(said).toMatch(/\*{3}|x{290}/);
     for (const part of ['planted', 'lanted', '4711', Buffer.from(`kina:${password}`).toString('base64')])
       expect(said).not.toContain(part);

@@ -253,7 +253,7 @@ describeUnless(registry.skip, 'a real registry', () => {
     const digest = `sha256:${'0'.repeat(64)}`;
     for (const [args, words] of [
       [['push', small, `${host}/x@${digest}`], 'the digest is computed from the content'],
-      [['push', small, 'Bad/Name'], 'no image reference'],
+      [['push', small, 'Bad/Name'], 'not an image reference'],
       [['copy', small, `oci-archive:`], 'a path is missing'],
       [['push', small, `${host}/x:1`, '--insecure-registry', 'http://x/'], 'expected HOST or HOST:PORT'],
     ] as const) {

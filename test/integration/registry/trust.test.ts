@@ -180,7 +180,7 @@ describeUnless(registry.skip, 'beside the image in a registry', () => {
     for (const flag of [['--sbom'], ['--provenance'], ['--metadata-file', 'x.json']]) {
       const refused = await bench.build(flag);
       expect(refused).toMatchObject({ code: 2, stdout: '' });
-      expect(refused.stderr).toContain('needs --push');
+      expect(refused.stderr).toContain('requires --push');
     }
   });
 

@@ -278,7 +278,7 @@ describe('verify', () => {
       layers: [{ diffId: `sha256:${'0'.repeat(64)}`, descriptor: layer, history: { createdBy: 'x' } }],
     });
     expect((await verifyImage(store, manifest)).damage).toMatchObject([
-      { digest: layer.digest, problem: expect.stringContaining('it unpacks to sha256:') },
+      { digest: layer.digest, problem: expect.stringContaining('uncompressed digest mismatch: got sha256:') },
     ]);
     const noIndex = await store.writeBytes('{}');
     expect((await verifyImage(store, { mediaType: mediaType.index, ...noIndex })).damage).toMatchObject([

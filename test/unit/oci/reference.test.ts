@@ -41,9 +41,9 @@ test.each([
   ['a:b:c', 'no tag'],
   ['a:-x', 'no tag'],
   [`a:${'x'.repeat(129)}`, 'no tag'],
-  ['a@sha256:abc', 'only sha256 digests'],
-  [`a@sha512:${'a'.repeat(128)}`, 'only sha256 digests'],
-  ['user:pw@host.test/a', 'only sha256 digests'],
+  ['a@sha256:abc', 'a digest must be sha256'],
+  [`a@sha512:${'a'.repeat(128)}`, 'a digest must be sha256'],
+  ['user:pw@host.test/a', 'a digest must be sha256'],
   ['-x.test/a', 'no host'],
 ])('%j is refused', (text, problem) => {
   expect(() => parseReference(text)).toThrow(

@@ -44,7 +44,7 @@ describe('which image is meant', () => {
 
   test('a prefix of two ids is ambiguous', () => {
     const two = [`sha256:1111a${'0'.repeat(59)}`, `sha256:1111b${'0'.repeat(59)}`] as Digest[];
-    expect(() => findId('1111', new Map(), two)).toThrow(/several images begin with 1111/);
+    expect(() => findId('1111', new Map(), two)).toThrow(/several images begins with 1111/);
   });
 });
 
