@@ -78,6 +78,7 @@ async function askDebianMirror(): Promise<string | undefined> {
  * Then the engines are started with the helpers of test/support/hosts.
  */
 export function isConstrainedHost(): boolean {
+  if (process.platform !== 'linux') return false;
   const status = readFileSync('/proc/self/status', 'utf8');
   const bounding = BigInt(`0x${/^CapBnd:\s*([0-9a-f]+)/m.exec(status)?.[1] ?? '0'}`);
   return (bounding & (1n << 24n)) === 0n;
