@@ -32,19 +32,19 @@ describe('what names mean', () => {
 });
 
 test.each([
-  ['', 'no name'],
+  ['', 'not a name'],
   ['Busybox', 'lower case'],
-  ['a/../b', 'no name'],
-  ['a//b', 'no name'],
-  ['https://registry.k8s.io/pause', 'no host'],
-  ['a:', 'no tag'],
-  ['a:b:c', 'no tag'],
-  ['a:-x', 'no tag'],
-  [`a:${'x'.repeat(129)}`, 'no tag'],
+  ['a/../b', 'not a name'],
+  ['a//b', 'not a name'],
+  ['https://registry.k8s.io/pause', 'not a host'],
+  ['a:', 'not a tag'],
+  ['a:b:c', 'not a tag'],
+  ['a:-x', 'not a tag'],
+  [`a:${'x'.repeat(129)}`, 'not a tag'],
   ['a@sha256:abc', 'a digest must be sha256'],
   [`a@sha512:${'a'.repeat(128)}`, 'a digest must be sha256'],
   ['user:pw@host.test/a', 'a digest must be sha256'],
-  ['-x.test/a', 'no host'],
+  ['-x.test/a', 'not a host'],
 ])('%j is refused', (text, problem) => {
   expect(() => parseReference(text)).toThrow(
     expect.objectContaining({ code: 'usage', message: expect.stringContaining(problem) }),
