@@ -1,8 +1,8 @@
 /**
- * Files from outside, named by their SHA-256.
+ * Files from outside, identified by their SHA-256.
  *
- * `url` is always the canonical upstream address. Packages of Debian have `debian:` plus the archive's name and the path in
- * the pool (`debian/archive.ts`). Mirrors are the transport's business and never appear here.
+ * `url` is always the canonical upstream URL. Debian packages use `debian:` with the archive's name and the path in the
+ * pool (`debian/archive.ts`). Mirrors are applied by the transport and never appear here.
  */
 import { basename } from 'node:path';
 
@@ -10,15 +10,15 @@ export type Digest = `sha256:${string}`;
 
 /** A file to fetch. */
 export interface RemoteFile {
-  /** Short name for people: `kubelet`, `systemd`. */
+  /** Short name for messages: `kubelet`, `systemd`. */
   readonly name: string;
   readonly url: string;
   /** Bytes. */
   readonly size: number;
   readonly digest: Digest;
-  /** Where the digest came from: a checksum file's URL, `OpenPGP`, `registry manifest`, or `none`. */
+  /** The source of the digest: a checksum file's URL, `OpenPGP`, `registry manifest`, or `none`. */
   readonly verifiedBy: string;
-  /** Addresses to try when `url` no longer has it, for example at snapshot.debian.org. */
+  /** URLs to try if `url` no longer has the file, for example at snapshot.debian.org. */
   readonly fallbacks?: readonly string[] | undefined;
   readonly version?: string | undefined;
   readonly type?: ArtifactType | undefined;
@@ -27,9 +27,9 @@ export interface RemoteFile {
 export const artifactTypes = [
   /** A Debian package. */
   'deb',
-  /** A single file that is used as it was published. */
+  /** A single file that is used as published. */
   'binary',
-  /** A tar or zip with members, also an image archive or a server tarball. */
+  /** A tar or zip archive, including image archives and server tarballs. */
   'archive',
   /** A package of an npm registry. */
   'npm',
@@ -37,12 +37,12 @@ export const artifactTypes = [
   'manifest',
   'config',
   'layer',
-  /** A file of this machine, copied into the store. No server has it, so a lock with one works only with that store. */
+  /** A local file, copied into the store. No server has it, so a lock with one works only with that store. */
   'local',
 ] as const;
 export type ArtifactType = (typeof artifactTypes)[number];
 
-/** What a lock pins: a file and what it is. */
+/** A pin of a lock: a file and its type. */
 export interface Artifact extends RemoteFile {
   readonly type: ArtifactType;
 }
@@ -54,7 +54,7 @@ export interface Fetched {
   readonly path: string;
 }
 
-/** The artifact for a file that was copied into the store. The lock gets the file's name, not its path. */
+/** The artifact for a file that was copied into the store. The lock records the file's name, not its path. */
 export function localArtifact(
   file: { readonly name: string; readonly path: string; readonly version?: string | undefined },
   { digest, size }: { readonly digest: Digest; readonly size: number },

@@ -1,8 +1,7 @@
 /**
- * Upstream's checksum files, in the shapes that projects publish: the bare digest (dl.k8s.io), `DIGEST  FILE` lists as
- * sha256sum writes them (containerd, CNI plugins), the same inside an OpenPGP clear-signed text (runc),
- * `SHA256 (FILE) = DIGEST` as BSD and OpenSSL write them, and what an npm registry says about a version (JSON with
- * `dist.integrity`).
+ * Parses checksum files in the formats that projects publish: the bare digest (dl.k8s.io), `DIGEST  FILE` lists of
+ * sha256sum (containerd, CNI plugins), the same inside an OpenPGP clear-signed text (runc), `SHA256 (FILE) = DIGEST` as in
+ * BSD and OpenSSL, and an npm registry's document about a version (JSON with `dist.integrity`).
  */
 import { KinaError } from '../host/errors.ts';
 
@@ -16,7 +15,7 @@ interface Line {
   readonly hex: string;
 }
 
-/** By the number of hex digits. MD5 and SHA-1 are known only to be named when they are refused. */
+/** By the number of hex digits. MD5 and SHA-1 are recognized only to be refused by name. */
 const algorithms: Readonly<Record<number, string>> = {
   32: 'md5',
   40: 'sha1',
@@ -27,15 +26,15 @@ const algorithms: Readonly<Record<number, string>> = {
 };
 
 /**
- * The checksum of `file` (a name without folders) in `text`; SHA-256 when there are several kinds. `where` names the
- * checksum file in errors. Throws `integrity` when the file is not listed, listed with different digests, or only with
- * digests too weak to trust.
+ * The checksum of `file` (a name without folders) in `text`; SHA-256 if there are several algorithms. `where` names the
+ * checksum file in errors. Throws `integrity` if the file is not listed, is listed with different digests, or only with
+ * weak digests.
  */
 export function findChecksum(text: string, file: string, where: string): Checksum {
   const bare = /^\s*([0-9a-f]{32,128})\s*$/i.exec(text)?.[1];
   const lines = bare ? [{ name: file, hex: bare.toLowerCase() }] : (npmVersion(text) ?? parseLines(text));
   const exact = lines.filter((line) => line.name === file);
-  // `sha256sum dist/*` writes paths; `sha256sum < file` writes a dash, which can only mean the one file there is.
+  // `sha256sum dist/*` writes paths; `sha256sum < file` writes a dash, which stands for the only file.
   const near = lines.filter((line) => baseName(line.name) === file || (line.name === '-' && lines.length === 1));
   const found = exact.length ? exact : near;
   for (const algorithm of ['sha256', 'sha512'] as const) {
@@ -43,7 +42,7 @@ export function findChecksum(text: string, file: string, where: string): Checksu
     if (digests.size > 1)
       throw new KinaError('integrity', `${where} lists ${file} with different ${algorithm} digests`, {
         details: found.map((line) => `${line.name}: ${line.hex}`),
-        hint: 'Give the digest itself: checksum: { sha256: … }.',
+        hint: 'Set the digest itself: checksum: { sha256: … }.',
       });
     for (const hex of digests) return { algorithm, hex };
   }
@@ -52,11 +51,11 @@ export function findChecksum(text: string, file: string, where: string): Checksu
       'integrity',
       `${where} has only ${algorithms[found[0]!.hex.length] ?? 'unknown'} digests for ${file}`,
       {
-        hint: 'SHA-256 or SHA-512 is needed. Compute it from a copy you trust and give checksum: { sha256: … }.',
+        hint: 'kina needs SHA-256 or SHA-512. Compute the digest of a copy that you trust and set checksum: { sha256: … }.',
       },
     );
   throw new KinaError('integrity', `${where} does not list ${file}`, {
-    details: lines.length ? [`it lists ${listed(lines)}`] : ['it has no checksums at all'],
+    details: lines.length ? [`it lists ${listed(lines)}`] : ['it contains no checksums'],
     hint: 'Check the checksum URL of this artifact.',
   });
 }
@@ -76,8 +75,8 @@ function parseLines(text: string): Line[] {
 }
 
 /**
- * The strongest digest of an integrity string as npm and browsers write it: `sha512-BASE64`, several with spaces between
- * (Subresource Integrity, "Integrity metadata"). Undefined when none is SHA-256 or SHA-512.
+ * The strongest digest of an integrity string in the format of npm and browsers: `sha512-BASE64`, several separated by
+ * spaces (Subresource Integrity, "Integrity metadata"). Undefined if none is SHA-256 or SHA-512.
  */
 export function parseIntegrity(text: string): Checksum | undefined {
   const hashes = integrityHashes(text);
@@ -99,7 +98,7 @@ function integrityHashes(text: string): { hex: string }[] {
     });
 }
 
-/** The document of an npm registry about one version; undefined for anything else. */
+/** An npm registry's document about one version; undefined for anything else. */
 function npmVersion(text: string): Line[] | undefined {
   if (!/^\s*\{/.test(text)) return undefined;
   try {

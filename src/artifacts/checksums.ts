@@ -1,12 +1,11 @@
 /**
- * From a URL to an artifact: how big it is, which digest it must have, and who says so.
+ * Resolves a URL to an artifact: its size, its digest, and the source of the digest.
  *
- * The file itself is asked first, because a definite "no such thing" about it is an answer (optional components live
- * from it) while anything wrong with its checksum is a failure. Normally two small requests are enough. Three cases
- * need the bytes, which then go into the store right away: there is no published digest and the recipe accepts that
- * (`unverified`), upstream publishes SHA-512 only, or the server does not tell the size. What was learnt is remembered
- * by URL and checksum: without a network it answers again, and an unverified file is not downloaded twice while the
- * server says by ETag that it is the same.
+ * The file itself is requested first, because a 404 for it is a valid answer (for optional components), while any problem
+ * with its checksum is a failure. Normally two small requests are enough. Three cases need the bytes, which then go
+ * into the store: there is no published digest and the recipe accepts that (`unverified`), upstream publishes only
+ * SHA-512, or the server does not report the size. Results are recorded by URL and checksum: they are used without a
+ * network, and an unverified file is not downloaded again while its ETag does not change.
  */
 import { createHash } from 'node:crypto';
 import { KinaError } from '../host/errors.ts';
@@ -21,14 +20,14 @@ import { type Checksum, findChecksum, parseIntegrity } from './checksum-file.ts'
 
 export interface ArtifactRequest {
   readonly type: ArtifactType;
-  /** Short name for people. */
+  /** Short name for messages. */
   readonly name: string;
   readonly version?: string | undefined;
   /** Canonical. */
   readonly url: string;
   /**
-   * The URL of upstream's checksum file, the digest itself (64 hex digits), or what another document says about the file:
-   * an integrity string (`sha512-BASE64`) and the name of that document.
+   * The URL of upstream's checksum file, the digest itself (64 hex digits), or a statement of a different document: an
+   * integrity string (`sha512-BASE64`) and the name of that document.
    */
   readonly checksum?:
     | {
@@ -37,7 +36,7 @@ export interface ArtifactRequest {
         readonly integrity?: { readonly text: string; readonly from: string } | undefined;
       }
     | undefined;
-  /** Accept whatever the server sends now, and pin that. */
+  /** Accept any bytes from the server now, and pin them. */
   readonly unverified?: boolean | undefined;
   readonly fallbacks?: readonly string[] | undefined;
 }
@@ -58,17 +57,17 @@ interface Remembered {
 }
 
 /**
- * Throws `not-found` when, and only when, the artifact itself definitely does not exist; `integrity` when its checksum
- * cannot be had; `recipe` when the request says nothing or two things about the checksum; else as the transport.
+ * Throws `not-found` only if the artifact itself does not exist; `integrity` if its checksum cannot be obtained; `recipe`
+ * if the request has no checksum source or several; otherwise like the transport.
  */
 export async function resolveArtifact(request: ArtifactRequest, options: ResolveOptions): Promise<Artifact> {
   checkRequest(request);
   const key = digestOf([request.url, request.checksum ?? null]);
   const remembered = await options.store.getRecord<Remembered>('artifact', key);
-  // The key holds the promised digest itself, and these bytes had it: no request is needed.
+  // The key contains the digest itself, and these bytes had it: no request is needed.
   if (remembered && request.checksum?.integrity) return artifactOf(request, remembered, verifier(request));
   const expecting = expectation(request, options);
-  expecting.catch(() => {}); // judged after the artifact itself
+  expecting.catch(() => {}); // handled after the artifact itself
   try {
     const head = await options.transport.head(request.url, { signal: options.signal });
     const { checksum, verifiedBy } = await expecting;
@@ -90,13 +89,13 @@ async function pin(
 ): Promise<Remembered> {
   if (checksum?.algorithm === 'sha256' && head.size !== undefined)
     return { digest: `sha256:${checksum.hex}`, size: head.size };
-  // A record's key holds the checksum's source, not its value: only an ETag says that nothing changed.
+  // The key contains the checksum's source, not its value: only an ETag shows that nothing changed.
   const same = head.etag !== undefined && head.etag === remembered?.etag;
   if (same && (await options.store.has(remembered.digest, remembered.size))) return remembered;
   return download(request, head.size, checksum, options);
 }
 
-/** Into the store, to learn the digest. Not resumable: what to resume is known by its digest only. */
+/** Downloads into the store to learn the digest. Not resumable, because partial files are named by digest. */
 async function download(
   request: ArtifactRequest,
   size: number | undefined,
@@ -123,7 +122,7 @@ async function download(
   }
 }
 
-/** Lets bytes pass and throws in the end, before the store accepts them, when their SHA-512 is not the promised one. */
+/** Passes bytes through, and throws at the end, before the store accepts them, if their SHA-512 is wrong. */
 async function* inspect(
   body: AsyncIterable<Buffer>,
   request: ArtifactRequest,
@@ -140,12 +139,9 @@ async function* inspect(
   }
   const actual = hash?.digest('hex');
   if (actual !== undefined && actual !== checksum?.hex)
-    throw new KinaError('integrity', `${request.name} from ${redact(request.url)} is not what was promised`, {
-      details: [
-        `expected sha512:${checksum?.hex} (by ${verifier(request)})`,
-        `received sha512:${actual}, ${done} bytes`,
-      ],
-      hint: 'The file was damaged or replaced on the server or on the way. Try again or use another mirror.',
+    throw new KinaError('integrity', `${request.name} from ${redact(request.url)} has the wrong digest`, {
+      details: [`want sha512:${checksum?.hex} (by ${verifier(request)})`, `got sha512:${actual}, ${done} bytes`],
+      hint: 'The file was damaged or replaced on the server or in transit. Try again, or use a different mirror.',
     });
 }
 
@@ -164,7 +160,7 @@ async function expectation(request: ArtifactRequest, { transport, signal }: Reso
     if (!(error instanceof KinaError) || error.code !== 'not-found') throw error;
     throw new KinaError('integrity', `${request.name} exists, but its checksum file ${redact(url)} does not`, {
       details: error.details,
-      hint: 'Name the right checksum URL, give checksum: { sha256 }, or accept the risk with `unverified: true`.',
+      hint: 'Correct the checksum URL, set checksum: { sha256 }, or accept the risk with `unverified: true`.',
       cause: error,
     });
   }
@@ -183,13 +179,13 @@ function checkRequest({ name, checksum, unverified }: ArtifactRequest): void {
   if (!unverified && !given.length)
     throw refuse(
       'no checksum is known',
-      'Give checksum: { url } or { sha256 }, or accept the risk with `unverified: true`.',
+      'Set checksum: { url } or { sha256 }, or accept the risk with `unverified: true`.',
     );
-  if (given.length > 1) throw refuse('`checksum` names more than one source', 'Keep one of them.');
+  if (given.length > 1) throw refuse('`checksum` has more than one source', 'Keep one of them.');
   if (checksum?.integrity && !parseIntegrity(checksum.integrity.text))
     throw refuse(
       `${checksum.integrity.from} has no SHA-512 or SHA-256 for it`,
-      'Write that file again with a current npm, so that every package has an `integrity` with sha512.',
+      'Create the file again with a current npm, so that every package has an `integrity` with sha512.',
     );
   if (checksum?.sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(checksum.sha256))
     throw refuse('`sha256` is not 64 hex digits', 'Copy the digest again, without `sha256:`.');

@@ -1,13 +1,13 @@
 /**
- * Verified bytes: artifacts come in, files in the store come out, downloaded at most once.
+ * Fetches artifacts into the store: verified, and downloaded at most once.
  *
- * - An artifact that the store has costs no request. Two requests for the same bytes share one download.
- * - A transfer that breaks off goes on where it stopped (Range with If-Range); `partial.ts` keeps what was received, also
- *   over Ctrl-C and crashes. As long as a bad line makes progress, patience does not run out.
- * - Bytes are hashed as they arrive and counted against the promised size. Nothing enters the store before both agree.
- *   A file that was put together from several transfers and is wrong is fetched once more as a whole; a file that came
- *   in one piece and is wrong will not get better by asking again.
- * - Other addresses of an artifact are tried when, and only when, an address definitely does not have it.
+ * - An artifact in the store costs no request. Concurrent requests for the same bytes share one download.
+ * - An interrupted transfer resumes (Range with If-Range); `partial.ts` keeps the received bytes, also after Ctrl-C and
+ *   crashes. Retries are not limited while a transfer makes progress.
+ * - Bytes are hashed and counted as they arrive. Nothing enters the store before size and digest match. A file that was
+ *   assembled from several transfers and is wrong is downloaded once more as a whole; a file that came in one transfer
+ *   and is wrong is not requested again.
+ * - Alternative URLs of an artifact are tried only if a URL answers that it does not exist.
  */
 import pLimit from 'p-limit';
 import { KinaError } from '../host/errors.ts';
@@ -22,15 +22,15 @@ import { PartialFile } from './partial.ts';
 
 export interface FetcherOptions {
   readonly store: Store;
-  /** Decides about mirrors, retries, and whether there is a network at all. */
+  /** Handles mirrors, retries and `--offline`. */
   readonly transport: Transport;
   readonly reporter: Reporter;
   readonly signal?: AbortSignal | undefined;
-  /** Downloads at the same time. Default 8. */
+  /** Concurrent downloads. Default 8. */
   readonly concurrency?: number | undefined;
 }
 
-/** Less than this counts as no progress, so that a server cannot keep us busy a byte at a time. */
+/** Less than this does not count as progress, so that a server cannot keep a transfer alive one byte at a time. */
 const progressBytes = 64 << 10;
 const resumableBytes = 1 << 20;
 
@@ -51,16 +51,16 @@ export class Fetcher {
   }
 
   /**
-   * Throws `not-found`, `network`, `offline`, `integrity` (size or digest differ), `disk-full`, `interrupted`. After any
-   * of them, what was received and may be right is kept for the next attempt.
+   * Throws `not-found`, `network`, `offline`, `integrity` (wrong size or digest), `disk-full`, `interrupted`. Received
+   * bytes that may be correct are kept for the next attempt.
    */
   fetch(artifact: RemoteFile): Promise<Fetched> {
     return this.#fetch(artifact, this.#signal);
   }
 
   /**
-   * All of them, in the order given. The first failure stops the rest; without a network everything that is missing
-   * is listed in one `offline` error.
+   * Fetches all artifacts and returns them in the same order. The first failure cancels the rest; without a network, one
+   * `offline` error lists everything that is missing.
    */
   async fetchAll(artifacts: readonly RemoteFile[]): Promise<Fetched[]> {
     const stop = new AbortController();
@@ -79,7 +79,7 @@ export class Fetcher {
         return undefined;
       }
     };
-    // Large files first: a large file that starts last delays everything.
+    // Largest first: a large file that starts last would delay the end.
     const bySize = [...artifacts.keys()].sort((a, b) => artifacts[b]!.size - artifacts[a]!.size);
     const results = new Array<Fetched | undefined>(artifacts.length);
     await Promise.all(bySize.map(async (i) => (results[i] = await one(artifacts[i]!))));
@@ -98,7 +98,7 @@ export class Fetcher {
       try {
         await running;
       } catch (error) {
-        // The other one was cancelled, this one was not.
+        // The other request was cancelled, this one was not.
         if (!(error instanceof KinaError && error.code === 'interrupted') || signal?.aborted) throw error;
       }
     }
@@ -111,13 +111,9 @@ export class Fetcher {
   async #ensure(artifact: RemoteFile, signal: AbortSignal | undefined): Promise<void> {
     if (await this.#store.has(artifact.digest, artifact.size)) return;
     if (artifact.type === 'local')
-      throw new KinaError(
-        'not-found',
-        `${artifact.name} came from a file of this machine and is no longer in the store`,
-        {
-          hint: 'Name its source again, without --locked.',
-        },
-      );
+      throw new KinaError('not-found', `${artifact.name} is a local file that is no longer in the store`, {
+        hint: 'Give its source again, without --locked.',
+      });
     await this.#limit(async () => {
       if (signal?.aborted) throw new KinaError('interrupted', 'interrupted');
       const partial = await PartialFile.claim(await this.#store.folder('partial'), artifact.digest);
@@ -126,14 +122,14 @@ export class Fetcher {
   }
 }
 
-/** One artifact on its way into the store. */
+/** The download of one artifact into the store. */
 class Download {
   readonly #artifact: RemoteFile;
   readonly #partial: PartialFile;
   readonly #transport: Transport;
   readonly #reporter: Reporter;
   readonly #signal: AbortSignal | undefined;
-  /** Reported from the first answer on: what fails before was never a download. */
+  /** Created with the first response: a request that fails before is not a download. */
   #task: Task | undefined;
 
   constructor(
@@ -184,12 +180,12 @@ class Download {
       await this.#complete(url);
       const digest = this.#partial.digest();
       if (digest === this.#artifact.digest) return;
-      if (!this.#partial.resumed) throw this.#wrong(url, [`received ${digest}, ${this.#partial.size} bytes`]);
+      if (!this.#partial.resumed) throw this.#wrong(url, [`got ${digest}, ${this.#partial.size} bytes`]);
       await this.#partial.reset();
     }
   }
 
-  /** Transfers until the promised number of bytes is there. */
+  /** Transfers until all bytes have arrived. */
   async #complete(url: string): Promise<void> {
     let furthest = this.#partial.size;
     for (let failures = 0; this.#partial.size < this.#artifact.size; ) {
@@ -207,7 +203,7 @@ class Download {
     }
   }
 
-  /** One request and as much of its body as comes. */
+  /** Sends one request and reads its body as far as it comes. */
   async #transfer(url: string): Promise<void> {
     const answer = await this.#transport.request(url, {
       headers: { ...registryHeaders(url), ...(await this.#continuation(url)) },
@@ -219,7 +215,7 @@ class Download {
     try {
       await this.#position(url, answer);
       for await (const chunk of answer.body as AsyncIterable<Buffer>) {
-        if (this.#partial.size + chunk.length > size) throw this.#wrong(url, [`received more than ${size} bytes`]);
+        if (this.#partial.size + chunk.length > size) throw this.#wrong(url, [`got more than ${size} bytes`]);
         await this.#partial.append(chunk);
         this.#task.progress(this.#partial.size, size);
       }
@@ -227,9 +223,9 @@ class Download {
       answer.body.destroy();
     }
     if (this.#partial.size < size)
-      throw new TransferError(`${redact(url)}: the answer ended after ${this.#partial.size} of ${size} bytes`, {
+      throw new TransferError(`${redact(url)}: the response ended after ${this.#partial.size} of ${size} bytes`, {
         transient: true,
-        hint: 'Try again; what was received is kept.',
+        hint: 'Try again; received bytes are kept.',
       });
   }
 
@@ -239,7 +235,7 @@ class Download {
     return { range: `bytes=${this.#partial.size}-`, ...(validator ? { 'if-range': validator } : {}) };
   }
 
-  /** Makes the partial stand where the answer's body begins; throws when it can never become what was promised. */
+  /** Moves the partial file to the start of the response's body; throws if the result cannot be correct. */
   async #position(url: string, answer: HttpResponse): Promise<void> {
     const { size } = this.#artifact;
     const range = /^bytes\s+(?:(\d+)-\d+|\*)\/(\d+|\*)$/.exec(answer.headers['content-range'] ?? '');
@@ -258,15 +254,15 @@ class Download {
           transient: true,
         },
       );
-    // For a small file a wasted transfer costs less than writing this down safely.
+    // For a small file, repeating a transfer costs less than saving this safely.
     if (size >= resumableBytes) await this.#partial.setValidator(url, strongValidator(answer));
   }
 
   #wrong(url: string, found: readonly string[]): KinaError {
     const { digest, size, verifiedBy } = this.#artifact;
-    return new KinaError('integrity', `${title(this.#artifact)} from ${redact(url)} is not what was promised`, {
-      details: [`expected ${digest}, ${size} bytes (by ${verifiedBy})`, ...found],
-      hint: 'The file was damaged or replaced on the server or on the way. Try again or use another mirror; if upstream really changed it, run `kina lock` and review the difference.',
+    return new KinaError('integrity', `${title(this.#artifact)} from ${redact(url)} has the wrong size or digest`, {
+      details: [`want ${digest}, ${size} bytes (by ${verifiedBy})`, ...found],
+      hint: 'The file was damaged or replaced on the server or in transit. Try again, or use a different mirror. If upstream changed the file, run `kina lock` and review the difference.',
     });
   }
 }
@@ -275,13 +271,13 @@ function title(artifact: RemoteFile): string {
   return artifact.version ? `${artifact.name} ${artifact.version}` : artifact.name;
 }
 
-/** With the architecture, where the address tells: an image of two platforms fetches most things twice. */
+/** With the architecture, if the URL has it: an image of two platforms fetches most things twice. */
 function taskTitle(artifact: RemoteFile): string {
   const architecture = /(?<![a-z0-9])(amd64|arm64)(?![a-z0-9])/.exec(artifact.url)?.[1];
   return architecture === undefined ? title(artifact) : `${title(artifact)} (${architecture})`;
 }
 
-/** If-Range takes strong validators only (RFC 9110, 13.1.5): no `W/"…"`; a date serves when there is no ETag. */
+/** If-Range needs a strong validator (RFC 9110, 13.1.5), so no `W/"…"`; without an ETag, a date is used. */
 function strongValidator(answer: HttpResponse): string | undefined {
   const { etag } = answer.headers;
   if (etag) return etag.startsWith('W/') ? undefined : etag;

@@ -1,15 +1,16 @@
 /**
- * Unfinished downloads, kept so that the next attempt, in this process or a later one, goes on where this one stopped.
+ * Unfinished downloads, kept so that the next attempt, in this process or a later one, can resume.
  *
- * Below the store's `partial/`, by the digest of what is being fetched:
+ * In the store's folder `partial/`, by the digest of the file:
  *
- *     HEX                    bytes that no process is writing to
+ *     HEX                    received bytes, without a writer
  *     HEX.HOST-PID-RANDOM    the same, while a process writes to it
- *     HEX.validator          which version of which URL they are: {"url", "validator"}
+ *     HEX.validator          the URL and version that they belong to: {"url", "validator"}
  *
- * Taking a partial is a rename, so exactly one process gets it and another one that wants the same file starts its own:
- * two downloads at worst, never two writers. What a killed process left is taken over once that process is gone. The
- * validator may be lost or out of step without harm: the finished file is hashed, it only saves wasted transfers.
+ * A process claims a partial file by renaming it, so only one process gets it; a second one that wants the same file
+ * starts from zero. That can cause two downloads, but never two writers. The file of a killed process is taken over once
+ * the process is gone. A lost or outdated validator does no harm, because the finished file is hashed; it only avoids
+ * useless transfers.
  */
 import { type FileHandle, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -22,7 +23,7 @@ import type { Digest } from './artifact.ts';
 export class PartialFile {
   /** Bytes received so far. */
   size = 0;
-  /** True when these bytes came from more than one transfer, or from an earlier process. */
+  /** True if these bytes came from several transfers or from an earlier process. */
   resumed = false;
   readonly #rest: string;
   readonly #path: string;
@@ -37,7 +38,7 @@ export class PartialFile {
     this.#handle = handle;
   }
 
-  /** Takes over what is there, or begins anew. The caller ends it with `finish` or `release`. */
+  /** Claims the existing file, or starts a new one. The caller ends it with `finish` or `release`. */
   static async claim(folder: string, digest: Digest): Promise<PartialFile> {
     const hex = digest.slice('sha256:'.length);
     const path = join(folder, `${hex}.${temporaryName()}`);
@@ -52,7 +53,7 @@ export class PartialFile {
     }
   }
 
-  /** What to send as If-Range when continuing with this URL; undefined when nothing is known. */
+  /** The If-Range value for continuing with this URL; undefined if it is not known. */
   async validator(url: string): Promise<string | undefined> {
     try {
       const known = JSON.parse(await readFile(this.#validatorPath, 'utf8'));
@@ -69,7 +70,7 @@ export class PartialFile {
 
   async append(chunk: Uint8Array): Promise<void> {
     try {
-      const writing = this.#writeAll(chunk); // the disk works while the processor hashes
+      const writing = this.#writeAll(chunk); // writing and hashing overlap
       this.#hash.update(chunk);
       await writing;
       this.size += chunk.length;
@@ -78,7 +79,7 @@ export class PartialFile {
     }
   }
 
-  /** Throws everything received away. */
+  /** Discards all received bytes. */
   async reset(): Promise<void> {
     await this.#handle.truncate(0);
     this.#hash = new StreamHash();
@@ -86,19 +87,19 @@ export class PartialFile {
     this.resumed = false;
   }
 
-  /** The digest of all bytes. Once, when nothing more will be appended. */
+  /** The digest of all bytes. Call it once, when nothing more will be appended. */
   digest(): Digest {
     return this.#hash.result().digest;
   }
 
-  /** Closes the file and hands it over: the path now belongs to the caller. */
+  /** Closes the file and returns its path, which then belongs to the caller. */
   async finish(): Promise<string> {
     await this.#handle.close();
     await rm(this.#validatorPath, { force: true });
     return this.#path;
   }
 
-  /** Leaves the bytes for a later attempt; nothing is kept if there are none. */
+  /** Keeps the bytes for a later attempt; an empty file is deleted. */
   async release(): Promise<void> {
     await this.#handle.close();
     const other = await stat(this.#rest).catch(() => undefined);
@@ -107,7 +108,7 @@ export class PartialFile {
     if (!this.size && !other) await rm(this.#validatorPath, { force: true });
   }
 
-  /** Bytes of an earlier attempt must be hashed too. */
+  /** Bytes of an earlier attempt must be hashed as well. */
   async #rehash(): Promise<void> {
     for await (const chunk of this.#handle.createReadStream({ start: 0, autoClose: false, highWaterMark: 1 << 20 }))
       this.#hash.update(chunk as Buffer);
@@ -121,7 +122,7 @@ export class PartialFile {
   }
 }
 
-/** Renames the resting partial, or one whose writer is dead, to `path`. Does nothing if there is none. */
+/** Renames an unclaimed partial file, or one whose writer is dead, to `path`. Does nothing if there is none. */
 async function takeOver(folder: string, hex: string, path: string): Promise<void> {
   if (await renamed(join(folder, hex), path)) return;
   for (const name of await readdir(folder)) {

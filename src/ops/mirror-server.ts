@@ -1,8 +1,8 @@
 /**
- * `kina mirror serve`: a mirror folder over HTTP, for the other machines of a closed network. Files only, no listings, no
- * names that begin with a dot, nothing outside the folder even through a symbolic link. HEAD, Range, If-Range, ETag and
- * If-None-Match as kina and other clients use them (RFC 9110, 13 and 14); registry manifests get the media type that
- * their own text names (OCI distribution specification, "Pulling manifests").
+ * `kina mirror serve`: serves a mirror folder over HTTP to other machines of a closed network. Only files: no listings, no
+ * names that begin with a dot, nothing outside of the folder, even through a symbolic link. Supports HEAD, Range, If-Range,
+ * ETag and If-None-Match (RFC 9110, 13 and 14); registry manifests have the media type that they contain (OCI
+ * distribution specification, "Pulling manifests").
  */
 import { createReadStream } from 'node:fs';
 import { readFile, realpath, stat } from 'node:fs/promises';
@@ -11,7 +11,7 @@ import { join, resolve, sep } from 'node:path';
 import { isErrno, KinaError } from '../host/errors.ts';
 
 export interface MirrorServer {
-  /** `http://HOST:PORT`, without a final slash. */
+  /** `http://HOST:PORT`, without a trailing slash. */
   readonly url: string;
   stop(): Promise<void>;
 }
@@ -27,11 +27,13 @@ const manifestPath = /\/v2\/.+\/manifests\/([^/]+)$/;
 /** No manifest is larger (OCI distribution specification: registries should accept at least 4 MiB). */
 const maxManifest = 4 << 20;
 
-/** Listens; `port` 0 takes a free one. Throws `usage` for a folder that is none and for an address that cannot be had. */
+/** Listens; `port` 0 uses a free one. Throws `usage` if the folder does not exist or the address is not available. */
 export async function serveMirror(folder: string, options: { host: string; port: number }): Promise<MirrorServer> {
   const root = await realpath(resolve(folder)).catch(() => undefined);
   if (root === undefined || !(await stat(root)).isDirectory())
-    throw new KinaError('usage', `${folder} is no folder`, { hint: 'Make it with `kina mirror create LOCK DIR`.' });
+    throw new KinaError('usage', `${folder} is not a folder`, {
+      hint: 'Create it with `kina mirror create LOCK DIR`.',
+    });
   const server = createServer((request, response) => {
     answer(root, request, response).catch(() => {
       if (response.headersSent) response.destroy();
@@ -58,7 +60,7 @@ export async function serveMirror(folder: string, options: { host: string; port:
 function explainListen(error: Error, { host, port }: { host: string; port: number }): Error {
   if (!isErrno(error, 'EADDRINUSE', 'EACCES', 'EADDRNOTAVAIL', 'ENOTFOUND')) return error;
   return new KinaError('usage', `cannot listen on ${host}:${port}: ${error.message}`, {
-    hint: 'Name another --port (0 takes a free one) or --host.',
+    hint: 'Use a different --port (0 uses a free one) or --host.',
     cause: error,
   });
 }
@@ -92,7 +94,7 @@ async function answer(root: string, request: IncomingMessage, response: ServerRe
   body.pipe(response);
 }
 
-/** The path as names, decoded once; undefined for anything that is no plain path below the folder. */
+/** The decoded path; undefined for anything but a plain path below the folder. */
 function requestedPath(target: string): string | undefined {
   try {
     const parts = (target.split(/[?#]/)[0] ?? '').replace(/^\/+/, '').split('/').map(decodeURIComponent);
@@ -126,7 +128,7 @@ function matches(header: string | undefined, etag: string): boolean {
   return header !== undefined && (header.trim() === '*' || header.split(',').some((e) => e.trim() === etag));
 }
 
-/** One range; several, and what is no range at all, are answered with the whole file, as RFC 9110, 14.2 allows. */
+/** One range. Several ranges and invalid ones are answered with the whole file, which RFC 9110, 14.2 allows. */
 function requestedRange(
   { headers }: IncomingMessage,
   { size, etag, modified }: ServedFile,

@@ -1,14 +1,14 @@
 /**
- * `kina mirror create`: everything that a lock pins, laid out in a folder as `--mirror` and `--debian-mirror` expect it,
- * for networks without a way out.
+ * `kina mirror create`: copies everything that a lock pins into a folder for `--mirror` and `--debian-mirror`, for networks
+ * without internet access.
  *
  *     https://HOST/PATH            DIR/HOST/PATH           (registries too: DIR/registry.k8s.io/v2/pause/blobs/sha256:…)
  *     debian:ARCHIVE/PATH          DIR/ARCHIVE/PATH        (DIR/debian/pool/…, DIR/debian-security/pool/…)
- *     the lock                     DIR/kina.lock           (under the name that it has)
+ *     the lock                     DIR/kina.lock           (under its own name)
  *
- * A locked build reads no indexes, markers and checksum files, so there are none: the lock is what vouches. Bytes are
- * hashed on their way from the store into the folder and appear under their names when they are whole and right. What is
- * there already is hashed and kept, so the command can be repeated after an interruption, and several locks share a folder.
+ * A locked build reads no indexes, markers and checksum files, so the mirror has none: the lock verifies everything. Bytes
+ * are hashed on the way from the store into the folder and get their names when they are complete and correct. Existing
+ * files are hashed and kept, so the command can be repeated after an interruption, and several locks can share a folder.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -26,14 +26,14 @@ import type { Session } from '../session/session.ts';
 export interface MirrorResult {
   /** Absolute path of the mirror. */
   readonly directory: string;
-  /** Where the copy of the lock is. */
+  /** Path of the copied lock. */
   readonly lock: string;
-  /** All files that the lock needs, without the lock itself. */
+  /** All files that the lock needs, except the lock itself. */
   readonly files: number;
   readonly bytes: number;
-  /** How many of them were missing or damaged before. */
+  /** How many of them were missing or damaged. */
   readonly written: number;
-  /** Debian archives among them, e.g. `debian`: each needs its own base URL. */
+  /** Their Debian archives, e.g. `debian`: each needs a base URL. */
   readonly archives: readonly string[];
 }
 
@@ -44,8 +44,8 @@ interface MirrorFile {
 }
 
 /**
- * Throws `lock` when the lock pins something that no mirror can hold, before anything is fetched; else as the fetcher
- * does, and `disk-full`.
+ * Throws `lock` if the lock pins something that a mirror cannot hold, before anything is fetched; otherwise like the
+ * fetcher, and `disk-full`.
  */
 export async function createMirror(lockFile: string, folder: string, tools: Session): Promise<MirrorResult> {
   const lock = await readLock(lockFile);
@@ -68,7 +68,7 @@ export async function createMirror(lockFile: string, folder: string, tools: Sess
     tools.signal?.throwIfAborted();
     await copyOut(file, directory, tools);
   }
-  // Last: a folder with the lock in it is complete.
+  // Last: a folder with the lock is complete.
   const copy = join(directory, basename(lockFile));
   if (resolve(lockFile) !== copy) await atomicWrite(copy, await readFile(lockFile));
   return {
@@ -85,7 +85,7 @@ function total(files: readonly MirrorFile[]): number {
   return files.reduce((sum, f) => sum + f.artifact.size, 0);
 }
 
-/** Every artifact of all platforms once, by the place it takes. */
+/** The artifacts of all platforms, each path once. */
 function mirrorFiles(lock: Lock, lockFile: string): MirrorFile[] {
   const places = new Map<string, MirrorFile>();
   const problems: string[] = [];
@@ -94,20 +94,20 @@ function mirrorFiles(lock: Lock, lockFile: string): MirrorFile[] {
     const there = path === undefined ? undefined : places.get(path);
     if (path === undefined) problems.push(`${artifact.name}: ${redact(artifact.url)}`);
     else if (there && there.artifact.digest !== artifact.digest)
-      problems.push(`${artifact.name} and ${there.artifact.name}: different files for one place, ${path}`);
+      problems.push(`${artifact.name} and ${there.artifact.name}: different files for the same path, ${path}`);
     else places.set(path, { artifact, path });
   }
   if (problems.length > 0)
-    throw new KinaError('lock', `${lockFile} pins what a mirror cannot hold`, {
+    throw new KinaError('lock', `${lockFile} pins artifacts that a mirror cannot hold`, {
       details: [...new Set(problems)],
-      hint: 'A mirror stands for https servers and Debian archives. Name local files and http servers by an https URL in the recipe.',
+      hint: 'A mirror can replace only https servers and Debian archives. Use https URLs in the recipe instead of local files and http servers.',
     });
   return [...places.values()].sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
 /**
- * Where the transport looks for a URL below a mirror's base, as a file name: percent escapes are resolved, as every
- * server and `file:` URL does. Undefined for what no mirror holds, and for names that would leave the folder.
+ * The file name, below a mirror's base, where the transport looks for a URL. Percent escapes are decoded, as servers and
+ * `file:` URLs do. Undefined for URLs that a mirror cannot hold, and for names that would leave the folder.
  */
 export function mirrorPath(artifact: Artifact): string | undefined {
   const pool = debianPool(artifact);
@@ -130,7 +130,7 @@ async function isRight(path: string, { size, digest }: Artifact): Promise<boolea
   return `sha256:${hash.digest('hex')}` === digest;
 }
 
-/** `verified` throws after the last byte when the store's copy is not what its name says; then nothing is renamed. */
+/** `verified` throws after the last byte if the store's copy is damaged; then nothing is renamed. */
 async function copyOut({ artifact, path }: MirrorFile, directory: string, { store, reporter }: Session): Promise<void> {
   const destination = join(directory, path);
   const temporary = join(dirname(destination), `.${uniqueSuffix()}.tmp`);

@@ -87,7 +87,7 @@ describeWith('image test in podman', ['full tier', ...engineRequirements.podman,
 
   test('a time limit is a failure that says so', async () => {
     const report = await reportOf([node, '--timeout', '1s'], env);
-    expect(report.results[0]).toMatchObject({ status: 'failed', reason: 'the time is up; --timeout gives it more' });
+    expect(report.results[0]).toMatchObject({ status: 'failed', reason: 'timed out; increase --timeout' });
   });
 
   test('Ctrl-C takes the node away', async () => {
@@ -135,7 +135,7 @@ describeWith('image test in a virtual machine', ['full tier', ...vmRequirements(
 
   test('an image that the kernel cannot start is told with the end of the console', async () => {
     const report = await reportOf(['localhost/kina/no-init:test'], {});
-    expect(report.results[0]).toMatchObject({ status: 'failed', reason: 'the machine has switched itself off' });
+    expect(report.results[0]).toMatchObject({ status: 'failed', reason: 'the machine has powered off' });
     expect(report.log.join('\n')).toContain('/sbin/init: not found');
   });
 });

@@ -1,4 +1,4 @@
-/** What a check is, and how it says what it found. */
+/** The checks of a boot test and their outcomes. */
 import { lastLines } from '../../host/process.ts';
 import type { BootTarget, ShellResult } from './target.ts';
 
@@ -8,7 +8,7 @@ export type Outcome =
       readonly status: 'failed';
       /** One sentence. */
       readonly reason: string;
-      /** What the node said about it. */
+      /** The node's output about it. */
       readonly output: string;
     }
   | { readonly status: 'skipped'; readonly reason: string };
@@ -17,9 +17,9 @@ export interface Check {
   /** Stable, for scripts. */
   readonly id: string;
   readonly title: string;
-  /** Checks without which this one means nothing. */
+  /** Ids of checks that must pass before this one makes sense. */
   readonly needs: readonly string[];
-  /** Only when `--init` asks for a cluster. */
+  /** Run only with `--init`. */
   readonly init?: true;
   run(node: BootTarget): Promise<Outcome>;
 }
@@ -31,12 +31,12 @@ export function failed(reason: string, output: string | ShellResult = ''): Outco
   return { status: 'failed', reason, output: lastLines(text, 60).join('\n') };
 }
 
-/** Seconds that something may take which takes `usual` where nothing is emulated. */
+/** The time limit in seconds for something that takes at most `usual` without emulation. */
 export function within(node: BootTarget, usual: number): { timeout: number } {
   return { timeout: usual * node.patience };
 }
 
-/** A shell command that writes `text` to a file, whatever is in the text. */
+/** A shell command that writes `text` to a file, safe for any text. */
 export function writing(path: string, text: string): string {
   return `mkdir -p "$(dirname ${path})" && echo ${Buffer.from(text).toString('base64')} | base64 -d >${path}`;
 }

@@ -1,14 +1,14 @@
-/** The checks that ask kubeadm: its own preflight, and on request a whole cluster of one node. */
+/** The checks that use kubeadm: its preflight checks, and on request a cluster with one node. */
 import { type Check, failed, passed, skipped, within, writing } from './check.ts';
 import { ignoredPreflight, kubeadmConfig, podNetwork } from './kubeadm.ts';
 import type { BootTarget } from './target.ts';
 
 const configFile = '/run/kina-test/kubeadm.conf';
 
-/** Minutes are for kubeadm what seconds are for others. */
+/** kubeadm needs minutes where other checks need seconds. */
 const initSeconds = 240;
 
-/** The version, once the configuration for it is in the node; undefined for an image without kubeadm. */
+/** The version, once the node has the configuration for it; undefined for an image without kubeadm. */
 async function configure(node: BootTarget): Promise<string | undefined> {
   const answer = await node.exec('kubeadm version --output short', within(node, 20));
   const version = answer.stdout.trim();
@@ -24,18 +24,21 @@ export const preflight: Check = {
   async run(node) {
     const version = await configure(node);
     if (version === undefined) return skipped('the image has no kubeadm');
-    // Nothing but this check needs it, and images may leave it out.
+    // Only this check needs crictl, and images may omit it.
     const crictl = (await node.exec('command -v crictl')).code === 0;
     const ignored = `--ignore-preflight-errors=${[...ignoredPreflight, ...(crictl ? [] : ['FileExisting-crictl'])].join(',')}`;
     const ran = await node.exec(
       `kubeadm init phase preflight --config ${configFile} ${ignored} 2>&1`,
       within(node, 60),
     );
-    // All checks come before the images are pulled, which older kubeadms do with crictl.
+    // Preflight runs all checks before it pulls images, which older versions of kubeadm do with crictl.
     const pulling = !crictl && /^\[preflight\] Pulling images/m.test(ran.stdout);
     if (ran.code !== 0 && !pulling) {
       const errors = [...ran.stdout.matchAll(/\[ERROR ([^\]]+)\]/g)].map((match) => match[1]);
-      return failed(errors.length ? `kubeadm objects: ${errors.join(', ')}` : 'kubeadm does not get that far', ran);
+      return failed(
+        errors.length ? `kubeadm reports: ${errors.join(', ')}` : 'kubeadm failed before the preflight checks',
+        ran,
+      );
     }
     return passed(`kubeadm ${version}${crictl ? '' : ', without crictl, which the image lacks'}`);
   },
@@ -49,7 +52,7 @@ const init: Check = {
   async run(node) {
     const network = writing('/etc/cni/net.d/99-kina-test.conflist', podNetwork);
     await node.exec(`[ -n "$(ls /etc/cni/net.d 2>/dev/null)" ] || { ${network}; }`);
-    // preflight has run; CoreDNS is left out because not every image holds it
+    // Preflight has already run; CoreDNS is skipped because some images lack it.
     const skip = '--skip-phases=preflight,addon/coredns';
     const ran = await node.exec(
       `kubeadm init --config ${configFile} --skip-token-print ${skip} 2>&1`,

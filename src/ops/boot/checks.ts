@@ -1,13 +1,13 @@
 /**
- * What makes a node image a node image, as a list: each check asks a running node one thing and says what it found. The
- * order is the order in which things depend on each other.
+ * The checks that a node image must pass. Each check queries a running node once and reports what it found. They are
+ * ordered by dependency.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Check, failed, passed, skipped, within } from './check.ts';
 import { initChecks, preflight } from './checks-kubeadm.ts';
 import type { BootTarget } from './target.ts';
 
-/** Waits for the end of the boot. "degraded" alone tells nobody anything: the failed units and their journal go with it. */
+/** Waits for the end of the boot. For "degraded", the failed units and their journal are reported. */
 const systemd: Check = {
   id: 'systemd',
   title: 'boots with systemd, no unit fails',
@@ -18,7 +18,7 @@ const systemd: Check = {
     let state = '';
     while (Date.now() < deadline) {
       const answer = await node.exec('systemctl is-system-running');
-      if (answer.code === 127) return failed('there is no systemctl in the image', answer);
+      if (answer.code === 127) return failed('the image has no systemctl', answer);
       state = answer.stdout.trim();
       if (state && !['initializing', 'starting', 'offline', 'unknown'].includes(state)) break;
       await sleep(500 * node.patience);
@@ -42,7 +42,7 @@ const systemd: Check = {
   },
 };
 
-/** Without these kubelet does not start, or its limits do not hold. */
+/** Without these, kubelet does not start or its limits have no effect. */
 const controllers = ['cpu', 'cpuset', 'memory', 'pids'];
 
 const cgroup: Check = {
@@ -61,7 +61,7 @@ const cgroup: Check = {
     const there = rest.split(/\s+/);
     const absent = controllers.filter((name) => !there.includes(name));
     if (absent.length) return failed(`cgroup v${version} without ${absent.join(', ')}`, answer);
-    if (answer.code !== 0) return failed('no group can be made', answer);
+    if (answer.code !== 0) return failed('cannot create a group', answer);
     return passed(`cgroup v${version}: ${controllers.join(', ')}`);
   },
 };
@@ -86,7 +86,7 @@ const containerd: Check = {
   },
 };
 
-/** The name in containerd's own words: its configuration with all defaults. */
+/** The snapshotter in containerd's effective configuration. */
 async function snapshotterOf(node: BootTarget): Promise<string> {
   const dump = await node.exec('containerd config dump');
   return /^\s*snapshotter = ["'](\w[\w.-]*)["']/m.exec(dump.stdout)?.[1] ?? 'overlayfs';
@@ -101,7 +101,7 @@ const snapshotter: Check = {
     const plugins = await node.exec('ctr plugins ls');
     if (!new RegExp(`^io\\.containerd\\.snapshotter\\.v1 +${name} .*\\bok\\s*$`, 'm').test(plugins.stdout))
       return failed(`containerd's snapshotter ${name} is not working`, plugins);
-    // A layer over a layer, with a file in each and one taken away: what every container is made of.
+    // A layer on top of another, with a file in each and one deleted, as in every container.
     const ctr = `ctr --namespace kina-test snapshots --snapshotter ${name}`;
     const tried = await node.exec(
       `set -e
@@ -113,7 +113,7 @@ const snapshotter: Check = {
        umount $at && ${ctr} rm probe-3 && ${ctr} rm probe-2`,
       within(node, 30),
     );
-    return tried.code === 0 ? passed(name) : failed(`a snapshot of ${name} cannot be used`, tried);
+    return tried.code === 0 ? passed(name) : failed(`cannot use a snapshot of ${name}`, tried);
   },
 };
 

@@ -1,4 +1,4 @@
-/** An image as a node of a container engine, started as a cluster's nodes are. Everything made for it is removed. */
+/** Runs an image as a node in a container engine, started like the nodes of a cluster. Everything created is removed. */
 import { randomBytes } from 'node:crypto';
 import { archiveFor } from '../../cluster/image.ts';
 import { type PlatformImage, readContents } from '../../oci/image/contents.ts';
@@ -6,7 +6,7 @@ import type { Store } from '../../oci/store/store.ts';
 import type { Provider } from '../../provider/provider.ts';
 import { type BootTarget, NodeEnded } from './target.ts';
 
-/** Loads the image, starts it, and answers at once: init is busy for some seconds. Throws `provider`. */
+/** Loads the image, starts it, and returns at once: init is still busy for some seconds. Throws `provider`. */
 export async function bootContainer(
   provider: Provider,
   store: Store,
@@ -14,11 +14,11 @@ export async function bootContainer(
   signal?: AbortSignal,
 ): Promise<BootTarget> {
   const version = await provider.version();
-  // Also the cluster's label: what a crash leaves behind, `kina delete cluster NAME` removes.
+  // The cluster's label as well, so that `kina delete cluster NAME` removes the remains of a crash.
   const name = `image-test-${randomBytes(4).toString('hex')}`;
   const reference = `localhost/kina/${name}:latest`;
   const stop = async (): Promise<void> => {
-    // in this order, and each even when the one before it could not be done
+    // In this order, each even if the previous one failed.
     const steps: (() => Promise<unknown>)[] = [
       () => provider.remove([name]),
       () => provider.removeNetwork(name),

@@ -1,4 +1,4 @@
-/** A test report in the form that CI systems read: JUnit's XML as they all understand it (testsuite, testcase, failure, skipped). */
+/** A test report for CI systems: JUnit XML with the common elements (testsuite, testcase, failure, skipped). */
 import type { TestReport } from './test-image.ts';
 
 export function junitReport(name: string, { results, platform, target, log }: TestReport): string {
@@ -32,7 +32,7 @@ const seconds = (ms: number): string => (ms / 1000).toFixed(3);
 
 const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
 
-/** Consoles write bytes that XML 1.0 has no way to hold; those are left out. */
+/** Removes bytes of console output that XML 1.0 cannot represent. */
 function escaped(text: string): string {
   return text
     .replace(/[^\t\n\r\u0020-\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/gu, '')

@@ -1,21 +1,21 @@
 /**
- * A configuration that kubeadm of any supported version takes for a node on its own: as plain as can be, because the image
- * is on trial here and not kina's clusters. The kinds and their fields: pkg.go.dev/k8s.io/kubernetes/cmd/kubeadm/app/apis.
+ * A minimal kubeadm configuration for a single node, for any supported version: the test is about the image, not about
+ * kina's clusters. The kinds and their fields: pkg.go.dev/k8s.io/kubernetes/cmd/kubeadm/app/apis.
  */
 import { cgroupDriver, versionAtLeast } from '../../oci/node-conventions.ts';
 
-/** As kind ignores them: they are about the host, or about modules that are built in. */
+/** Ignored by kind as well: they are about the host, or about modules that are built in. */
 export const ignoredPreflight = [
   'NumCPU',
   'Mem',
   'Swap',
   'SystemVerification',
   'FileContent--proc-sys-net-bridge-bridge-nf-call-iptables',
-  // Asks registries; what the image preloads has a check of its own.
+  // It contacts registries; preloaded images have their own check.
   'ImagePull',
 ];
 
-/** Documents for `kubeadm --config`; JSON, which is YAML. `seconds`: how long the control plane may take to come up. */
+/** Documents for `kubeadm --config`; JSON, which is valid YAML. `seconds`: time limit for the control plane. */
 export function kubeadmConfig(version: string, seconds: number): string {
   const api = versionAtLeast(version, '1.31.0') ? 'v1beta4' : versionAtLeast(version, '1.22.0') ? 'v1beta3' : 'v1beta2';
   const apiVersion = `kubeadm.k8s.io/${api}`;
@@ -52,7 +52,7 @@ export function kubeadmConfig(version: string, seconds: number): string {
   return documents.map((document) => JSON.stringify(document)).join('\n---\n');
 }
 
-/** A pod network for images that bring none. */
+/** A pod network for images without one. */
 export const podNetwork = JSON.stringify({
   cniVersion: '0.3.1',
   name: 'kina-test',

@@ -1,4 +1,4 @@
-/** Something that an image boots in, seen from outside: commands go in, what was written comes out. */
+/** A running node image, seen from outside: it takes commands and returns their output. */
 
 export interface ShellResult {
   readonly code: number;
@@ -7,24 +7,24 @@ export interface ShellResult {
 }
 
 export interface BootTarget {
-  /** For people: `podman 4.3.1`. */
+  /** Display name: `podman 4.3.1`. */
   readonly title: string;
-  /** How much longer than usual everything may take here. */
+  /** Factor for all time limits. */
   readonly patience: number;
   /**
-   * Runs a shell command as root. One that outlives `timeout` seconds (60) is ended and has a code that is not 0. Throws
-   * `NodeEnded` when there is nothing left that could run it.
+   * Runs a shell command as root. After `timeout` seconds (default 60) it is killed, with a non-zero code. Throws
+   * `NodeEnded` if the node is gone.
    */
   exec(command: string, options?: { readonly timeout?: number }): Promise<ShellResult>;
-  /** What the first process, or the machine's console, wrote so far. */
+  /** Output of the first process, or of the machine's console, so far. */
   logs(): Promise<string>;
-  /** Removes it and everything that was made for it; safe to call twice. */
+  /** Removes the node and everything created for it; can be called twice. */
   stop(): Promise<void>;
 }
 
-/** The node is gone, or never came to be; an answer about the image, not an error of kina's. */
+/** The node is gone or never started. This is a result about the image, not an error of kina. */
 export class NodeEnded extends Error {
-  /** What it wrote, as far as that is known here. */
+  /** Its output, as far as known. */
   readonly output: string;
 
   constructor(message: string, output = '') {

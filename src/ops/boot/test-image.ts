@@ -1,6 +1,6 @@
 /**
- * `kina image test`: does this image boot, and is it a node then? In an engine where the architecture is the host's, else
- * in an emulated machine; either way everything that was made for it is gone afterwards.
+ * `kina image test`: checks whether an image boots and works as a node. It runs in an engine if the architecture is the
+ * host's, otherwise in an emulated machine. Everything created for the test is removed.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KinaError } from '../../host/errors.ts';
@@ -19,14 +19,14 @@ import { type BootTarget, NodeEnded } from './target.ts';
 import { bootMachine, emulatorHint, emulatorOf } from './vm/machine.ts';
 
 export interface TestOptions {
-  /** `podman`, `docker`, or `vm` for a machine also where an engine would do. */
+  /** `podman`, `docker`, or `vm` to use a machine even if an engine works. */
   readonly provider?: string | undefined;
-  /** Also make a cluster. */
+  /** Also create a cluster. */
   readonly init: boolean;
-  /** For everything from the start of the node; by default 10 minutes in an engine and 60 in a machine. */
+  /** Time limit in seconds from the start of the node; default 10 minutes in an engine and 60 in a machine. */
   readonly seconds?: number | undefined;
   readonly signal: AbortSignal;
-  /** Shows the start of the node and each check while it runs. */
+  /** Displays the start of the node and each check while it runs. */
   readonly steps: Steps;
 }
 
@@ -39,17 +39,17 @@ export type CheckResult = Outcome & {
 
 export interface TestReport {
   readonly platform: string;
-  /** Of the platform's manifest. */
+  /** Digest of the platform's manifest. */
   readonly digest: string;
-  /** What it ran in. */
+  /** The engine or machine that it ran in. */
   readonly target: string;
   readonly passed: boolean;
   readonly results: readonly CheckResult[];
-  /** The end of what the node's first process or the console wrote, when it did not boot. */
+  /** The last output of the node's first process or console, if it did not boot. */
   readonly log: readonly string[];
 }
 
-/** Boots the image and runs every check. Throws for what is not the image's fault: no engine, no emulator, Ctrl-C. */
+/** Boots the image and runs all checks. Throws for problems that are not the image's: no engine, no emulator, Ctrl-C. */
 export async function testImage(tools: Session, image: PlatformImage, options: TestOptions): Promise<TestReport> {
   const start = await place(tools, image, options);
   const results: CheckResult[] = [];
@@ -77,12 +77,12 @@ export async function testImage(tools: Session, image: PlatformImage, options: T
       if (before) report(check, skipped(before), began);
       else report(check, await shown(options.steps, check, () => outcomeOf(check, node!, limit, over)), began);
     }
-    // Later failures have an output of their own.
+    // Later failures have their own output.
     if (results[0]?.status === 'failed') log = await node.logs().catch(() => '');
   } catch (error) {
     options.signal.throwIfAborted();
     if (!(error instanceof NodeEnded)) throw error;
-    // It never took a command: that is an answer too.
+    // It never accepted a command, which is a result as well.
     log = error.output;
     for (const check of asked.slice(results.length))
       report(check, results.length ? skipped(gone) : failed(error.message), since);
@@ -101,18 +101,18 @@ export async function testImage(tools: Session, image: PlatformImage, options: T
 }
 
 const gone = 'the node has ended';
-const late = 'the time is up';
+const late = 'timed out';
 
-/** Why a check would say nothing: the node is gone, the time is up, or what it needs did not pass. */
+/** Why a check cannot run: the node is gone, the time is up, or a check that it needs did not pass. */
 function blockedBy(check: Check, results: readonly CheckResult[]): string | undefined {
   for (const result of results) {
     if (result.status === 'failed' && (result.reason === gone || result.reason.startsWith(late))) return result.reason;
-    if (check.needs.includes(result.id) && result.status !== 'passed') return `it needs: ${result.title}`;
+    if (check.needs.includes(result.id) && result.status !== 'passed') return `depends on: ${result.title}`;
   }
   return undefined;
 }
 
-/** A failed check is shown as a failed step, and is an answer all the same. */
+/** Displays a failed check as a failed step; it still gives a result. */
 async function shown(steps: Steps, check: Check, work: () => Promise<Outcome>): Promise<Outcome> {
   class Failure extends Error {}
   let outcome: Outcome | undefined;
@@ -137,7 +137,7 @@ async function outcomeOf(
 ): Promise<Outcome> {
   try {
     const outcome = await Promise.race([check.run(node), limit, over]);
-    return outcome === 'late' ? failed(`${late}; --timeout gives it more`) : outcome;
+    return outcome === 'late' ? failed(`${late}; increase --timeout`) : outcome;
   } catch (error) {
     if (error instanceof NodeEnded) return failed(gone, error.output);
     throw error;
@@ -146,19 +146,19 @@ async function outcomeOf(
 
 interface Place {
   readonly title: string;
-  /** Default of the time limit. */
+  /** Default time limit in seconds. */
   readonly seconds: number;
   boot(): Promise<BootTarget>;
 }
 
-/** Where it can run here. Throws `provider` that says what to install. */
+/** Finds an engine or emulator. Throws `provider` that says what to install. */
 async function place(tools: Session, image: PlatformImage, options: TestOptions): Promise<Place> {
   const architecture = image.config.architecture as Architecture;
   const native = hostPlatform().architecture === architecture && process.platform === 'linux';
   const wanted = options.provider;
   if (wanted !== undefined && wanted !== 'vm' && !native)
-    throw new KinaError('platform', `${wanted} on this host runs no ${architecture} image`, {
-      hint: 'Leave --provider out, or say --provider vm: it is emulated then.',
+    throw new KinaError('platform', `${wanted} on this host cannot run ${architecture} images`, {
+      hint: 'Omit --provider, or use --provider vm, which emulates it.',
     });
   const machine: Place = {
     title: 'a virtual machine',
@@ -185,7 +185,7 @@ async function place(tools: Session, image: PlatformImage, options: TestOptions)
   };
 }
 
-/** What was written for a terminal, without what only a terminal understands: escape sequences, lines drawn over again. */
+/** Removes terminal control from a text: escape sequences and overwritten lines. */
 function plain(text: string): string {
   return (
     text

@@ -1,9 +1,9 @@
 /**
- * Which jobs of a matrix a change affects: those whose image could come out differently, and no others.
+ * Finds the jobs of a matrix that a change affects: those whose image could be different, and no others.
  *
- * Two states of the repository are compared, as it is and as it was: what the recipe says for the job's version and
- * platform, with its variables filled in and every local file that it names; what a lock pins for them; and files that
- * the person names. Nothing is resolved, so what upstream or Debian changed meanwhile is none of this (`kina outdated`).
+ * Two states of the repository are compared: the recipe for the job's version and platform, with variables substituted and
+ * including every local file that it names; the pins of a lock; and files given by the user. Nothing is resolved, so
+ * changes in upstream or Debian do not count (see `kina outdated`).
  */
 import { lstat } from 'node:fs/promises';
 import { isAbsolute, join, relative, resolve } from 'node:path';
@@ -25,28 +25,27 @@ import { type Job, jobMatrix, type Matrix, type MatrixRequest } from './matrix.t
 export interface ChangeRequest extends MatrixRequest {
   /** Commit, branch or tag. */
   readonly since: string;
-  /** Name of a shipped recipe, or a file. */
+  /** Name of a built-in recipe, or a file. */
   readonly recipe: string;
   /**
-   * Lock files; those for another Kubernetes minor than a job's do not concern it. When undefined: `kina.lock`, if there is
-   * one.
+   * Lock files; locks for a Kubernetes minor other than a job's do not affect it. If undefined: `kina.lock`, if it exists.
    */
   readonly locks: readonly string[] | undefined;
-  /** Files and folders on which every job depends. */
+  /** Files and folders that affect every job. */
   readonly also: readonly string[];
 }
-/** A request whose paths mean the same in every state: below the folder that it was made in. */
+/** A request whose paths are valid in every state: relative to the folder of the request. */
 type Located = Omit<ChangeRequest, 'locks'> & { readonly locks: readonly string[] };
 /** One state of the repository. */
 interface State {
   readonly cwd: string;
-  /** The folder of shipped recipes and the version table. */
+  /** The folder with built-in recipes and the version table. */
   readonly recipes: string;
 }
 
 /**
- * Throws `usage` for files that are not there and never were, and what `jobMatrix`, `withEarlier` and loading the recipe as
- * it is now throw.
+ * Throws `usage` for files that exist in neither state, and the errors of `jobMatrix`, `withEarlier` and of loading the
+ * current recipe.
  */
 export async function changedJobs(wanted: ChangeRequest, cwd: string = process.cwd()): Promise<Matrix> {
   const matrix = await jobMatrix(wanted);
@@ -64,21 +63,21 @@ export async function changedJobs(wanted: ChangeRequest, cwd: string = process.c
   });
 }
 
-/** An absolute path would lead to the files of now from the state of then too, and nothing would ever change. */
+/** An absolute path would address the current files in both states, so no change would be found. */
 async function located(
   { recipe, locks = ['kina.lock'], also, ...rest }: ChangeRequest,
   then: Earlier,
 ): Promise<Located> {
   const below = async (path: string): Promise<string> => {
     const there = isAbsolute(path) ? await then.place(path) : undefined;
-    // With a slash in any case: without one a recipe would be the name of a shipped one.
+    // Always with a slash: without one, the name would mean a built-in recipe.
     return there === undefined ? path : `./${relative(then.cwd, there)}`;
   };
   const [locked, depended] = [Promise.all(locks.map(below)), Promise.all(also.map(below))];
   return { ...rest, recipe: await below(recipe), locks: await locked, also: await depended };
 }
 
-/** A name with a typing mistake would affect no job for ever. `folders`: of the states that are compared. */
+/** Reports misspelled names, which would never affect a job. `folders`: those of the compared states. */
 async function checkNamed({ locks, also }: Located, named: boolean, folders: readonly string[]): Promise<void> {
   const missing: string[] = [];
   for (const [flag, paths] of Object.entries({ '--lock': named ? locks : [], '--also': also }))
@@ -87,16 +86,16 @@ async function checkNamed({ locks, also }: Located, named: boolean, folders: rea
       if (!found.some(Boolean)) missing.push(`${flag} ${path}`);
     }
   if (missing.length > 0)
-    throw new KinaError('usage', 'what --changed-since shall look at is neither there now nor was it then', {
+    throw new KinaError('usage', 'path not found in the working tree or at REV', {
       details: missing,
-      hint: 'Check the names: files and folders of the repository, from the current folder.',
+      hint: 'Check the paths: files and folders of the repository, relative to the current folder.',
     });
 }
 
-/** The digest of all that decides a job; undefined when the repository could not run it. */
+/** The digest of everything that determines a job; undefined if the repository could not run it. */
 async function stateOf(job: Job, request: Located, state: State): Promise<string | undefined> {
   try {
-    // With the version table of then, the same request may have meant another patch release.
+    // With the older version table, the same request may have meant a different patch release.
     const { include } = await jobMatrix({ ...request, recipes: state.recipes });
     if (!include.some(({ version, platform }) => version === job.version && platform === job.platform))
       return undefined;
@@ -130,7 +129,7 @@ async function recipeState(recipe: Recipe, version: string, platform: string, st
   return [
     recipe.name,
     recipe.description,
-    JSON.stringify(recipe.image), // an image keeps the order of its environment
+    JSON.stringify(recipe.image), // the order of the environment matters in an image
     recipe.variables,
     await Promise.all(
       steps.map(async ({ name, step }) => [name, await stepState(step, version, platform, variables, state)]),
@@ -163,13 +162,13 @@ async function stepState(
   ];
 }
 
-/** Variables that are only known after resolving get a placeholder. Undefined for a step that is invalid with it. */
+/** Variables that are known only after resolving get a placeholder. Undefined for a step that is invalid with it. */
 function parseLoosely(kind: string, body: unknown, variables: Readonly<Record<string, string>>): Step | undefined {
   const filled = new Proxy(variables, { get: (known, name: string) => known[name] ?? '0' });
   return stepKinds.get(kind)?.parse(expandDeep(body, filled, '')).data;
 }
 
-/** Whether a condition can hold. Versions of components may come from packages: only resolving tells. */
+/** Whether a condition can hold. Component versions may come from packages, which only resolving would tell. */
 function mayHold(when: RecipeStep['when'], platform: string, kubernetes: string): boolean {
   return Object.entries(when).every(([key, wanted]) => {
     if (key === 'platform') return wanted.split('|').some((one) => one.trim() === platform);
@@ -178,7 +177,7 @@ function mayHold(when: RecipeStep['when'], platform: string, kubernetes: string)
   });
 }
 
-/** Variables that are only known after resolving stay as they are written. */
+/** Variables that are known only after resolving are not substituted. */
 function expanded(body: unknown, variables: Readonly<Record<string, string>>): unknown {
   try {
     return expandDeep(body, variables, '');
@@ -192,7 +191,7 @@ function stringsIn(value: unknown): string[] {
   return value !== null && typeof value === 'object' ? Object.values(value).flatMap(stringsIn) : [];
 }
 
-/** The digest of a file or folder that a string names, null when it names none. */
+/** The digest of a file or folder that a string names; null if it does not name one. */
 async function contentOf(folder: string, text: string): Promise<string | null> {
   if (text === '' || isAbsolute(text) || text.includes('\0') || text.length > 4096) return null;
   const found = await lstat(join(folder, text)).catch(() => undefined);

@@ -186,7 +186,7 @@ describeUnless(good.skip, 'the mirror of release files', () => {
     const error = await failure(fetcher.fetchAll(pinned.filter((a) => a.name !== 'containerd')));
     expect(error.code).toBe('integrity');
     expect(error.details[0]).toBe(
-      `expected ${named('runc').digest}, ${named('runc').size} bytes (by ${runc}/runc.sha256sum)`,
+      `want ${named('runc').digest}, ${named('runc').size} bytes (by ${runc}/runc.sha256sum)`,
     );
     expect(await store.has(named('runc').digest)).toBe(false);
     expect(readdirSync(join(root, 'blobs/sha256'))).not.toContain(named('runc').digest.slice(7));

@@ -150,7 +150,7 @@ describe('locks', () => {
     await writeFile(file, text.replace(/(name: kubelet,.*digest: "?sha256:)([0-9a-f]{8})/, '$1deadbeef'));
     const result = await bench.build(['--locked'], elsewhere({ cwd: folder }));
     expect(result.code).toBe(1);
-    expect(result.stderr).toContain('is not what was promised');
+    expect(result.stderr).toContain('has the wrong size or digest');
     expect(result.stderr).toContain('sha256:deadbeef');
   });
 });

@@ -39,7 +39,7 @@ describeUnless(skip, 'the node recipe, Kubernetes v1.20.2', () => {
     expect(result.code).toBe(1);
     expect(result.stdout).toBe('');
     expect(result.stderr).toMatch(
-      /ERROR: (runc|kube-scheduler\.tar v1\.20\.2) from https:\/\/\S+ is not what was promised/,
+      /ERROR: (runc|kube-scheduler\.tar v1\.20\.2) from https:\/\/\S+ has the wrong size or digest/,
     );
     expect(digestIn(await build(good, 'corrupt'))).toBe(undisturbed);
   });

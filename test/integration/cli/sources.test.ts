@@ -128,7 +128,7 @@ describe('a server tarball', () => {
     digestIn(await bench.build(['--locked'], { cwd: folder }));
     const result = await bench.build(['--locked'], { cwd: folder, store: 'another' });
     expect(result.code).toBe(1);
-    expect(result.stderr).toContain('kubernetes-server came from a file of this machine and is no longer in the store');
+    expect(result.stderr).toContain('kubernetes-server is a local file that is no longer in the store');
   });
 });
 

@@ -53,7 +53,7 @@ describe('kina image test', () => {
 
   test('an engine of this host cannot be told to run the other architecture', async () => {
     const { code, stderr } = await image(['--platform', `linux/${other}`, '--provider', 'podman']);
-    expect(stderr).toContain(`podman on this host runs no ${other} image`);
+    expect(stderr).toContain(`podman on this host cannot run ${other} images`);
     expect(code).toBe(1);
   });
 

@@ -204,7 +204,7 @@ describe('wrong content', () => {
     const error = await failure(fetcher().fetch(a));
     expect(error).toMatchObject({
       code: 'integrity',
-      message: `kubelet v1 from ${server.url}/f is not what was promised`,
+      message: `kubelet v1 from ${server.url}/f has the wrong size or digest`,
     });
     expect(error.details[0]).toContain(a.digest);
     expect(error.details[1]).toContain(artifact(bad, '').digest);

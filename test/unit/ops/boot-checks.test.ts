@@ -54,7 +54,7 @@ describeUnless(noShell, 'checks', () => {
   test('an image without systemd is told at once, not after the time is up', async () => {
     expect(await outcome('systemd', { systemctl: 'exit 127' })).toMatchObject({
       status: 'failed',
-      reason: 'there is no systemctl in the image',
+      reason: 'the image has no systemctl',
     });
   });
 
@@ -100,7 +100,7 @@ describeUnless(noShell, 'checks', () => {
       crictl: '',
       mkdir: '', // so that the configuration has nowhere to go on this machine
     });
-    expect(found).toMatchObject({ status: 'failed', reason: 'kubeadm objects: FileExisting-conntrack' });
+    expect(found).toMatchObject({ status: 'failed', reason: 'kubeadm reports: FileExisting-conntrack' });
   });
 
   test('an image without kubeadm does not fail', async () => {

@@ -77,7 +77,7 @@ describe('the JUnit report', () => {
         reason: 'says "no"',
         output: 'a < b && \u001b[31mred\u0000',
       },
-      { id: 'c', title: 'works', ms: 0, status: 'skipped', reason: 'it needs: answers' },
+      { id: 'c', title: 'works', ms: 0, status: 'skipped', reason: 'depends on: answers' },
     ],
     log: ['last words'],
   };
@@ -86,7 +86,7 @@ describe('the JUnit report', () => {
     const xml = junitReport('a&b', report);
     expect(xml).toContain('tests="3" failures="1" skipped="1" errors="0" time="1.520"');
     expect(xml).toContain('<failure message="says &quot;no&quot;">a &lt; b &amp;&amp; [31mred</failure>');
-    expect(xml).toContain('<skipped message="it needs: answers"/>');
+    expect(xml).toContain('<skipped message="depends on: answers"/>');
     expect(xml).toContain('name="kina image test a&amp;b linux/arm64"');
   });
 

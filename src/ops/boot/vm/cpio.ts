@@ -1,12 +1,12 @@
 /**
- * The archive that a kernel unpacks as its first root: "newc" cpio (the kernel's
- * Documentation/driver-api/early-userspace/buffer-format.rst). Files of a few megabytes, so whole buffers will do.
+ * Writes a "newc" cpio archive, which a kernel unpacks as its initramfs (the kernel's
+ * Documentation/driver-api/early-userspace/buffer-format.rst). Files have a few megabytes, so buffers are sufficient.
  */
 
 export interface CpioEntry {
   /** Relative path. */
   readonly path: string;
-  /** Type and permissions as in `st_mode`, e.g. 0o100755. */
+  /** Type and permissions like `st_mode`, e.g. 0o100755. */
   readonly mode: number;
   readonly data?: Uint8Array | string;
 }
@@ -19,7 +19,7 @@ export const cpioFile = (path: string, data: Uint8Array | string, executable = f
 });
 export const cpioLink = (path: string, target: string): CpioEntry => ({ path, mode: 0o120777, data: target });
 
-/** All entries, in the order given: a folder has to come before what is in it. */
+/** All entries in the given order: a directory must come before its content. */
 export function cpio(entries: readonly CpioEntry[]): Buffer {
   const parts: Buffer[] = [];
   const all = [...entries, { path: 'TRAILER!!!', mode: 0 }];
@@ -34,7 +34,7 @@ export function cpio(entries: readonly CpioEntry[]): Buffer {
   return Buffer.concat(parts);
 }
 
-/** Header with name, and data, each end at a multiple of four bytes. */
+/** Header with name, and data, each padded to a multiple of four bytes. */
 function padding(length: number): Buffer {
   return Buffer.alloc((4 - (length % 4)) % 4);
 }

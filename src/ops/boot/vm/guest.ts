@@ -1,12 +1,12 @@
 /**
- * What runs in the machine beside the image: the first process of the initramfs, and an agent that takes commands. Shell
- * for busybox, kept here because it travels inside an initramfs and is no file of any image.
+ * The programs that run in the machine besides the image: the first process of the initramfs, and an agent that executes
+ * commands. Shell scripts for busybox, kept here because they are part of an initramfs and not of an image.
  */
 
 /**
- * Does what a runtime does before it starts a node: kernel modules, network, file systems, host name; then it hands over
- * to the image's own first process, with the image's environment. The image on the disk stays as it was built, but for one
- * file that switches off: modules stay behind in the initramfs, and the agent lives in /run, which is a tmpfs.
+ * Does the work of a container runtime before it starts a node: kernel modules, network, file systems, host name. Then it
+ * starts the image's first process with the image's environment. The image on the disk is not changed, except for one
+ * file that powers off: modules stay in the initramfs, and the agent is in /run, which is a tmpfs.
  */
 export const initScript = String.raw`#!/bin/sh
 export PATH=/bin
@@ -65,8 +65,8 @@ for mount in dev proc sys run; do mount --move "/$mount" "/root/$mount"; done
 
 /**
  * One request per line on a virtio-serial port: ID SECONDS BASE64-COMMAND; one answer per line: ID CODE BASE64-STDOUT
- * BASE64-STDERR. The first line says that the machine listens. Output goes through files, so that a command which leaves
- * a process behind does not hold up the answer.
+ * BASE64-STDERR. The first line tells that the agent is ready. Output goes through files, so that a command that leaves a
+ * process behind does not delay the answer.
  */
 export const agentScript = String.raw`#!/run/vm-agent/busybox sh
 busybox=/run/vm-agent/busybox
@@ -86,7 +86,7 @@ while read -r id seconds command <&3; do
 done
 `;
 
-/** The disk has no journal: it has to be written before the power goes. */
+/** The disk has no journal, so it must be synced before power-off. */
 export const powerOffScript = `#!/run/vm-agent/busybox sh
 busybox=/run/vm-agent/busybox
 $busybox sync
@@ -94,7 +94,7 @@ $busybox mount -o remount,ro /
 $busybox poweroff -f
 `;
 
-/** Part of sysinit.target, so that it runs before anything of the image can fail. */
+/** Part of sysinit.target, so that it runs before anything in the image can fail. */
 export const agentUnit = `[Unit]
 Description=Commands from outside the machine
 DefaultDependencies=no
@@ -106,7 +106,7 @@ Restart=no
 KillMode=process
 `;
 
-/** Becomes the image's first process, as its config says. */
+/** Executes the image's first process, as in its config. */
 export function startScript(argv: readonly string[], env: readonly string[]): string {
   const exports = env.filter((line) => /^[A-Za-z_]\w*=/.test(line)).map((line) => `export ${assigned(line)}`);
   return `${[...exports, `exec /bin/switch_root /root ${argv.map(quoted).join(' ')}`].join('\n')}\n`;

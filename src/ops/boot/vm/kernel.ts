@@ -1,10 +1,10 @@
 /**
- * A kernel for the machine: Debian's, because a node image brings none and a host has none for the other architecture.
- * With it goes a first root of a few megabytes: a static busybox, the modules that containers and Kubernetes need in an
- * order in which they load, and what `guest.ts` holds.
+ * The kernel for the machine, from Debian, because a node image has none and a host has none for the other architecture.
+ * Its initramfs has a few megabytes: a static busybox, the modules that containers and Kubernetes need in loading order,
+ * and the scripts of `guest.ts`.
  *
- * Modules come from here because a node image must not carry any: Apple's kernel has everything built in, and on docker
- * and podman the host's are used.
+ * The modules are not in the image because node images must not contain any: Apple's kernel has everything built in, and
+ * docker and podman use the host's.
  */
 import { writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -17,9 +17,9 @@ import { cpio, cpioDirectory, cpioFile, cpioLink } from './cpio.ts';
 import { agentScript, agentUnit, initScript, powerOffScript, startScript } from './guest.ts';
 
 export interface Kernel {
-  /** What `qemu -kernel` takes. */
+  /** For `qemu -kernel`. */
   readonly kernel: string;
-  /** What `qemu -initrd` takes. */
+  /** For `qemu -initrd`. */
   readonly initramfs: string;
   /** Its release, e.g. `6.12.48+deb13-cloud-arm64`. */
   readonly release: string;
@@ -31,13 +31,13 @@ export interface Start {
   readonly argv: readonly string[];
   /** Its environment, `NAME=VALUE`. */
   readonly env: readonly string[];
-  /** Modules to leave out, with all that need them: an imitation of another kernel. */
+  /** Modules to omit, with their dependents: simulates a different kernel. */
   readonly without?: readonly string[];
 }
 
 const suite = 'trixie';
 
-/** Loaded before init: nothing in the machine can load a module later, as the image has no /lib/modules. */
+/** Loaded before init: the machine cannot load modules later, because the image has no /lib/modules. */
 const modules = [
   'virtio_pci',
   'virtio_blk',
@@ -105,7 +105,7 @@ const modules = [
   'sch_ingress',
 ];
 
-/** Fetches what a machine starts with and writes it into `folder`. */
+/** Fetches kernel and busybox and writes the boot files into `folder`. */
 export async function prepareKernel(
   tools: Session,
   architecture: Architecture,
@@ -124,10 +124,10 @@ export async function prepareKernel(
   return { kernel, initramfs, release: basename(image.path).slice('vmlinuz-'.length) };
 }
 
-/** Days for which the packages chosen last are good: a kernel to try an image with need not be today's. */
+/** How many days the chosen packages are used: the kernel of a boot test need not be the newest. */
 const keptFor = 7;
 
-/** Chosen anew every week; without a network the last choice stands. */
+/** Resolved once a week; without a network, the last choice is used. */
 async function kernelPackages(tools: Session, architecture: Architecture): Promise<readonly Artifact[]> {
   interface Choice {
     readonly at: number;
@@ -146,7 +146,7 @@ async function kernelPackages(tools: Session, architecture: Architecture): Promi
   return artifacts;
 }
 
-/** Not compressed: an emulated processor would need longer to unpack it than the disk to read it. */
+/** Uncompressed: an emulated processor needs longer to decompress it than to read it from disk. */
 function firstRoot(busybox: Buffer, ordered: readonly Module[], { hostname, argv, env }: Start): Buffer {
   return cpio([
     ...['agent', 'bin', 'dev', 'modules', 'proc', 'root', 'run', 'sys'].map(cpioDirectory),
@@ -169,13 +169,13 @@ interface Module {
 }
 
 /**
- * The modules and what they need, needs first. A package that was not installed has no modules.dep: the needs are read
- * from the modules themselves (`depends=a,b` in the section .modinfo). What is built in or unknown is left out.
+ * The modules and their dependencies, dependencies first. A package that is not installed has no modules.dep, so they are
+ * read from the modules (`depends=a,b` in the section .modinfo). Built-in and unknown modules are skipped.
  */
 async function loadOrder(files: readonly DebianFile[], without: readonly string[]): Promise<Module[]> {
   const known = new Map(files.map((file) => [/([^/]+)\.ko(\.xz)?$/.exec(file.path)?.[1], file]));
   const ordered = new Map<string, Module>();
-  /** False for one that is left out, itself or with what it needs. */
+  /** False for a module that is omitted, itself or because of a dependency. */
   const add = async (name: string): Promise<boolean> => {
     if (without.includes(name)) return false;
     const file = known.get(name);

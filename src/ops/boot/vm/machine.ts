@@ -1,7 +1,7 @@
 /**
- * A node image as a virtual machine with a kernel of its own, emulated: the nearest thing to Apple's runtime that any
- * other host has, and the only way to boot an image of another architecture. The image is unchanged; `guest.ts` says what
- * the machine does around it. Nothing is needed but qemu: no root, no KVM, no other program.
+ * A node image in an emulated virtual machine with its own kernel: the closest equivalent of Apple's runtime on other
+ * hosts, and the only way to boot an image of a different architecture. The image is not changed; see `guest.ts`. It
+ * needs only qemu: no root, no KVM, no other program.
  */
 
 import { access, constants, mkdtemp, rm } from 'node:fs/promises';
@@ -18,30 +18,30 @@ import { prepareKernel } from './kernel.ts';
 import { startSession, type VmSession } from './session.ts';
 
 export interface MachineOptions {
-  /** MiB; 4096. */
+  /** In MiB; default 4096. */
   readonly memory?: number;
   readonly cpus?: number;
-  /** GiB of the root disk, which takes no more room than its files; 12. */
+  /** Size of the root disk in GiB, which takes only the room of its files; default 12. */
   readonly disk?: number;
   readonly hostname?: string;
-  /** Modules that its kernel has not, with all that need them: an imitation of another kernel. */
+  /** Modules that the kernel lacks, with their dependents: simulates a different kernel. */
   readonly without?: readonly string[];
-  /** More words for the kernel's command line. */
+  /** Additional kernel parameters. */
   readonly commandLine?: string;
-  /** The first process instead of the one that the image names. */
+  /** Overrides the image's first process. */
   readonly init?: readonly string[];
-  /** Seconds until systemd has to be there; 240. */
+  /** Seconds until systemd must be running; default 240. */
   readonly timeout?: number;
   readonly signal?: AbortSignal | undefined;
 }
 
 export interface Machine extends BootTarget {
-  /** Milliseconds from power-on until it took commands. */
+  /** Milliseconds from power-on until the agent was ready. */
   readonly bootMs: number;
   console(): string;
   /**
-   * Shuts the machine down as its owner would and starts it again with the same disk; in another network (the first three
-   * numbers of a /24) when one is given, and so with another address.
+   * Shuts the machine down cleanly and starts it again with the same disk. With `network` (the first three numbers of a
+   * /24), it gets a different address.
    */
   restart(network?: string): Promise<void>;
 }
@@ -51,7 +51,7 @@ const machines: Readonly<
 > = {
   arm64: {
     qemu: 'qemu-system-aarch64',
-    // pauth-impdef: pointer authentication with qemu's own cheap hash; the architected one doubles the run time
+    // pauth-impdef: pointer authentication with qemu's own cheap hash; the architected one doubles the run time.
     flags: ['-M', 'virt', '-cpu', 'max,pauth-impdef=on'],
     console: 'ttyAMA0',
     package: 'qemu-system-arm',
@@ -64,7 +64,7 @@ const machines: Readonly<
   },
 };
 
-/** The emulator for an architecture; undefined when it is not installed. */
+/** The emulator for an architecture; undefined if it is not installed. */
 export async function emulatorOf(
   architecture: Architecture,
   environment: Environment = processEnvironment(),
@@ -80,15 +80,15 @@ export async function emulatorOf(
   return undefined;
 }
 
-/** What to install where the emulator is missing. */
+/** How to install the emulator. */
 export function emulatorHint(architecture: Architecture): string {
   const { qemu, package: name } = machines[architecture];
   return `Install ${qemu} (Debian: ${name}, Homebrew: qemu).`;
 }
 
 /**
- * Makes the disk, starts the machine and waits until it takes commands; init may still be busy then. Throws `NodeEnded`
- * when the image does not get that far.
+ * Creates the disk, starts the machine and waits until the agent is ready; init may still be busy then. Throws
+ * `NodeEnded` if the image does not get that far.
  */
 export async function bootMachine(
   tools: Session,
@@ -113,7 +113,7 @@ export async function bootMachine(
     await writeDisk(tools.store, image, disk, { size: (options.disk ?? 12) * 2 ** 30, signal });
     const commandLine = [
       `console=${port} root=/dev/vda rw net.ifnames=0 panic=-1`,
-      // the device wait of a serial getty costs 90 s when nothing reports the device
+      // A serial getty's device wait costs 90 s, because nothing reports the device.
       `systemd.mask=serial-getty@${port}.service`,
       ...(options.commandLine === undefined ? [] : [options.commandLine]),
     ];

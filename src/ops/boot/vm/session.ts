@@ -1,6 +1,6 @@
 /**
- * One power-on of a machine: the emulator's process, its console, and commands over a virtio-serial port, whose other end
- * is the agent of `guest.ts`.
+ * One run of a machine: the emulator process, its console, and commands over a virtio-serial port to the agent of
+ * `guest.ts`.
  */
 import { spawn } from 'node:child_process';
 import { createServer, type Server, type Socket } from 'node:net';
@@ -8,27 +8,27 @@ import { KinaError } from '../../../host/errors.ts';
 import { NodeEnded, type ShellResult } from '../target.ts';
 
 export interface VmSession {
-  /** Milliseconds from power-on until the agent listened. */
+  /** Milliseconds from power-on until the agent was ready. */
   readonly bootMs: number;
-  /** Throws `NodeEnded` when the machine is off. */
+  /** Throws `NodeEnded` if the machine is off. */
   exec(command: string, seconds: number): Promise<ShellResult>;
-  /** Everything that kernel and init wrote so far. */
+  /** All output of kernel and init so far. */
   console(): string;
-  /** Waits until the machine has switched itself off. */
+  /** Waits until the machine has powered off. */
   exited(seconds: number): Promise<void>;
-  /** Power off, at once. */
+  /** Kills the machine. */
   stop(): Promise<void>;
 }
 
 export interface VmSessionOptions {
-  /** Path for the port's socket, which is ours and open before the emulator starts: a port without a peer reads as end of file. */
+  /** Path of the port's socket, open before the emulator starts: a port without a peer reads as end of file. */
   readonly socket: string;
-  /** Seconds until the agent has to listen. */
+  /** Seconds until the agent must be ready. */
   readonly seconds: number;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Starts the emulator and waits for the agent. Throws `NodeEnded` with the console when it does not come. */
+/** Starts the emulator and waits for the agent. Throws `NodeEnded` with the console output if it does not start. */
 export async function startSession(
   [program = '', ...args]: readonly string[],
   { socket, seconds, signal }: VmSessionOptions,
@@ -56,14 +56,14 @@ export async function startSession(
     process.off('exit', kill);
     signal?.removeEventListener('abort', kill);
     server.close();
-    lines.fail(signal?.aborted ? signal.reason : new NodeEnded('the machine has switched itself off', log));
+    lines.fail(signal?.aborted ? signal.reason : new NodeEnded('the machine has powered off', log));
   });
   const stop = async (): Promise<void> => {
     kill();
     await end;
   };
   try {
-    await lines.next('ready', seconds, () => new NodeEnded(`no sign of systemd within ${seconds} s`, log));
+    await lines.next('ready', seconds, () => new NodeEnded(`systemd did not start within ${seconds} s`, log));
   } catch (error) {
     await stop();
     throw error;
@@ -73,7 +73,7 @@ export async function startSession(
   const request = async (command: string, limit: number): Promise<ShellResult> => {
     const id = String(++requests);
     lines.send(`${id} ${limit} ${Buffer.from(command).toString('base64')}\n`);
-    const silent = (): Error => new NodeEnded('the machine does not answer any more', log);
+    const silent = (): Error => new NodeEnded('the machine no longer responds', log);
     const [, code, stdout = '', stderr = ''] = (await lines.next(id, limit + 30, silent)).split(' ');
     return { code: Number(code), stdout: decode(stdout), stderr: decode(stderr) };
   };
@@ -84,7 +84,7 @@ export async function startSession(
     exited: (limit) =>
       within(end, limit, () => new KinaError('provider', `the machine did not shut down within ${limit} s`)),
     exec: (command, limit) => {
-      // one at a time, as the agent works: the limit counts from the command's start, not from the call
+      // One at a time, like the agent: the limit starts with the command, not with the call.
       const answer = last.then(() => request(command, limit));
       last = answer.catch(() => {});
       return answer;
@@ -109,7 +109,7 @@ function within<T>(promise: Promise<T>, seconds: number, late: () => Error): Pro
   return Promise.race([promise, over]).finally(() => clearTimeout(timer));
 }
 
-/** Lines from the agent, each taken by whoever waits for its first word. */
+/** Lines from the agent; each is delivered to the waiter for its first word. */
 class Lines {
   #socket: Socket | undefined;
   #rest = '';
