@@ -9,7 +9,7 @@ const cell = (text: string): string => text.replaceAll('|', '\\|');
 function section(command: Command): string[] {
   const names = command.arguments.map((one) => ` ${one.name}`).join('');
   const lines = [`## \`kina ${command.name}\``, '', `${command.summary}.`, ''];
-  lines.push('```', `kina ${command.name} [flags]${names}`, '```', '');
+  lines.push('```', `kina ${command.name} [options]${names}`, '```', '');
   for (const { name, description } of command.arguments) lines.push(`- \`${name}\`: ${description}`);
   if (command.arguments.length > 0) lines.push('');
   if (command.flags.length > 0) {

@@ -1,4 +1,4 @@
-/** The commands on clusters without a cluster: what is typed wrong, what there is not, and what needs no engine. */
+/** The cluster commands without a cluster: wrong arguments, missing engines, and what works without an engine. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -13,12 +13,12 @@ beforeAll(async () => {
 });
 afterAll(() => bench.close());
 
-/** A PATH that has nothing, so that there is no engine, and nothing that the machine asks for. */
+/** An empty PATH, so that no engine is found, and no variables of this machine. */
 const nothing = { env: { PATH: '/nowhere', KIND_EXPERIMENTAL_PROVIDER: undefined, KIND_CLUSTER_NAME: undefined } };
 const kina = (args: readonly string[], env: Record<string, string> = {}) =>
   bench.kina(args, { env: { ...nothing.env, ...env } });
 
-describe('what is typed wrong is said before any engine is asked', () => {
+describe('wrong arguments are reported before any engine is contacted', () => {
   test.each([
     [['create', 'cluster', '--wait', '5'], '--wait 5: missing unit in duration'],
     [['create', 'cluster', '--wait', 'soon'], '--wait soon: invalid duration'],
@@ -41,13 +41,13 @@ describe('what is typed wrong is said before any engine is asked', () => {
     expect(result).toMatchObject({ code: 2, stdout: '' });
   });
 
-  test('a provider that there is not, in the variable of kina', async () => {
+  test('an unknown provider in the variable of kina is an error', async () => {
     const result = await kina(['get', 'clusters'], { KINA_PROVIDER: 'dockr' });
     expect(result.stderr).toContain('KINA_PROVIDER: there is no provider "dockr"; did you mean "docker"?');
     expect(result.code).toBe(2);
   });
 
-  test('in that of kind it is ignored with a warning, as kind does', async () => {
+  test('an unknown provider in the variable of kind is ignored with a warning, as in kind', async () => {
     const result = await kina(['create', 'cluster', '--dry-run'], { KIND_EXPERIMENTAL_PROVIDER: 'nerdctl' });
     expect(result.stderr).toContain('WARNING: KIND_EXPERIMENTAL_PROVIDER=nerdctl is ignored');
     expect(result.code).toBe(0);
@@ -77,7 +77,7 @@ describe('without any engine', () => {
       expect((await kina(['get', 'clusters', ...flag])).stderr).toContain('    at ');
   });
 
-  test('--dry-run prints the plan, which is a configuration of the cluster', async () => {
+  test('--dry-run prints the plan as a cluster configuration', async () => {
     const result = await kina(['create', 'cluster', '--dry-run', '--image', 'localhost/node:1'], {
       KIND_CLUSTER_NAME: 'from-kind',
     });
@@ -90,13 +90,13 @@ describe('without any engine', () => {
     expect(result.stderr).toContain('WARNING: no container engine works on this machine');
   });
 
-  test('--dry-run takes a provider at its word, and its name wins over the variables', async () => {
+  test('--dry-run does not contact the provider, and --name overrides the variables', async () => {
     const flags = ['--dry-run', '--json', '--provider', 'docker', '--name', 'flag'];
     const result = await kina(['create', 'cluster', ...flags], { KINA_CLUSTER_NAME: 'variable' });
     expect(JSON.parse(result.stdout)).toMatchObject({ name: 'flag', provider: 'docker' });
   });
 
-  test('a kernel and Rosetta are for virtual machines: refused elsewhere, before anything is made', async () => {
+  test('--kernel and --rosetta require virtual machines and are refused for other providers', async () => {
     const create = (...flags: string[]) => kina(['create', 'cluster', '--dry-run', '--json', ...flags]);
     const kernel = join(bench.folder, 'vmlinux');
     await writeFile(kernel, '');
@@ -109,7 +109,7 @@ describe('without any engine', () => {
     }
   });
 
-  test('a provider is found like a name: flag, environment, file', async () => {
+  test('the provider comes from the flag, the environment or the file', async () => {
     const file = join(bench.folder, 'provider.yaml');
     await writeFile(file, 'kind: Cluster\napiVersion: kina.dev/v1alpha1\nprovider: docker\n');
     const plan = async (env: Record<string, string>, ...flags: string[]) =>
@@ -119,7 +119,7 @@ describe('without any engine', () => {
     expect(await plan({ KINA_PROVIDER: 'podman' }, '--provider', 'docker')).toMatchObject({ provider: 'docker' });
   });
 
-  test('config validate counts what is in a file, and finds every problem of a wrong one', async () => {
+  test('config validate counts nodes, and reports every problem of an invalid file', async () => {
     const [good, bad] = [join(bench.folder, 'good.yaml'), join(bench.folder, 'bad.yaml')];
     const head = 'kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n';
     await writeFile(good, `${head}name: two\nnodes: [{role: control-plane}, {role: worker}]\n`);
@@ -136,7 +136,7 @@ describe('without any engine', () => {
 });
 
 describe('versions', () => {
-  test('as scripts read them', async () => {
+  test('are printed as scripts expect them', async () => {
     expect((await kina(['version', '-q'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
     expect((await kina(['-q', 'version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
     expect((await kina(['--version'])).stdout).toMatch(/^kina version \d+\.\d+\.\d+\n$/);
@@ -149,7 +149,7 @@ describe('completion', () => {
     return stdout.split('\n').flatMap((line) => line.split('\t')[0] || []);
   };
 
-  test('commands, flags and values; nothing where only a person knows', async () => {
+  test('offers commands, flags and values, and nothing for free text', async () => {
     expect(await candidates('del')).toEqual(['delete']);
     expect(await candidates('delete', 'clusters', '--k')).toEqual(['--kubeconfig']);
     expect(await candidates('create', 'cluster', '--provider', '')).toEqual(
@@ -170,7 +170,7 @@ describe('completion', () => {
   });
 
   describeWith('in a shell', ['bash'], () => {
-    test('bash asks kina for the word under the cursor', async () => {
+    test('bash completes the word under the cursor', async () => {
       const { stdout: script } = await kina(['completion', 'bash']);
       const asked = `kina() { "${process.execPath}" "${join(projectRoot, 'bin/kina.js')}" "$@"; }
 COMP_WORDS=(kina create cluster --dr); COMP_CWORD=3; _kina; printf '%s\\n' "\${COMPREPLY[@]}"`;

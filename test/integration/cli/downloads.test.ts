@@ -1,4 +1,4 @@
-/** What goes wrong between an upstream server and the image: always said, never used. */
+/** Faulty downloads are always reported and never used. */
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -16,13 +16,13 @@ afterEach(() => bench.close());
 const kubelet = `/dl.k8s.io/${version}/bin/linux/amd64/kubelet`;
 const body = fakeElf('amd64', `kubelet ${version}`);
 
-/** Nothing that could be taken for an image or for a finished artifact is left. */
+/** Nothing is left that could pass for an image or a finished artifact. */
 async function expectNoImage(): Promise<void> {
   expect((await bench.kina(['image', 'ls'])).stdout).toBe('');
   for (const name of await readdir(join(bench.folder, 'store', 'tmp'))) throw new Error(`left in tmp: ${name}`);
 }
 
-test('a download with one wrong byte names the file, both digests and who promised', async () => {
+test('a download with one wrong byte: the file, both digests and the source of the checksum', async () => {
   bench.upstream.intercept = (path, response) => {
     if (path !== kubelet) return false;
     const wrong = Buffer.from(body);
@@ -45,7 +45,7 @@ test('a download with one wrong byte names the file, both digests and who promis
   digestIn(await bench.build());
 });
 
-test('a server that always stops half way is tried again, then reported', async () => {
+test('a server that always stops halfway is retried, then reported', async () => {
   let asked = 0;
   bench.upstream.intercept = (path, response) => {
     if (path !== kubelet || response.req.method === 'HEAD') return false;
@@ -61,7 +61,7 @@ test('a server that always stops half way is tried again, then reported', async 
   await expectNoImage();
 });
 
-test('a truncated transfer is taken up again and the image is the same', async () => {
+test('a truncated transfer is resumed and the image is the same', async () => {
   const undisturbed = digestIn(await bench.build([], { store: 'other' }));
   let breaks = 2;
   bench.upstream.intercept = (path, response) => {
@@ -121,7 +121,7 @@ test('a 404 for an optional component: a warning and a label, or an error with -
   );
 });
 
-test('a binary for another architecture under the right name', async () => {
+test('a binary for the wrong architecture under the right name', async () => {
   bench.upstream.intercept = (path, response) => {
     if (!path.startsWith(`/dl.k8s.io/${version}/bin/linux/arm64/kubelet`)) return false;
     const wrong = fakeElf('amd64', `kubelet ${version}`);
@@ -136,7 +136,7 @@ test('a binary for another architecture under the right name', async () => {
   await expectNoImage();
 });
 
-test('a server tarball of another architecture under a name that says nothing', async () => {
+test('a server tarball for the wrong architecture under a neutral name', async () => {
   const wrong = await serverTarball(version, 'amd64');
   bench.upstream.intercept = (path, response) => {
     if (!path.startsWith('/files.example/')) return false;
@@ -152,7 +152,7 @@ test('a server tarball of another architecture under a name that says nothing', 
   await expectNoImage();
 });
 
-test('an error is told at once, while other downloads still run', async () => {
+test('an error is reported at once, while other downloads still run', async () => {
   const wrong = fakeElf('arm64', 'runc');
   let hanging = false;
   bench.upstream.intercept = (path, response) => {

@@ -1,6 +1,6 @@
 /**
- * Builds that are cut short, by Ctrl-C, by `kill -9`, by the one beside them: the next one gets the very same image, and
- * nothing half-written is ever taken for whole.
+ * Builds that are interrupted by Ctrl-C, `kill -9` or a concurrent build: the next build gets the same image, and nothing
+ * incomplete is ever used.
  */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
@@ -62,7 +62,7 @@ const sizeOf = (path: string): number => {
 const biggest = (store: string, folder: string): number =>
   Math.max(0, ...names(store, folder).map((name) => sizeOf(join(bench.folder, store, folder, name))));
 
-/** Moments of a build, told by what it has left on the disk or asked for. */
+/** Moments of a build, recognized by its files or requests. */
 const moments: Record<string, (store: string, asked: number) => boolean> = {
   'the store appears': (store) => names(store, 'users').length > 0,
   'the first question to upstream': (_store, asked) => bench.upstream.requests.length > asked,
@@ -100,7 +100,7 @@ describe('Ctrl-C', () => {
     expect(digestIn(await bench.build(args.slice(0, 2), { store }))).toBe(undisturbed);
   });
 
-  test('twice: ends at once', async () => {
+  test('twice: exits at once', async () => {
     const running = await cut('half of the big download', 'SIGINT', 'twice');
     running.process.kill('SIGINT');
     expect((await running.ended).code).toBe(130);
@@ -133,7 +133,7 @@ describe('kill -9', () => {
   });
 });
 
-describe('two at once', () => {
+describe('two concurrent builds', () => {
   test('on one empty store: the same image, everything stored once', async () => {
     const both = await Promise.all(
       [1, 2].map((n) => bench.build([...args.slice(0, 2), '--tag', `both:${n}`], { store: 'both' })),
@@ -144,7 +144,7 @@ describe('two at once', () => {
     expect(listed.map((i: { ref: string }) => i.ref)).toEqual(['both:1', 'both:2']);
   });
 
-  test('a prune beside a build takes nothing away from it', async () => {
+  test('a concurrent prune removes nothing that a build needs', async () => {
     const running = await bench.start(args.slice(0, 2), { store: 'pruned' });
     await running.until(() => moments['the big download is a blob']!('pruned', 0));
     const pruned = await bench.kina(['cache', 'prune', '--all'], { store: 'pruned' });

@@ -59,7 +59,7 @@ describe('locks', () => {
     expect(printed.stderr).toBe('');
   });
 
-  test('recipe and lock that disagree: every difference at once, exit code 2', async () => {
+  test('recipe and lock that differ: all differences together, exit code 2', async () => {
     const folder = await bench.place('changed');
     await lock([], { cwd: folder });
     await cp(recipeFolder, folder, { recursive: true });

@@ -1,4 +1,4 @@
-/** Where the image goes and what is said about it: standard output, files, folders, full and forbidden disks. */
+/** Outputs and messages: standard output, files, folders, full and read-only disks. */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmod, lstat, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
@@ -29,7 +29,7 @@ describe('standard output', () => {
     expect(result.stderr).toContain(`digest ${usual}`);
   });
 
-  test('a reader that goes away in the middle of an archive: an error, not a silent half', async () => {
+  test('a reader that closes the pipe in the middle of an archive: an error', async () => {
     const { argv, env } = bench.command(['--output', '-']);
     const script = 'exec 3>&1; { "$0" "$@"; echo "code $?" >&3; } | head -c 600 >/dev/null';
     const result = await run(['sh', '-c', script, ...argv], { cwd: bench.folder, env });
@@ -44,7 +44,7 @@ describe('standard output', () => {
     expect(result.stderr).toBe('code 0\n');
   });
 
-  test('a reader of the progress that goes away does not end the build', async () => {
+  test('a closed stderr does not end the build', async () => {
     const { argv, env } = bench.command(['--no-cache'], {});
     const script = '{ "$0" "$@" 2>&1 >answer; echo "code $?" >code; } | head -n 1 >/dev/null';
     await run(['sh', '-c', script, ...argv], { cwd: bench.folder, env });
@@ -52,12 +52,12 @@ describe('standard output', () => {
     expect(await readFile(at('answer'), 'utf8')).toContain(usual);
   });
 
-  test('--quiet: only the answer', async () => {
+  test('--quiet: only the result', async () => {
     const result = await bench.build(['--quiet', '--no-cache', '--tag', 'q:1', '--tag', 'q:2', '--tag', 'q:1']);
     expect(result).toMatchObject({ code: 0, stderr: '', stdout: `q:1@${usual}\nq:2@${usual}\n` });
   });
 
-  test('--json: one document, on standard output alone', async () => {
+  test('--json: a single document on standard output', async () => {
     const result = await bench.build(['--json', '--no-cache', '--output', 'type=oci-archive,dest=json.tar']);
     const answer = JSON.parse(result.stdout);
     expect(answer).toMatchObject({
@@ -171,13 +171,13 @@ describe('files and folders', () => {
 });
 
 /** As an unprivileged user, because root can write to read-only folders. */
-describeWith('as a user without rights', ['root', 'setpriv'], () => {
+describeWith('as an unprivileged user', ['root', 'setpriv'], () => {
   const asNobody = async (args: readonly string[], store: string) => {
     const { argv, env } = bench.command(args, { store });
     return run(['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', ...argv], { cwd: bench.folder, env });
   };
 
-  test('a read-only folder for the output: told before the work', async () => {
+  test('a read-only folder for the output: reported before the build', async () => {
     await chmod(bench.folder, 0o755);
     await mkdir(at('readonly'), { mode: 0o555 });
     await mkdir(at('open'));
@@ -198,7 +198,7 @@ describeWith('as a user without rights', ['root', 'setpriv'], () => {
   });
 });
 
-/** Root can mount a tmpfs of any size, which is the honest way to a full disk. */
+/** Root can mount a tmpfs of any size to get a disk that is really full. */
 function canMount(): boolean {
   try {
     execFileSync('unshare', ['--mount', 'mount', '-t', 'tmpfs', 'none', '/mnt'], { stdio: 'ignore' });

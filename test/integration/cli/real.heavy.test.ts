@@ -1,4 +1,4 @@
-/** The real node recipe with real release files over a bad line: what holds for the small recipe holds for gigabytes. */
+/** The real node recipe with real release files over a faulty connection: what works for the small recipe works for gigabytes. */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -34,7 +34,7 @@ describeUnless(skip, 'the node recipe, Kubernetes v1.20.2', () => {
     if (bad.skip === undefined) expect(bad.log.filter((r) => r.fault === 'reset').length).toBeGreaterThan(2);
   });
 
-  test('files with one wrong byte: named, and not kept', async () => {
+  test('files with one wrong byte: reported, and not kept', async () => {
     const result = await build(corrupt, 'corrupt');
     expect(result.code).toBe(1);
     expect(result.stdout).toBe('');

@@ -1,4 +1,4 @@
-/** `kina recipe …` as people and editors use it; the JSON Schema is judged by Python's jsonschema, not by zod. */
+/** `kina recipe …` as users and editors use it; the JSON Schema is checked with Python's jsonschema, not with zod. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -31,7 +31,7 @@ describe('list and show', () => {
     for (const { description } of listed) expect(description).toMatch(/\w{3}/);
   });
 
-  test('show says where each step of a merged recipe comes from, and is a valid recipe itself', async () => {
+  test('show prints the origin of each step of a merged recipe, and is a valid recipe', async () => {
     const child = await write(
       'child.yaml',
       `name: child\nextends: ${smallRecipe}\nlayers:\n  - name: base\n    steps:\n      - symlinks: { links: { x: etc } }\n`,
@@ -84,7 +84,7 @@ describe('validate', () => {
 const noJsonschema =
   (await run(['python3', '-c', 'import jsonschema'])).code === 0 ? undefined : "Python's jsonschema is not installed";
 
-describeUnless(noJsonschema, 'the JSON Schema, judged by jsonschema (Python)', () => {
+describeUnless(noJsonschema, 'the JSON Schema, checked with jsonschema (Python)', () => {
   const program = [
     'import json, sys, jsonschema',
     'schema, documents = json.load(sys.stdin)',
@@ -107,12 +107,12 @@ describeUnless(noJsonschema, 'the JSON Schema, judged by jsonschema (Python)', (
     );
   });
 
-  test('recipes/recipe.schema.json, which editors are pointed to, is what kina prints', async () => {
+  test('recipes/recipe.schema.json, which editors use, is what kina prints', async () => {
     const shipped = await readFile(join(projectRoot, 'recipes/recipe.schema.json'), 'utf8');
     expect((await bench.kina(['recipe', 'schema'])).stdout).toBe(shipped);
   });
 
-  test('refuses what kina refuses: unknown keys, two kinds, wrong types, permissions as numbers', async () => {
+  test('rejects what kina rejects: unknown keys, two kinds, wrong types, permissions as numbers', async () => {
     const withStep = (step: unknown) => ({ name: 'x', layers: [{ name: 'a', steps: [step] }] });
     const wrong: [unknown, string][] = [
       [{ name: 'x', layer: [] }, ''],
@@ -127,7 +127,7 @@ describeUnless(noJsonschema, 'the JSON Schema, judged by jsonschema (Python)', (
     for (const [i, [document, place]] of wrong.entries()) expect(judged[i], JSON.stringify(document)).toContain(place);
   });
 
-  test('a variable stands anywhere in a step, whatever is checked there once it is filled in', async () => {
+  test('a variable is accepted anywhere in a step, even where its value is checked later', async () => {
     const steps = [
       { file: { path: '${p}', content: 'b', mode: '${mode}' } },
       { debian: { packages: ['${package}'], prune: '${prune}' } },
@@ -143,7 +143,7 @@ interface PlannedLayer {
 const digestsOf = (layer: PlannedLayer): string[] => layer.steps.flatMap((s) => s.artifacts.map((a) => a.digest));
 
 describe('--dry-run', () => {
-  test('what is cached and what is left to fetch, before and after a build; nothing is fetched for it', async () => {
+  test('prints what is cached and what is left to fetch, and fetches nothing', async () => {
     const store = { store: 'dry' };
     const before = JSON.parse((await bench.build(['--dry-run', '--json'], store)).stdout);
     expect(before.total.toFetch.size).toBe(before.total.size);
@@ -159,7 +159,7 @@ describe('--dry-run', () => {
     expect(bench.upstream.requests.some((path) => path.includes(version))).toBe(true);
   });
 
-  test('one changed download is the only one to fetch, and platforms are added up', async () => {
+  test('only a changed download is left to fetch, and platforms are summed up', async () => {
     const store = { store: 'dry-two' };
     digestIn(await bench.build([], store));
     const both = JSON.parse(

@@ -23,7 +23,7 @@ afterAll(() => bench.close());
 let stores = 0;
 const elsewhere = (options: BenchOptions = {}): BenchOptions => ({ store: `store-${++stores}`, ...options });
 
-describe('surroundings that do not reach the image', () => {
+describe('environments that do not affect the image', () => {
   test.each<[string, BenchOptions]>([
     ['a time zone', { env: { TZ: 'Pacific/Chatham' } }],
     ['a language that sorts and writes differently', { env: { LC_ALL: 'tr_TR.UTF-8', LANG: 'tr_TR.UTF-8' } }],
@@ -93,8 +93,8 @@ describe('a recipe that changes around its steps', () => {
   );
 });
 
-describe('a store that lost something', () => {
-  test.each(['config', 'manifest', 'layer'] as const)('the %s of an image: made again, not believed', async (lost) => {
+describe('an incomplete store', () => {
+  test.each(['config', 'manifest', 'layer'] as const)('the %s of an image: built again', async (lost) => {
     const options = elsewhere();
     const store = join(bench.folder, options.store as string, 'blobs/sha256');
     const name = 'localhost/lost:1';

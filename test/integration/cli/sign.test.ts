@@ -1,4 +1,4 @@
-/** `kina push --sign-key`, `kina sign` and `kina verify` as programs: answers, exit codes, and secrets that nothing repeats. */
+/** `kina push --sign-key`, `kina sign` and `kina verify` as programs: output, exit codes, and secrets that are never printed. */
 import { generateKeyPairSync } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
@@ -43,7 +43,7 @@ describeUnless(registry.skip, 'the command line signs', () => {
 
   const verify = (ref: string, ...flags: string[]) => bench.kina(['verify', `docker://${host}/${ref}`, ...flags]);
 
-  test('push --sign-key: the answer stays the reference, and --require-signature takes that key alone', async () => {
+  test('push --sign-key: prints only the reference, and --require-signature accepts only that key', async () => {
     const args = ['push', small, `${host}/cli/key:v1`, '--sbom', '--provenance', '--sign-key', 'key.pem'];
     const pushed = await bench.kina(args, { env: passphrase });
     expect(pushed.stdout, pushed.stderr).toMatch(new RegExp(`^${host}/cli/key:v1@sha256:[0-9a-f]{64}\n$`));
@@ -66,7 +66,7 @@ describeUnless(registry.skip, 'the command line signs', () => {
     expect(JSON.parse(json.stdout)).toMatchObject({ verified: true, signature: 'verified', sboms: 1 });
   });
 
-  test('an unsigned image passes and says so; --require-signature refuses it; kina sign signs it', async () => {
+  test('an unsigned image passes with a note; --require-signature rejects it; kina sign signs it', async () => {
     const ref = `${host}/cli/later:v1`;
     const digest = digestIn(await bench.kina(['push', small, ref]));
     const unsigned = await verify('cli/later:v1', '--key', 'key.pub');
@@ -93,7 +93,7 @@ describeUnless(registry.skip, 'the command line signs', () => {
     expect(good.stdout).toContain(`signature   verified: ${person} (${issuer})`);
   });
 
-  test('passphrases and tokens are in nothing that was written', async () => {
+  test('passphrases and tokens are never written', async () => {
     const token = identityToken('https://ci.example.org/secret', 'https://token.example.org', secret);
     const said = [
       await bench.kina(['-v', '5', 'sign', `${host}/cli/later:v1`, '--key', 'key.pem'], { env: passphrase }),
@@ -135,7 +135,7 @@ describeUnless(registry.skip, 'the command line signs', () => {
   });
   const decoded = (text: string): string => Buffer.from(text, 'base64').toString('latin1');
 
-  test('what cannot be signed or verified is refused before anything is sent', async () => {
+  test('wrong flags are refused before anything is sent', async () => {
     const asked = sigstore.requests.length;
     const there = `${host}/cli/refused:v1`;
     for (const [said, ...args] of [
@@ -167,7 +167,7 @@ describeUnless(registry.skip, 'the command line signs', () => {
     expect((await fetch(`http://${host}/v2/cli/refused/tags/list`)).status).toBe(404);
   });
 
-  test('a verify that is killed leaves nothing that the next command does not sweep', async () => {
+  test('the next command cleans up after a verify that was killed', async () => {
     const ref = 'cli/later:v1';
     expect((await verify(ref)).code).toBe(0);
     // From now on the registry falls silent in the middle of blobs, which the store has and which are read again.

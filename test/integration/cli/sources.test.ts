@@ -1,6 +1,6 @@
 /**
- * Where Kubernetes comes from: releases, server tarballs, folders of binaries. Whatever the way, the files are the same;
- * what a source does not say or gets wrong is told.
+ * Sources of Kubernetes: releases, server tarballs, folders of binaries. The files are always the same; missing or wrong
+ * information in a source is reported.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ import { sendFile } from '../../support/server.ts';
 import { fakeElf, serverTarball } from '../../support/upstream.ts';
 
 let bench: Bench;
-/** Layer digests of the build from the release's single files: what others are compared with. */
+/** Layer digests of the build from single release files, to compare the others with. */
 let released: Record<string, Layers>;
 type Layers = Record<string, string>;
 const architectures = ['amd64', 'arm64'] as const;
@@ -72,7 +72,7 @@ describe('a server tarball', () => {
     expect(JSON.parse(result.stdout)).toMatchObject({ kubernetes: 'v1.27.4' });
   });
 
-  test('a URL that does not say its version asks for it, and takes it', async () => {
+  test('a URL without a version requires one, and uses it', async () => {
     const body = await serverTarball(version, 'amd64');
     bench.upstream.intercept = (path, response) => {
       if (!path.startsWith('/files.example/')) return false;
@@ -88,7 +88,7 @@ describe('a server tarball', () => {
     bench.upstream.intercept = undefined;
   });
 
-  test('of another architecture, said by its name', async () => {
+  test('for the wrong architecture, according to its name', async () => {
     // The sibling for arm64 is not there.
     const alone = join(await bench.place('alone'), 'kubernetes-server-linux-amd64.tar.gz');
     await writeFile(alone, await serverTarball(version, 'amd64'));
@@ -118,7 +118,7 @@ describe('a server tarball', () => {
     expect(result.stderr).not.toContain('bug in kina');
   });
 
-  test('locked: the store has it, another store says what to do', async () => {
+  test('locked: works with the same store, a new store reports what to do', async () => {
     const folder = await bench.place('locked');
     const lock = await bench.kina(
       ['lock', file('amd64'), '--recipe', smallRecipe, '--platform', 'linux/amd64', '--mirror', bench.upstream.url],
@@ -167,7 +167,7 @@ describe('a folder of binaries', () => {
     expectReleased(await build(await folder(what, place), '--platform', 'linux/amd64,linux/arm64', '--json'));
   });
 
-  test('that does not say its version', async () => {
+  test('without a version', async () => {
     const root = await folder('nameless', (a) => a, false);
     const result = await build(root);
     expect(result.code).toBe(2);
@@ -177,7 +177,7 @@ describe('a folder of binaries', () => {
     expectReleased(await build(root, '--json'));
   });
 
-  test('that lacks a binary: every place that was looked at', async () => {
+  test('without one of the binaries: lists every path that was tried', async () => {
     const root = await bench.place('lacking');
     await writeFile(join(root, 'version'), version);
     await writeFile(join(root, 'kubeadm'), fakeElf('amd64', 'kubeadm'));
@@ -187,7 +187,7 @@ describe('a folder of binaries', () => {
     expect(result.stderr).toContain(`looked for ${join(root, 'linux', 'amd64')}`);
   });
 
-  test('whose binaries are for another architecture', async () => {
+  test('with binaries for the wrong architecture', async () => {
     const root = await folder('crossed', (a) => (a === 'amd64' ? 'arm64' : 'amd64'));
     const result = await build(root, '--platform', 'linux/arm64');
     expect(result.code).toBe(1);
@@ -223,7 +223,7 @@ describe('versions', () => {
     ['stable', '/dl.k8s.io/release/stable.txt'],
     ['1.34', '/dl.k8s.io/release/stable-1.34.txt'],
     ['v1.34', '/dl.k8s.io/release/stable-1.34.txt'],
-  ])('%s is what upstream says it is', async (source, marker) => {
+  ])('%s is resolved by upstream', async (source, marker) => {
     bench.upstream.intercept = (path, response) => {
       if (path !== marker) return false;
       response.end(`${version}\n`);
@@ -233,7 +233,7 @@ describe('versions', () => {
     bench.upstream.intercept = undefined;
   });
 
-  test('a marker that holds a login page is not believed', async () => {
+  test('a marker that contains a login page is refused', async () => {
     bench.upstream.intercept = (path, response) => {
       if (!path.endsWith('/stable.txt')) return false;
       response.end('<html>Please log in</html>');

@@ -1,4 +1,4 @@
-/** Progress in a real terminal: tmux runs kina and says what a person would see. */
+/** Progress in a real terminal: tmux runs kina and captures what a user sees. */
 import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -87,7 +87,7 @@ describeWith('progress on a terminal', ['tmux'], () => {
     }
   }
 
-  test('says what is fetched, how much of it, how fast and how long; ends with ticks, table, digest', async () => {
+  test('shows what is fetched, how much, how fast and how long; ends with ticks, table, digest', async () => {
     pace = 300_000;
     const { seen, end, cursor } = await watch('store', 100);
     const lines = seen.flat();
@@ -120,7 +120,7 @@ describeWith('progress on a terminal', ['tmux'], () => {
     expect(end.at(-2)).toMatch(/^localhost\/kina\/small:v1\.34\.2@sha256:/);
   });
 
-  test('a rebuild has little to say', async () => {
+  test('a rebuild prints little', async () => {
     const { end } = await watch('store', 100);
     expect(end.filter((line) => /^[✔✖]/.test(line))).toEqual([
       expect.stringMatching(/^✔ Resolved +slow for linux\/amd64: \d+ artifacts$/),
@@ -136,7 +136,7 @@ describeWith('progress on a terminal', ['tmux'], () => {
     expect(end.filter((line) => line.startsWith('✔'))).toHaveLength(5);
   });
 
-  test('Ctrl-C: a cross where it was, the reason, a visible cursor', async () => {
+  test('Ctrl-C: a cross at the interrupted phase, the reason, a visible cursor', async () => {
     pace = 50_000;
     let pressed = false;
     const { end, cursor } = await watch('interrupted', 100, async (lines, keys) => {

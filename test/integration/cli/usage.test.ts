@@ -1,4 +1,4 @@
-/** What people type wrong: the answer names it, suggests what was meant, and the exit code is 2. */
+/** Wrong arguments: the error names them and suggests a fix, and the exit code is 2. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -71,7 +71,7 @@ describe('arguments', () => {
     expect(result.stdout).toBe('');
   });
 
-  test('several things wrong in --set are told at once', async () => {
+  test('several problems in --set are reported together', async () => {
     const result = await bench.build(['--set', 'modt=x', '--set', 'colour=blue', '--set', 'runcc=1']);
     expect(result.code).toBe(2);
     expect(result.stderr).toContain('--set modt: the recipe has no such variable; did you mean "motd"?');
@@ -101,7 +101,7 @@ describe('arguments', () => {
     expect(result.stdout).toBe('');
   });
 
-  test('what is wrong is JSON too, where JSON was asked for', async () => {
+  test('errors are JSON with --json', async () => {
     const result = await bench.kina(['image', 'inspect', 'nothing:here', '--json']);
     expect(result.code).toBe(1);
     expect(JSON.parse(result.stdout).error).toMatchObject({ code: 'not-found', message: expect.any(String) });
@@ -144,7 +144,7 @@ describe('recipes', () => {
     return path;
   };
 
-  test('every typo of a file with its line, its column and what was meant', async () => {
+  test('every typo in a file with line, column and suggestion', async () => {
     const path = await recipe(`name: mine
 extend: node
 layers:

@@ -1,4 +1,4 @@
-/** `kina verify`, `kina outdated` and `kina lock --upgrade` as programs: answers, exit codes, and what is refused at once. */
+/** `kina verify`, `kina outdated` and `kina lock --upgrade` as programs: output, exit codes, and refused arguments. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -31,7 +31,7 @@ test('an image that was built here verifies, is unsigned, and can be rebuilt', a
   expect(json).toMatchObject({ digest, verified: true, signature: 'none', damage: [], problems: [] });
 });
 
-test('another SOURCE_DATE_EPOCH, compression or time of building does not matter to a rebuild', async () => {
+test('a different SOURCE_DATE_EPOCH, compression or build time does not matter to a rebuild', async () => {
   const env = { SOURCE_DATE_EPOCH: '1700000000' };
   const other = digestIn(await bench.build(['--tag', 'localhost/other:v1', '--compression', 'gzip:9'], { env }));
   expect(other).not.toBe(digest);
@@ -40,7 +40,7 @@ test('another SOURCE_DATE_EPOCH, compression or time of building does not matter
   expect(result.stdout).toMatch(/rebuild {5}the same (digest|content, compressed differently)/);
 });
 
-test('a signature that is required and not there, and damage, are failures', async () => {
+test('a missing required signature and damage are failures', async () => {
   const unsigned = await bench.kina(['verify', small, '--require-signature']);
   expect(unsigned).toMatchObject({ code: 1, stdout: '' });
   expect(unsigned.stderr).toContain('is not signed');
@@ -55,7 +55,7 @@ test('a signature that is required and not there, and damage, are failures', asy
   expect(damaged.stderr).toContain('index');
 });
 
-test('a lock grows old, and is taken to the newest patch', async () => {
+test('an outdated lock is upgraded to the newest patch', async () => {
   const lock = ['lock', 'v1.34.1', '--recipe', smallRecipe, '--platform', 'linux/amd64', '--output', file()];
   expect((await withMirror(lock)).code).toBe(0);
   bench.upstream.markers.set('release/stable-1.34.txt', 'v1.34.99');
@@ -75,7 +75,7 @@ test('a lock grows old, and is taken to the newest patch', async () => {
   expect(await readFile(file(), 'utf8')).toBe(again);
 });
 
-test('what cannot mean anything is refused before anything is asked', async () => {
+test('contradictory arguments are refused before any request', async () => {
   const asked = bench.upstream.requests.length;
   for (const args of [
     ['lock', 'v1.34.2', '--upgrade'],

@@ -1,4 +1,4 @@
-/** What pipelines are given: the jobs of a matrix, the GitHub action and the examples, none of which may name what kina lacks. */
+/** For CI: the matrix of jobs, the GitHub action and the examples, all of which use only existing commands and flags. */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -33,7 +33,7 @@ describe('the matrix', () => {
       { version: 'v1.34.2', minor: '1.34', platform: 'linux/amd64,linux/arm64' },
     ]);
   });
-  test('all unknown versions are named', async () => {
+  test('all unknown versions are listed', async () => {
     await expect(jobMatrix({ versions: ['1.3', 'stable', '1.34'], platforms, join: false })).rejects.toMatchObject({
       code: 'usage',
       message: expect.stringMatching(/1\.3.*stable/),
@@ -41,7 +41,7 @@ describe('the matrix', () => {
   });
 });
 
-test('the check of command lines finds what is wrong', () => {
+test('the check of command lines finds errors', () => {
   const problem = (line: string) => problemWith(kina, kinaCommands(line)[0]!);
   expect(problem('x=$(kina ci matrix --versions "1.34, 1.35" --json) || exit')).toBeUndefined();
   expect(problem('kina biuld node-image')).toContain('no command biuld');
@@ -131,7 +131,7 @@ describe('the action', () => {
     for (const words of [least, most]) expect(problemWith(kina, words)).toBeUndefined();
   });
 
-  test('an input is a word and never a part of the script', () => {
+  test('an input is a shell word and never part of the script', () => {
     expect(wordsFor({ source: '$(touch /tmp/x); "' }).at(-1)).toBe('$(touch /tmp/x); "');
     for (const { run } of action.runs.steps) expect(run ?? '').not.toContain('${{');
   });
@@ -143,7 +143,7 @@ describe('the action', () => {
     expect(() => wordsFor({ push: 'yes' })).toThrow();
   });
 
-  test('its outputs are those that a push writes', () => {
+  test('its outputs are those of a push', () => {
     const source = readFileSync(join(projectRoot, 'src/cli/handlers/shared/published.ts'), 'utf8');
     for (const name of Object.keys(action.outputs))
       expect(source).toMatch(new RegExp(`[\`\\n]${name}[=<]|\\\\n${name}[=<]`));

@@ -1,6 +1,6 @@
 /**
- * docs/kind.md against the commands: every flag of kind exists or its absence is written down, and what the page names is
- * there. Kind's list is that of its version 0.33.
+ * docs/kind.md against the commands: every flag of kind exists or is documented as missing, and everything that the page
+ * names exists. The list is that of kind 0.33.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -38,23 +38,23 @@ const kinds: Readonly<Record<string, readonly string[]>> = {
 const everywhere = ['-v', '--verbosity', '-q', '--quiet', '-h', '--help'];
 
 describe("kind's commands", () => {
-  test.each(Object.entries(kinds))('%s has its flags, or docs/kind.md says that it has not', (path, flags) => {
+  test.each(Object.entries(kinds))('%s has its flags, or docs/kind.md documents what is missing', (path, flags) => {
     const command = find(path);
     const known = flagsOf(command!);
     const absent = [...flags, ...everywhere].filter((flag) => !known.includes(flag));
     expect(absent.filter((flag) => !page('docs/kind.md').includes(`\`${path} ${flag}\``))).toEqual([]);
   });
 
-  test('what is said to be absent is absent', () => {
+  test('what is documented as missing is missing', () => {
     expect(flagsOf(find('build node-image')!)).not.toContain('--base-image');
     expect(flagsOf(find('create cluster')!)).toContain('--dry-run');
   });
 });
 
-/** Flags of kind that the page names because kina has them not. */
+/** Flags of kind that the page names because kina does not have them. */
 const notOurs = ['--base-image'];
 
-test('commands that the table names without the word kina, and their flags, are there', () => {
+test('commands in the table, and their flags, exist', () => {
   // whole command lines, in this page and in others, are tried by documents.test.ts
   const verbs = 'create|delete|get|load|export|start|stop|build|exec|config';
   const named = [...page('docs/kind.md').matchAll(new RegExp(`\`((?:${verbs}) [a-z-]+(?: [^\`\\n]*)?)\``, 'g'))];

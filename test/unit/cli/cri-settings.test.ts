@@ -25,7 +25,7 @@ const read = (flags: Partial<ServeFlags>) =>
   readSettings({ ...nothing, root: join(folder, 'root'), share: [folder], ...flags });
 
 describe('the settings of `kina cri serve`', () => {
-  it('name the root alike before it is there and after, also through a link', async () => {
+  it('have the same root before and after it is created, also through a link', async () => {
     await mkdir(join(folder, 'real'));
     await symlink('real', join(folder, 'link'));
     const root = join(folder, 'link', 'a', 'b');
@@ -35,7 +35,7 @@ describe('the settings of `kina cri serve`', () => {
     expect((await read({ root })).root).toBe(before.root);
   });
 
-  it('are all checked before anything is done, each problem by its flag', async () => {
+  it('are all checked first, and each problem names its flag', async () => {
     const file = join(folder, 'file');
     await writeFile(file, '');
     const problems = read({
@@ -51,7 +51,7 @@ describe('the settings of `kina cri serve`', () => {
     });
     const { details } = await problems.catch((error) => error);
     expect(details).toEqual([
-      '--cpus 0: expected a number of processors above 0',
+      '--cpus 0: expected a number of CPUs above 0',
       '--memory 1e3: expected whole MiB, 200 or more',
       '--streaming-port 65536: expected a port, 0 to 65535',
       expect.stringContaining('--socket x.sock: expected an absolute path'),
@@ -65,7 +65,7 @@ describe('the settings of `kina cri serve`', () => {
     ]);
   });
 
-  it('may all stand in a file, and flags win', async () => {
+  it('can all be in a file, and flags override it', async () => {
     const config = join(folder, 'config.yaml');
     await writeFile(
       config,
@@ -94,7 +94,7 @@ describe('the settings of `kina cri serve`', () => {
     });
   });
 
-  it('share no folder twice', async () => {
+  it('do not share a folder twice', async () => {
     await mkdir(join(folder, 'below'));
     expect((await read({ share: [join(folder, 'below'), folder] })).shares).toEqual([folder]);
   });

@@ -1,4 +1,4 @@
-/** Every command that README and docs show is one that kina takes: names, flags, number of arguments. */
+/** Every command in README and docs is valid: names, flags, number of arguments. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
@@ -48,7 +48,7 @@ function withoutActions(command: Command): Command {
 
 const shown = documents.flatMap((document) => commandsOf(document).map((command) => [document, command] as const));
 
-test('there are such commands', () => expect(shown.length).toBeGreaterThan(15));
+test('the documents contain commands', () => expect(shown.length).toBeGreaterThan(15));
 
 test.each(shown)('%s: %s', async (_document, command) => {
   const args = words(command).slice(1);

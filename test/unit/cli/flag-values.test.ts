@@ -35,7 +35,7 @@ describe('flag values', () => {
 });
 
 describe('formats', () => {
-  test('sizes never read 1000 of the smaller unit', () => {
+  test('sizes never show 1000 of the smaller unit', () => {
     expect([0, 816.755, 999, 1000, 9949, 9960, 999_400, 999_600, 1_234_567_890].map(bytes)).toEqual([
       '0 B',
       '817 B',

@@ -1,4 +1,4 @@
-/** What progress says: sums, totals, rates and time left, on a clock that the test winds. */
+/** Progress texts: sums, totals, rates and time left, with a simulated clock. */
 import { describe, expect, test } from 'vitest';
 import { seconds } from '../../../src/cli/terminal/format.ts';
 import { Phase } from '../../../src/cli/terminal/phases.ts';
@@ -6,7 +6,7 @@ import { Phase } from '../../../src/cli/terminal/phases.ts';
 const MB = 1_000_000;
 
 describe('a phase', () => {
-  test('knows how much is ahead and how long it takes at the rate of the last seconds', () => {
+  test('estimates what is left at the rate of the last seconds', () => {
     const phase = new Phase('fetch');
     phase.expect(2, 100 * MB);
     const piece = phase.begin('kubelet', 0);
@@ -18,7 +18,7 @@ describe('a phase', () => {
     expect(phase.progress(20_000)).toBe('21 MB of 100 MB, 2.0 MB/s, 40 s left');
   });
 
-  test('a stalled line is a rate of nothing, not the average', () => {
+  test('a stall shows a rate of zero, not the average', () => {
     const phase = new Phase('fetch');
     phase.expect(1, 50 * MB);
     const piece = phase.begin('kubelet', 0);
@@ -27,7 +27,7 @@ describe('a phase', () => {
     expect(phase.progress(20_000)).toBe('10 MB of 50 MB, 0 B/s');
   });
 
-  test('more than was expected is no "101 MB of 100 MB"', () => {
+  test('more than expected is not shown as "101 MB of 100 MB"', () => {
     const phase = new Phase('fetch');
     phase.expect(1, 10 * MB);
     const piece = phase.begin('kubelet', 0);
@@ -35,7 +35,7 @@ describe('a phase', () => {
     expect(phase.progress(100)).toBe('12 MB');
   });
 
-  test('what was done before the rest is known counts as done', () => {
+  test('work done before the total is known counts as done', () => {
     const phase = new Phase('fetch');
     const index = phase.begin('Packages', 0);
     index.done = 9 * MB;
@@ -44,7 +44,7 @@ describe('a phase', () => {
     expect(phase.progress(600)).toBe('9.0 MB of 100 MB');
   });
 
-  test('names the biggest pieces that take long, and no others', () => {
+  test('names only the largest slow pieces', () => {
     const phase = new Phase('fetch');
     for (const [title, total, since] of [
       ['small', 10, 0],
@@ -57,7 +57,7 @@ describe('a phase', () => {
     expect(phase.atWork(1000)).toBe('bigger 25% of 200 MB, big, small');
   });
 
-  test('sums up: the time in which it had work, one piece by its name', () => {
+  test('summarizes the busy time, and names a single piece', () => {
     const phase = new Phase('write');
     const first = phase.begin('base (linux/arm64)', 0);
     first.done = 10 * MB;

@@ -32,9 +32,9 @@ export interface ServeFlags extends GlobalFlags, MirrorFlags {
   insecureRegistry: string[];
 }
 
-const text = z.string({ error: 'expected text' });
-const list = z.array(text, { error: 'expected a list of texts' });
-const cpus = { error: 'expected a number of processors above 0' };
+const text = z.string({ error: 'expected a string' });
+const list = z.array(text, { error: 'expected a list of strings' });
+const cpus = { error: 'expected a number of CPUs above 0' };
 const memory = { error: 'expected whole MiB, 200 or more' };
 const port = { error: 'expected a port, 0 to 65535' };
 const schema = z.strictObject({
