@@ -37,18 +37,71 @@ const down: ReadonlySet<string> = new Set(['network', 'offline']);
 export function registryCache(
   from: readonly ImageReference[],
   to: readonly ImageReference[],
-  tools: Session,
+  session: Session,
   writing: Transport,
 ): WorkCache {
-  const { reporter, signal } = tools;
+  const attempt = tolerating(session);
+  const notUsed = (name: string): string => `the cache ${name} is not used`;
+  const notKept = (name: string): string => `nothing is kept in the cache ${name}`;
+  /** Keys of layers with a rejected entry. */
+  const rejected = new Set<string>();
+  /** The repositories that need this layer. */
+  const lacking = async (key: string): Promise<ImageReference[]> => {
+    const without: ImageReference[] = [];
+    for (const repository of to) {
+      const there = await attempt(repository, notKept, () => hasEntry(layerEntry(repository, key), session, writing));
+      if (there === false || (there && rejected.has(key))) without.push(repository);
+    }
+    return without;
+  };
+  const noteRejection = (key: string) => (error: unknown) => {
+    if (error instanceof KinaError && !down.has(error.code) && error.code !== 'not-found') rejected.add(key);
+    throw error;
+  };
+  return {
+    async findImage(key, platform) {
+      for (const repository of from) {
+        const read = () => readImageEntry(imageEntry(repository, key), platform, session);
+        const found = await attempt(repository, notUsed, read);
+        if (found) return found;
+      }
+      return undefined;
+    },
+    async keepImage(key, built) {
+      for (const repository of to)
+        await attempt(repository, notKept, () => writeImageEntry(imageEntry(repository, key), built, session, writing));
+    },
+    async findLayer(key): Promise<FoundLayer | undefined> {
+      for (const repository of from) {
+        const reading = <T>(work: () => Promise<T>) =>
+          attempt(repository, notUsed, () => work().catch(noteRejection(key)));
+        const found = await reading(() => readLayerEntry(layerEntry(repository, key), session));
+        if (found) return { tar: found.tar, open: () => reading(found.open) };
+      }
+      return undefined;
+    },
+    wantsLayer: async (key) => (await lacking(key)).length > 0,
+    async keepLayer(key, layer, outputs) {
+      for (const repository of await lacking(key)) {
+        const write = () => writeLayerEntry(layerEntry(repository, key), layer, outputs, session, writing);
+        await attempt(repository, notKept, write);
+      }
+    },
+  };
+}
+
+/**
+ * Runs work on a cache; errors of the cache become warnings and the result is undefined. A cache that is down is not asked
+ * again for the same purpose.
+ */
+function tolerating({ reporter, signal }: Session) {
   const unusable = new Set<string>();
-  const forgiving = async <T>(
+  return async <T>(
     repository: ImageReference,
-    what: (name: string) => string,
+    purpose: (name: string) => string,
     work: () => Promise<T>,
   ): Promise<T | undefined> => {
-    const name = formatReference({ ...repository, tag: undefined });
-    const message = what(name);
+    const message = purpose(formatReference({ ...repository, tag: undefined }));
     if (unusable.has(message)) return undefined;
     try {
       return await work();
@@ -59,53 +112,5 @@ export function registryCache(
       if (down.has(error.code)) unusable.add(message);
       return undefined;
     }
-  };
-  const notUsed = (name: string): string => `the cache ${name} is not used`;
-  const notKept = (name: string): string => `nothing is kept in the cache ${name}`;
-  /** Keys of layers with a rejected entry. */
-  const bad = new Set<string>();
-  const lacking = async (key: string): Promise<ImageReference[]> => {
-    const without: ImageReference[] = [];
-    for (const repository of to) {
-      const there = await forgiving(repository, notKept, () => hasEntry(layerEntry(repository, key), tools, writing));
-      if (there === false || (there && bad.has(key))) without.push(repository);
-    }
-    return without;
-  };
-  return {
-    async findImage(key, platform) {
-      for (const repository of from) {
-        const found = await forgiving(repository, notUsed, () =>
-          readImageEntry(imageEntry(repository, key), platform, tools),
-        );
-        if (found) return found;
-      }
-      return undefined;
-    },
-    async keepImage(key, built) {
-      for (const repository of to)
-        await forgiving(repository, notKept, () => writeImageEntry(imageEntry(repository, key), built, tools, writing));
-    },
-    async findLayer(key): Promise<FoundLayer | undefined> {
-      for (const repository of from) {
-        const doubtful = async <T>(work: () => Promise<T>): Promise<T | undefined> =>
-          forgiving(repository, notUsed, () =>
-            work().catch((error) => {
-              if (error instanceof KinaError && !down.has(error.code) && error.code !== 'not-found') bad.add(key);
-              throw error;
-            }),
-          );
-        const found = await doubtful(() => readLayerEntry(layerEntry(repository, key), tools));
-        if (found) return { tar: found.tar, open: () => doubtful(found.open) };
-      }
-      return undefined;
-    },
-    wantsLayer: async (key) => (await lacking(key)).length > 0,
-    async keepLayer(key, layer, brought) {
-      for (const repository of await lacking(key))
-        await forgiving(repository, notKept, () =>
-          writeLayerEntry(layerEntry(repository, key), layer, brought, tools, writing),
-        );
-    },
   };
 }
