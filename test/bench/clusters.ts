@@ -12,7 +12,7 @@ import { stringify } from 'yaml';
 import { findKubectl } from '../support/cluster.ts';
 import { check, kina, run } from '../support/command.ts';
 import { buildImage, kubernetes, sharedStore } from '../support/images.ts';
-import { hostHelper, isConstrainedHost, missing, pathOf } from '../support/requirements.ts';
+import { missing, pathOf, podmanEnvironment } from '../support/requirements.ts';
 import { median } from './measure.ts';
 
 const kind = process.env.KIND ?? pathOf('kind');
@@ -30,7 +30,7 @@ const env: Record<string, string> = {
   KINA_PROVIDER: 'podman',
   KIND_EXPERIMENTAL_PROVIDER: 'podman',
   KINA_DEBIAN_CHECK_VALID_UNTIL: 'false',
-  ...(isConstrainedHost() ? { CONTAINERS_CONF: hostHelper('containers.conf') } : {}),
+  ...podmanEnvironment(),
 };
 const kubectl = await findKubectl();
 

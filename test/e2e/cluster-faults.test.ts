@@ -8,7 +8,7 @@ import { stringify } from 'yaml';
 import { clusterRequirements } from '../support/cluster.ts';
 import { check, cleanEnvironment, kina, projectRoot } from '../support/command.ts';
 import { buildImage, kubernetes, sharedStore } from '../support/images.ts';
-import { describeWith, hostHelper, isConstrainedHost } from '../support/requirements.ts';
+import { describeWith, podmanEnvironment } from '../support/requirements.ts';
 
 describeWith('a creation that fails', ['full tier', ...clusterRequirements('podman')], () => {
   const name = `faults-${process.pid}`;
@@ -17,7 +17,7 @@ describeWith('a creation that fails', ['full tier', ...clusterRequirements('podm
     KINA_CACHE_DIR: sharedStore,
     KINA_PROVIDER: 'podman',
     KINA_CLUSTER_NAME: name,
-    ...(isConstrainedHost() ? { CONTAINERS_CONF: hostHelper('containers.conf') } : {}),
+    ...podmanEnvironment(),
   };
   let folder: string;
 

@@ -11,12 +11,12 @@ import type { TestReport } from '../../src/ops/boot/test-image.ts';
 import { type CommandResult, cleanEnvironment, kina, projectRoot, run } from '../support/command.ts';
 import { engineRequirements, startDockerDaemon } from '../support/engine.ts';
 import { buildImage, kubernetes, sharedStore } from '../support/images.ts';
-import { describeWith, hostHelper, isConstrainedHost } from '../support/requirements.ts';
+import { describeWith, podmanEnvironment } from '../support/requirements.ts';
 import { vmRequirements } from '../support/vm.ts';
 
 const node = 'localhost/kina/node:image-test';
 const recipe = (name: string): string => join(projectRoot, `test/e2e/image-test/${name}.yaml`);
-const podmanEnv: Record<string, string> = isConstrainedHost() ? { CONTAINERS_CONF: hostHelper('containers.conf') } : {};
+const podmanEnv: Record<string, string> = podmanEnvironment();
 
 async function build(...args: string[]): Promise<void> {
   await buildImage('image-test', [kubernetes.version, ...args], { output: false });

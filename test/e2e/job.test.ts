@@ -17,7 +17,7 @@ import { check, cleanEnvironment, projectRoot, run } from '../support/command.ts
 import { buildImage, digestOf, sharedStore } from '../support/images.ts';
 import { noRegistry, packProject } from '../support/package.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
-import { describeUnless, hostHelper, isConstrainedHost, missing, noDebianMirror } from '../support/requirements.ts';
+import { describeUnless, missing, noDebianMirror, podmanEnvironment } from '../support/requirements.ts';
 
 const image = `localhost/kina-test/kina:${process.pid}`;
 const platforms = 'linux/amd64,linux/arm64';
@@ -36,7 +36,7 @@ describeUnless(impossible, 'kina in a container', () => {
   let folder: string;
   let project: string;
   let archive: string;
-  const podman: Record<string, string> = isConstrainedHost() ? { CONTAINERS_CONF: hostHelper('containers.conf') } : {};
+  const podman: Record<string, string> = podmanEnvironment();
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'kina-job-'));
     const { file } = await packProject(folder);

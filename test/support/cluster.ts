@@ -12,7 +12,7 @@ import { type CommandResult, check, kina, run, tail } from './command.ts';
 import { type EngineName, engineRequirements, startDockerDaemon } from './engine.ts';
 import { buildImage, kubernetes, sharedStore } from './images.ts';
 import { releaseFile } from './mirror.ts';
-import { hostHelper, isConstrainedHost } from './requirements.ts';
+import { podmanEnvironment } from './requirements.ts';
 
 /** The requirements of `describeWith` for clusters on an engine. */
 export const clusterRequirements = (engine: ClusterEngine): string[] => [
@@ -73,7 +73,7 @@ export async function createTestCluster({ engine, config, flags = [] }: ClusterO
     KUBECONFIG: kubeconfig,
     ...(daemon ? { DOCKER_HOST: daemon.socket } : {}),
     ...apple?.env,
-    ...(engine !== 'docker' && isConstrainedHost() ? { CONTAINERS_CONF: hostHelper('containers.conf') } : {}),
+    ...(engine !== 'docker' ? podmanEnvironment() : {}),
   };
   const call = async (args: readonly string[]): Promise<CommandResult> => {
     const result = await kina(args, { env });

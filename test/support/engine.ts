@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type CommandResult, check, run, tail } from './command.ts';
 import type { Shell } from './node.ts';
-import { hostHelper, isConstrainedHost, pathOf } from './requirements.ts';
+import { containerLimits, hostHelper, isConstrainedHost, pathOf, podmanEnvironment } from './requirements.ts';
 
 export type EngineName = 'podman' | 'docker';
 
@@ -60,7 +60,7 @@ export async function startEngine(name: EngineName): Promise<Engine> {
 }
 
 async function startPodman(): Promise<Engine> {
-  const env: Record<string, string> = isConstrainedHost() ? { CONTAINERS_CONF: hostHelper('containers.conf') } : {};
+  const env: Record<string, string> = podmanEnvironment();
   // systemd in a container: podman has to be told, docker does nothing special for it
   return engine('podman', ['podman'], ['--systemd=always'], env, async () => {});
 }
@@ -84,7 +84,7 @@ export async function startDockerDaemon(): Promise<{ socket: string; stop: () =>
   for (const path of Object.values(dirs)) await mkdir(path);
   const places = ['--data-root', dirs.data!, '--exec-root', dirs.exec!, '--pidfile', join(folder, 'pid')];
   const wrapper = ['--add-runtime', `wrap=${hostHelper('docker-runc')}`, '--default-runtime', 'wrap'];
-  const helped = isConstrainedHost() ? ['--default-ulimit', 'nofile=20000:20000', ...wrapper] : [];
+  const helped = isConstrainedHost() ? ['--default-ulimit', `nofile=${containerLimits().nofile}`, ...wrapper] : [];
   // No default bridge: docker0 would be shared with every other daemon of the machine.
   const daemon = spawn(pathOf('dockerd')!, ['-H', socket, ...places, '--bridge', 'none', ...helped], {
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -4,7 +4,8 @@
  *
  *     describeWith('boots', ['podman', 'root'], () => { … })
  */
-import { accessSync, constants, readFileSync } from 'node:fs';
+import { accessSync, constants, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { describe, test } from 'vitest';
 import { projectRoot } from './command.ts';
@@ -74,8 +75,8 @@ async function askDebianMirror(): Promise<string | undefined> {
 }
 
 /**
- * Nested machines often lack CAP_SYS_RESOURCE (bit 24): limits cannot be raised, and container engines that try to fail.
- * Then the engines are started with the helpers of test/support/hosts.
+ * Nested machines often lack CAP_SYS_RESOURCE (bit 24): limits cannot be raised, and container engines that try to fail
+ * with "error setting rlimit type 7: operation not permitted". Then tests start engines with limits that fit.
  */
 export function isConstrainedHost(): boolean {
   if (process.platform !== 'linux') return false;
@@ -84,7 +85,45 @@ export function isConstrainedHost(): boolean {
   return (bounding & (1n << 24n)) === 0n;
 }
 
-/** A helper for constrained hosts: `containers.conf`, `docker-runc`. */
+/** A helper for constrained hosts: `docker-runc`. */
 export function hostHelper(name: string): string {
   return join(projectRoot, 'test/support/hosts', name);
+}
+
+/** Limits of containers on a constrained host, as `--ulimit` takes them: enough for a node, never above this process's. */
+export function containerLimits(): { readonly nofile: string; readonly nproc: string } {
+  const limits = readFileSync('/proc/self/limits', 'utf8');
+  const fit = (title: string, wanted: number): string => {
+    const hard = new RegExp(`^${title}\\s+\\S+\\s+(\\d+)`, 'm').exec(limits)?.[1];
+    const limit = hard === undefined ? wanted : Math.min(wanted, Number(hard));
+    return `${limit}:${limit}`;
+  };
+  return { nofile: fit('Max open files', 20_000), nproc: fit('Max processes', 32_768) };
+}
+
+let podmanConfiguration: string | undefined;
+
+/**
+ * Variables for podman on this host. On a constrained one, its configuration has limits that can be set, and cgroupfs,
+ * because cgroups are often a mix of both versions there.
+ */
+export function podmanEnvironment(): Record<string, string> {
+  if (!isConstrainedHost()) return {};
+  if (podmanConfiguration === undefined) {
+    const folder = mkdtempSync(join(tmpdir(), 'kina-podman-'));
+    process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+    podmanConfiguration = join(folder, 'containers.conf');
+    const { nofile, nproc } = containerLimits();
+    writeFileSync(
+      podmanConfiguration,
+      `[containers]
+default_ulimits = ["nofile=${nofile}", "nproc=${nproc}"]
+
+[engine]
+cgroup_manager = "cgroupfs"
+runtime = "runc"
+`,
+    );
+  }
+  return { CONTAINERS_CONF: podmanConfiguration };
 }

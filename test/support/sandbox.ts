@@ -19,7 +19,7 @@ import { storeImage } from '../../src/oci/store/image.ts';
 import { openWorkshop } from './build.ts';
 import { check, projectRoot, run } from './command.ts';
 import { Containers, type Place } from './containers.ts';
-import { describeUnless, hostHelper, isConstrainedHost, missing, noDebianMirror } from './requirements.ts';
+import { describeUnless, missing, noDebianMirror, podmanEnvironment } from './requirements.ts';
 
 interface Sandbox extends Place {
   readonly name: string;
@@ -59,7 +59,7 @@ export function describeInSandbox(title: string, setup: SandboxSetup, body: (sit
   });
 }
 
-const env: Record<string, string> = isConstrainedHost() ? { CONTAINERS_CONF: hostHelper('containers.conf') } : {};
+const env: Record<string, string> = podmanEnvironment();
 const podman = (...args: string[]): Promise<string> => check(['podman', ...args], { env });
 
 /** Builds both images; needs podman and a Debian mirror. */

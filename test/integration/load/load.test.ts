@@ -17,7 +17,7 @@ import { EngineProvider } from '../../../src/provider/engine.ts';
 import { podman } from '../../../src/provider/engines.ts';
 import type { Provider } from '../../../src/provider/provider.ts';
 import { check } from '../../support/command.ts';
-import { describeWith, hostHelper, isConstrainedHost, pathOf } from '../../support/requirements.ts';
+import { describeWith, pathOf, podmanEnvironment } from '../../support/requirements.ts';
 import { type DockerImage, dockerArchive, layerOf, ociArchive, unnamed } from './archives.ts';
 
 const megabyte = 1 << 20;
@@ -247,7 +247,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
 
   describeWith('from podman', ['podman'], () => {
     const name = `localhost/kina-load-test-${process.pid}`;
-    const podmanEnv = isConstrainedHost() ? { CONTAINERS_CONF: hostHelper('containers.conf') } : {};
+    const podmanEnv = podmanEnvironment();
     const podmanRun = (...args: string[]) => check(['podman', ...args], { env: podmanEnv, cwd: folder });
     afterAll(() => podmanRun('rmi', '--force', `${name}:1`, `${name}:2`));
 

@@ -8,7 +8,7 @@ import { nodeLabels } from '../../../src/provider/provider.ts';
 import { appleStandIn } from '../apple.ts';
 import { type CommandResult, check, run } from '../command.ts';
 import { type EngineName, engineRequirements, startDockerDaemon } from '../engine.ts';
-import { hostHelper, isConstrainedHost } from '../requirements.ts';
+import { podmanEnvironment } from '../requirements.ts';
 
 export type CriProvider = EngineName | 'apple';
 
@@ -38,8 +38,7 @@ export interface CriHost {
 export async function openCriHost(provider: CriProvider): Promise<CriHost> {
   const daemon = provider === 'docker' ? await startDockerDaemon() : undefined;
   const apple = provider === 'apple' ? appleStandIn({ engine: true }) : undefined;
-  const helped: Record<string, string> =
-    provider !== 'docker' && isConstrainedHost() ? { CONTAINERS_CONF: hostHelper('containers.conf') } : {};
+  const helped: Record<string, string> = provider !== 'docker' ? podmanEnvironment() : {};
   const env = { ...(daemon ? { DOCKER_HOST: daemon.socket } : {}), ...apple?.env, ...helped };
   const network = `kina-cri-${process.pid}-${randomBytes(2).toString('hex')}`;
   const engine = daemon ? 'docker' : 'podman';

@@ -1,7 +1,7 @@
 /** kina's CRI service as critest, a kubelet and the benches use it: started once, on the provider of this machine. */
 import { nodeLabels } from '../../../src/provider/provider.ts';
 import { run } from '../command.ts';
-import { hostHelper, isConstrainedHost, missing } from '../requirements.ts';
+import { missing, podmanEnvironment } from '../requirements.ts';
 import { type CriService, removePods } from './service.ts';
 import { openServing, type Serving } from './serving.ts';
 
@@ -18,7 +18,7 @@ export async function startKinaCri(
     process.stderr.write(`SKIPPED: kina cri: ${reason}\n`);
     return { skip: reason };
   }
-  const env: Record<string, string> = isConstrainedHost() ? { CONTAINERS_CONF: hostHelper('containers.conf') } : {};
+  const env: Record<string, string> = podmanEnvironment();
   const serving = await openServing({ provider, env, registry, shares });
   const close = async (): Promise<void> => {
     await stop(serving, env);
