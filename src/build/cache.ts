@@ -3,7 +3,7 @@
  * layers, for images that share only some. Everything else about such a cache is `ops/registry/cache*.ts`.
  */
 
-import type { Layer } from '../layers/layer.ts';
+import type { BuiltLayer } from '../layers/layer.ts';
 import type { StepOutputs } from '../layers/step-outputs.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { formatPlatform } from '../oci/platform.ts';
@@ -12,10 +12,6 @@ import type { Session } from '../session/session.ts';
 import { carriedKeys, layerKey } from './keys.ts';
 import { type PlannedStep, type PlatformPlan, stepArtifacts } from './plan/model.ts';
 
-export interface BuiltLayer extends Layer {
-  /** What the image refers to: the tar itself or its compressed copy. */
-  readonly descriptor: Descriptor;
-}
 export interface BuiltPlatform {
   readonly platform: string;
   readonly manifest: Descriptor;
@@ -40,7 +36,7 @@ export interface WorkCache {
   findLayer(key: string): Promise<FoundLayer | undefined>;
   /** Whether there is a place that should have it and has not. */
   wantsLayer(key: string): Promise<boolean>;
-  keepLayer(key: string, layer: BuiltLayer, brought: StepOutputs): Promise<void>;
+  keepLayer(key: string, layer: BuiltLayer, outputs: StepOutputs): Promise<void>;
 }
 
 /** What of a platform's plan need not be made here: found layers by name, and steps whose image was found. */
@@ -106,7 +102,7 @@ export async function owesLayers(
 export async function keepLayers(
   plan: PlatformPlan,
   built: BuiltPlatform,
-  brought: StepOutputs,
+  outputs: StepOutputs,
   epoch: number,
   cache: WorkCache,
   version: string,
@@ -116,7 +112,7 @@ export async function keepLayers(
     const layer = built.layers.find(({ name }) => name === planned.name);
     if (key === undefined || !layer || !(await cache.wantsLayer(key))) continue;
     const own = new Set(planned.steps.map(({ id }) => id));
-    await cache.keepLayer(key, layer, new Map([...brought].filter(([id]) => own.has(id))));
+    await cache.keepLayer(key, layer, new Map([...outputs].filter(([id]) => own.has(id))));
   }
 }
 

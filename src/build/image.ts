@@ -13,18 +13,16 @@ import type { Artifact } from '../artifacts/artifact.ts';
 import type { Environment } from '../host/environment.ts';
 import { KinaError } from '../host/errors.ts';
 import { releaseMuchMemory } from '../host/memory.ts';
-import { type AssembledLayer, assemble } from '../layers/assemble.ts';
+import { type Assembled, assemble } from '../layers/assemble.ts';
 import { buildLayer } from '../layers/layer.ts';
 import type { InnerImage } from '../layers/step.ts';
 import type { StepOutputs } from '../layers/step-outputs.ts';
-import { compressLayer } from '../oci/compress.ts';
-import { type Descriptor, maxManifestBytes, mediaType, parseManifest } from '../oci/descriptor.ts';
-import { buildImage, buildIndex } from '../oci/image/build.ts';
+import { type Descriptor, maxManifestBytes, parseManifest } from '../oci/descriptor.ts';
+import { buildImage, buildIndex, type RuntimeConfig } from '../oci/image/build.ts';
 import { labels } from '../oci/node-conventions.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import type { Session } from '../session/session.ts';
 import {
-  type BuiltLayer,
   type BuiltPlatform,
   type Found,
   findParts,
@@ -105,7 +103,7 @@ export async function buildNodeImage(
       const made = await buildPlatform({ platform, found, lock, plan }, options, session);
       built = made.built;
       await session.store.putRecord('image', key, built);
-      if (cache && made.brought) await keepLayers(platform, built, made.brought, options.epoch, cache, session.version);
+      if (cache && made.outputs) await keepLayers(platform, built, made.outputs, options.epoch, cache, session.version);
     }
     await cache?.keepImage(key, built);
     platforms.push(built);
@@ -197,94 +195,81 @@ interface PlatformWork {
   readonly prefix?: string;
 }
 
-/** `brought` is undefined where no cache might want it: it is garbage then. */
+/** What making one platform's image gives. `outputs` is undefined when no cache may want it. */
+interface MadePlatform {
+  readonly built: BuiltPlatform;
+  readonly outputs: StepOutputs | undefined;
+}
+
+async function buildPlatform(work: PlatformWork, options: ImageOptions, session: Session): Promise<MadePlatform> {
+  const { platform: planned, found, plan, prefix = '' } = work;
+  const name = formatPlatform(planned.platform);
+  const assembled = await assemblePlatform(work, options, session);
+  releaseMuchMemory();
+  const limit = pLimit(Math.max(2, availableParallelism()));
+  const layers = await Promise.all(
+    assembled.layers.map((layer) =>
+      limit(() =>
+        buildLayer(layer, {
+          ...session,
+          mtime: options.epoch,
+          compression: options.compression,
+          noCache: options.noCache,
+          promised: found.layers.get(layer.name)?.tar,
+          title: `${prefix}${layer.name} (${name})`,
+        }),
+      ),
+    ),
+  );
+  const { manifest } = await buildImage(session.store, {
+    platform: planned.platform,
+    created: options.epoch,
+    config: imageConfig(work, session.version),
+    layers: layers.map(({ name: layer, diffId, descriptor }) => ({
+      diffId,
+      descriptor,
+      history: {
+        createdBy: `kina: ${layer}`,
+        comment: historyOf(planned.layers.find((l) => l.name === layer)?.steps ?? []),
+      },
+    })),
+    annotations: imageAnnotations(plan),
+  });
+  const { components, absent } = planned;
+  const built: BuiltPlatform = { platform: name, manifest, layers, components, absent, cached: false };
+  return { built, outputs: options.cache ? assembled.outputs : undefined };
+}
+
 async function assemblePlatform(
   { platform: { platform, layers }, found }: PlatformWork,
   options: ImageOptions,
   session: Session,
-): Promise<{ layers: readonly AssembledLayer[]; brought: StepOutputs | undefined }> {
+): Promise<Assembled> {
   const innerPlans = new Map(layers.flatMap((l) => l.steps.map((s) => [s.id, s.inner])));
   const opened = await Promise.all([...found.layers.values()].map((layer) => layer.open()));
-  const assembled = await assemble(layers, {
+  return assemble(layers, {
     ...session,
     platform,
     epoch: options.epoch,
-    known: new Map(opened.flatMap((brought) => [...(brought ?? [])])),
+    known: new Map(opened.flatMap((outputs) => [...(outputs ?? [])])),
     innerImage: async (step) => {
       const inner = innerPlans.get(step);
       if (!inner) throw new KinaError('internal', `the step ${step} carries no image`);
       return buildInner(inner, innerOptions(options), session);
     },
   });
-  return { layers: assembled.layers, brought: options.cache ? assembled.brought : undefined };
 }
 
-async function buildPlatform(
-  work: PlatformWork,
-  options: ImageOptions,
-  session: Session,
-): Promise<{ built: BuiltPlatform; brought: StepOutputs | undefined }> {
-  const { platform: platformPlan, found, lock, plan, prefix = '' } = work;
-  const { platform } = platformPlan;
-  const { store, reporter, signal } = session;
-  const name = formatPlatform(platform);
-  const { layers: parts, brought } = await assemblePlatform(work, options, session);
-  releaseMuchMemory();
-  const limit = pLimit(Math.max(2, availableParallelism()));
-  const layers = await Promise.all(
-    parts.map((layer) =>
-      limit(async (): Promise<BuiltLayer> => {
-        signal?.throwIfAborted();
-        const built = await buildLayer(layer.name, layer.entries, {
-          store,
-          mtime: options.epoch,
-          reporter,
-          signal,
-          noCache: options.noCache,
-          promised: found.layers.get(layer.name)?.tar,
-          title: `${prefix}${layer.name} (${name})`,
-        });
-        const tar: Descriptor = { mediaType: mediaType.layer, digest: built.diffId, size: built.size };
-        if (!options.compression) return { ...built, descriptor: tar };
-        const task = reporter.task('compress', `${prefix}${layer.name} (${name})`);
-        try {
-          const descriptor = await compressLayer(store, tar, options.compression, (bytes) => {
-            signal?.throwIfAborted();
-            task.progress(bytes, built.size);
-          });
-          task.done();
-          return { ...built, descriptor };
-        } catch (error) {
-          task.fail();
-          throw error;
-        }
-      }),
-    ),
-  );
-  const { manifest } = await buildImage(store, {
-    platform,
-    created: options.epoch,
-    config: {
-      ...(plan.image.entrypoint ? { Entrypoint: plan.image.entrypoint } : {}),
-      Env: Object.entries(plan.image.env ?? {}).map(([k, v]) => `${k}=${v}`),
-      ...(plan.image.stopSignal ? { StopSignal: plan.image.stopSignal } : {}),
-      ...(plan.image.user ? { User: plan.image.user } : {}),
-      ...(plan.image.workingDir ? { WorkingDir: plan.image.workingDir } : {}),
-      Labels: imageLabels(platformPlan, lock, plan, session.version),
-    },
-    layers: layers.map((layer) => ({
-      diffId: layer.diffId,
-      descriptor: layer.descriptor,
-      history: {
-        createdBy: `kina: ${layer.name}`,
-        comment: historyOf(platformPlan.layers.find((l) => l.name === layer.name)?.steps ?? []),
-      },
-    })),
-    annotations: imageAnnotations(plan),
-  });
-  const { components, absent } = platformPlan;
-  const built: BuiltPlatform = { platform: name, manifest, layers, components, absent, cached: false };
-  return { built, brought };
+function imageConfig({ platform, lock, plan }: PlatformWork, version: string): RuntimeConfig {
+  const { entrypoint, env, stopSignal, user, workingDir } = plan.image;
+  return {
+    ...(entrypoint ? { Entrypoint: entrypoint } : {}),
+    Env: Object.entries(env ?? {}).map(([name, value]) => `${name}=${value}`),
+    ...(stopSignal ? { StopSignal: stopSignal } : {}),
+    ...(user ? { User: user } : {}),
+    ...(workingDir ? { WorkingDir: workingDir } : {}),
+    Labels: imageLabels(platform, lock, plan, version),
+  };
 }
 
 function historyOf(steps: readonly PlannedStep[]): string {

@@ -27,7 +27,7 @@ export interface Assembled {
   /** In the recipe's order, each sorted and complete. Empty layers are left out. */
   readonly layers: readonly AssembledLayer[];
   /** Results of the plain steps, by id. */
-  readonly brought: StepOutputs;
+  readonly outputs: StepOutputs;
 }
 
 /** Derived state that a base image already has. It is made again, because a recipe may add to what it is made from. */
@@ -78,7 +78,7 @@ export async function assemble(
     }
     const parts = merge.partition(layers.map((l) => l.name));
     task.done();
-    return { layers: parts, brought: new Map(plain.map(({ pinned, result }) => [pinned.id, result])) };
+    return { layers: parts, outputs: new Map(plain.map(({ pinned, result }) => [pinned.id, result])) };
   } catch (error) {
     task.fail();
     throw error;

@@ -34,6 +34,7 @@ interface StepBase {
   /** Parsed: with defaults, without leading slashes. */
   readonly settings: unknown;
   readonly usesVariables: boolean;
+  readonly components: readonly string[];
   readonly inner: InnerRecipe | undefined;
   /** No pins for kinds that pin nothing. */
   resolve(context: ResolveContext): Promise<Resolution<unknown>>;
@@ -68,6 +69,7 @@ function bind<S, State>(defined: StepKind, kind: PlainKind<S, State> | DerivedKi
     kind: defined,
     settings,
     usesVariables: kind.usesVariables?.(settings) ?? false,
+    components: kind.components?.(settings) ?? [],
     inner: kind.inner?.(settings),
     async resolve(context) {
       // The pipeline keeps states by kind, so this one is what a step of this kind returned.

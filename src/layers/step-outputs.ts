@@ -25,7 +25,7 @@ import type { Unpacker } from '../tree/unpack.ts';
 import type { StepResult } from './step.ts';
 
 /** Unpacked; the Debian base of a node has 4 MB. What would need more is a layer that others have mostly taken over. */
-export const maxBroughtBytes = 32 << 20;
+export const maxOutputBytes = 32 << 20;
 
 const path = z.string().refine((text) => text !== '' && safe(text), 'not a canonical path');
 const id = z.int().min(0).max(0xffff_fffe);
@@ -93,7 +93,7 @@ type SavedEntry = z.input<typeof entrySchema>;
 export type StepOutputs = ReadonlyMap<string, StepResult>;
 
 /** The document, compressed; undefined when it would be longer than any reader takes. `tar` is the layer's file. */
-export async function describeBrought(brought: StepOutputs, tar: string): Promise<Buffer | undefined> {
+export async function describeOutputs(outputs: StepOutputs, tar: string): Promise<Buffer | undefined> {
   const inTar = await digestsOf(tar);
   const contents = new Map<string, Buffer>();
   let inside = 0;
@@ -104,7 +104,7 @@ export async function describeBrought(brought: StepOutputs, tar: string): Promis
     const parts: Buffer[] = [];
     for await (const chunk of readContent(content)) {
       hash.update(chunk);
-      if (content.size <= maxBroughtBytes) parts.push(chunk);
+      if (content.size <= maxOutputBytes) parts.push(chunk);
     }
     const digest = `sha256:${hash.digest('hex')}`;
     if (!inTar.has(digest) && !contents.has(digest)) {
@@ -121,7 +121,7 @@ export async function describeBrought(brought: StepOutputs, tar: string): Promis
     return { ...file, ...attributes, sha256: await digestFor(content), size: content.size };
   };
   const steps: SavedDocument['steps'] = [];
-  for (const [step, { tree, packages, accounts, prune }] of brought) {
+  for (const [step, { tree, packages, accounts, prune }] of outputs) {
     const entries: SavedEntry[] = [];
     for (const entry of tree.sorted()) entries.push(await saved(entry));
     steps.push({
@@ -132,10 +132,10 @@ export async function describeBrought(brought: StepOutputs, tar: string): Promis
       ...(prune ? { prune: [...prune] } : {}),
     });
   }
-  if (inside > maxBroughtBytes) return undefined;
+  if (inside > maxOutputBytes) return undefined;
   const document: SavedDocument = { version: 1, steps, contents: [...contents.values()].map(text64) };
   const bytes = Buffer.from(JSON.stringify(document));
-  return bytes.length > maxBroughtBytes ? undefined : zstdCompressSync(bytes);
+  return bytes.length > maxOutputBytes ? undefined : zstdCompressSync(bytes);
 }
 
 /**
@@ -143,7 +143,7 @@ export async function describeBrought(brought: StepOutputs, tar: string): Promis
  * hashed while it is unpacked. `from` names the document in errors: `archive` for what is no such document, `integrity`
  * for one that does not belong to the tar.
  */
-export async function restoreBrought(
+export async function restoreOutputs(
   compressed: Buffer,
   { tar, key, unpacker }: { readonly tar: string; readonly key: string; readonly unpacker: Unpacker },
   from: string,
@@ -182,7 +182,7 @@ export async function restoreBrought(
 function parse(compressed: Buffer, from: string): z.output<typeof documentSchema> {
   let value: unknown;
   try {
-    value = JSON.parse(zstdDecompressSync(compressed, { maxOutputLength: maxBroughtBytes }).toString('utf8'));
+    value = JSON.parse(zstdDecompressSync(compressed, { maxOutputLength: maxOutputBytes }).toString('utf8'));
   } catch (error) {
     throw new KinaError('archive', `${from} cannot be read`, { cause: error });
   }

@@ -191,6 +191,8 @@ interface KindBase<S, State> extends KindTraits {
   resolve?(step: S, context: ResolveContext<State>): Promise<Resolution<State>>;
   /** Whether the files depend on variables beyond those written in the step, as templates do. */
   usesVariables?(step: S): boolean;
+  /** Components whose versions the step finds. Later steps may use them as variables. */
+  components?(step: S): readonly string[];
   /** The recipe whose image the step carries, for steps that carry one; those pin no artifacts themselves. */
   inner?(step: S): InnerRecipe | undefined;
   /** Throws `lock` when a local file differs from the one that the lock pins. */

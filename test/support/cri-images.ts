@@ -9,8 +9,6 @@
 import { parseArgs } from 'node:util';
 import { silent } from '../../src/host/progress.ts';
 import { buildLayer } from '../../src/layers/layer.ts';
-import { compressLayer } from '../../src/oci/compress.ts';
-import { type Descriptor, mediaType } from '../../src/oci/descriptor.ts';
 import { buildImage, buildIndex, type ImageInput } from '../../src/oci/image/build.ts';
 import { hostPlatform } from '../../src/oci/platform.ts';
 import { parseReference } from '../../src/oci/reference.ts';
@@ -175,10 +173,19 @@ async function makeLayer(name: string, packages: Packages): Promise<Layer> {
   tree.addMissingParents('test');
   const { store } = packages;
   const entries = [...tree.values()].sort((a, b) => comparePaths(a.path, b.path));
-  const options = { store, mtime: 0, reporter: silent, signal: undefined, noCache: false, title: name };
-  const { diffId, size } = await buildLayer(name, entries, options);
-  const plain: Descriptor = { mediaType: mediaType.layer, digest: diffId, size };
-  return { diffId, descriptor: await compressLayer(store, plain, { kind: 'gzip' }), history: { createdBy: name } };
+  const { diffId, descriptor } = await buildLayer(
+    { name, entries },
+    {
+      store,
+      mtime: 0,
+      reporter: silent,
+      signal: undefined,
+      noCache: false,
+      compression: { kind: 'gzip' },
+      title: name,
+    },
+  );
+  return { diffId, descriptor, history: { createdBy: name } };
 }
 
 export interface CriImages {

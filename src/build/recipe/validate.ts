@@ -6,6 +6,7 @@ import { KinaError } from '../../host/errors.ts';
 import { didYouMean } from '../../host/suggest.ts';
 import { versionTable } from '../versions.ts';
 import { loadRecipe } from './load.ts';
+import { parseLoosely } from './loose.ts';
 import type { Recipe, RecipeStep } from './schema.ts';
 
 export interface RecipeProblem {
@@ -40,8 +41,7 @@ const builtIn = ['arch', 'kubernetes', 'kubernetesMinor', 'recipe', 'systemdCgro
 async function unknownVariables(recipe: Recipe): Promise<RecipeProblem[]> {
   const facts = (await versionTable()).flatMap((row) => Object.keys(row));
   const steps = recipe.layers.flatMap((layer) => layer.steps);
-  // A Debian step brings versions of components, which later steps may use like variables.
-  const components = steps.flatMap((s) => Object.keys((s.body as { components?: object } | null)?.components ?? {}));
+  const components = steps.flatMap((step) => parseLoosely(step)?.components ?? []);
   const known = new Set([...builtIn, ...facts, ...components, ...Object.keys(recipe.variables)]);
   const problems = steps.flatMap((step) =>
     [...new Set(namesIn(step.body))]

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { KinaError } from '../../host/errors.ts';
 import { digestOf } from '../../host/json.ts';
 import type { Digest } from '../../oci/descriptor.ts';
+import type { Entry } from '../../tree/entry.ts';
 import { Tree } from '../../tree/tree.ts';
 import { pinDownload } from '../download.ts';
 import { globMatcher } from '../glob.ts';
@@ -54,7 +55,6 @@ export const archiveKind = defineKind({
 
   async tree(step, pins, context) {
     const tree = new Tree();
-    const selected = step.select ? globMatcher(step.select) : () => true;
     for (const archive of await archives(step, pins, context)) {
       const task = context.reporter.task('unpack', archive.name);
       try {
@@ -62,47 +62,10 @@ export const archiveKind = defineKind({
           owner: context.owner,
           file: archive.path,
           format: archive.from.endsWith('.zip') ? 'zip' : 'tar',
-          select: selected,
+          select: step.select ? globMatcher(step.select) : () => true,
           onProgress: (bytes) => task.progress(bytes),
         });
-        const place = (path: string): string | undefined => {
-          const parts = path.split('/').slice(step.strip ?? 0);
-          if (parts.length === 0) return undefined;
-          const stripped = parts.join('/');
-          const renamed = step.rename?.[stripped] ?? stripped;
-          return step.into ? `${step.into}/${renamed}` : renamed;
-        };
-        let files = 0;
-        for (const entry of entries) {
-          const path = place(entry.path);
-          // A folder of the archive says nothing about a folder of the image, unless the archive is the image's root.
-          if (path === undefined || (entry.type === 'directory' && step.into)) continue;
-          if (entry.type === 'file') {
-            files++;
-            tree.add({ ...entry, path, uid: 0, gid: 0, mode: parseMode(step.mode, entry.mode), owner: context.owner });
-          } else if (entry.type === 'hardlink') {
-            const target = place(entry.target);
-            if (target === undefined)
-              throw new KinaError(
-                'archive',
-                `${archive.name}: ${entry.path} is a hard link to ${entry.target}, which \`strip\` drops`,
-              );
-            tree.add({
-              ...entry,
-              path,
-              target,
-              uid: 0,
-              gid: 0,
-              mode: parseMode(step.mode, entry.mode),
-              owner: context.owner,
-            });
-          } else tree.add({ ...entry, path, uid: 0, gid: 0, owner: context.owner });
-        }
-        if (files === 0)
-          throw new KinaError('recipe', `nothing in ${archive.from} matches the step's selection`, {
-            details: step.select?.map((s) => `select: ${s}`) ?? [],
-            hint: 'List the archive with `tar -tf` and compare the paths.',
-          });
+        addMembers(tree, entries, step, archive, context.owner);
         task.done();
       } catch (error) {
         task.fail();
@@ -112,6 +75,43 @@ export const archiveKind = defineKind({
     return { tree };
   },
 });
+
+/** Throws `recipe` when the step selects no file. */
+function addMembers(tree: Tree, entries: readonly Entry[], step: Step, { name, from }: Archive, owner: string): void {
+  const root = { uid: 0, gid: 0, owner };
+  let files = 0;
+  for (const entry of entries) {
+    const path = placeOf(entry.path, step);
+    // A directory of the archive says nothing about one of the image, unless the archive is the image's root.
+    if (path === undefined || (entry.type === 'directory' && step.into)) continue;
+    if (entry.type === 'file') {
+      files++;
+      tree.add({ ...entry, ...root, path, mode: parseMode(step.mode, entry.mode) });
+    } else if (entry.type === 'hardlink') {
+      const target = placeOf(entry.target, step);
+      if (target === undefined)
+        throw new KinaError(
+          'archive',
+          `${name}: ${entry.path} is a hard link to ${entry.target}, which \`strip\` drops`,
+        );
+      tree.add({ ...entry, ...root, path, target, mode: parseMode(step.mode, entry.mode) });
+    } else tree.add({ ...entry, ...root, path });
+  }
+  if (files === 0)
+    throw new KinaError('recipe', `nothing in ${from} matches the step's selection`, {
+      details: step.select?.map((s) => `select: ${s}`) ?? [],
+      hint: 'List the archive with `tar -tf` and compare the paths.',
+    });
+}
+
+/** The place of a member in the image; undefined for one that `strip` drops. */
+function placeOf(path: string, { strip = 0, rename, into }: Step): string | undefined {
+  const parts = path.split('/').slice(strip);
+  if (parts.length === 0) return undefined;
+  const stripped = parts.join('/');
+  const renamed = rename?.[stripped] ?? stripped;
+  return into ? `${into}/${renamed}` : renamed;
+}
 
 interface Archive {
   readonly name: string;

@@ -85,6 +85,7 @@ export const debianKind = defineKind<DebianStep, DebianState>({
   schema,
   ordered: true,
   installsPackages: true,
+  components: (step) => Object.keys(step.components ?? {}),
   summary: 'Debian packages and their dependencies, from signed archives',
 
   async resolve(step, context) {

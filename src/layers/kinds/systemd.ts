@@ -10,6 +10,7 @@ import { didYouMean } from '../../host/suggest.ts';
 import { bytesContent, readAll } from '../../tree/entry.ts';
 import { file, symlink, Tree } from '../../tree/tree.ts';
 import { defineKind } from '../kind.ts';
+import type { DerivedContext } from '../step.ts';
 
 const unit = z
   .string()
@@ -29,7 +30,8 @@ const schema = z.strictObject({
   defaultTarget: unit.optional(),
 });
 
-const UNIT_FOLDERS = ['etc/systemd/system', 'usr/local/lib/systemd/system', 'usr/lib/systemd/system'];
+const ETC = 'etc/systemd/system';
+const UNIT_FOLDERS = [ETC, 'usr/local/lib/systemd/system', 'usr/lib/systemd/system'];
 
 export const systemdKind = defineKind({
   name: 'systemd',
@@ -41,24 +43,23 @@ export const systemdKind = defineKind({
   async tree(step, _pins, context) {
     const tree = new Tree();
     const owner = context.owner;
-    const etc = 'etc/systemd/system';
     for (const [name, content] of Object.entries(step.units ?? {}))
-      tree.add(file(`${etc}/${name}`, bytesContent(content), owner));
+      tree.add(file(`${ETC}/${name}`, bytesContent(content), owner));
     for (const [name, content] of Object.entries(step.dropins ?? {})) {
       const [unitName, conf] = name.split('/') as [string, string];
-      tree.add(file(`${etc}/${unitName}.d/${conf}`, bytesContent(content), owner));
+      tree.add(file(`${ETC}/${unitName}.d/${conf}`, bytesContent(content), owner));
     }
     for (const name of step.mask ?? []) {
-      const own = tree.file(`${etc}/${name}`) ?? context.merged.file(`${etc}/${name}`);
+      const own = tree.file(`${ETC}/${name}`) ?? context.merged.file(`${ETC}/${name}`);
       if (own)
         // the link would have to lie where the unit's own file lies: `systemctl mask` refuses this as well
         throw new KinaError('recipe', `${owner}: cannot mask ${name}: ${own.owner} brings ${own.path} itself`, {
           hint: 'Leave out the step that brings it, or stop it with a drop-in (`[Unit]`, `ConditionPathExists=/never`).',
         });
-      tree.add(symlink(`${etc}/${name}`, '/dev/null', owner));
+      tree.add(symlink(`${ETC}/${name}`, '/dev/null', owner));
     }
     if (step.defaultTarget)
-      tree.add(symlink(`${etc}/default.target`, `/usr/lib/systemd/system/${step.defaultTarget}`, owner));
+      tree.add(symlink(`${ETC}/default.target`, `/usr/lib/systemd/system/${step.defaultTarget}`, owner));
     for (const name of step.unwant ?? []) {
       // A mask would also stop what other units require; an empty override of the link does not exist in systemd, so
       // the vendor's link is overridden by removing it from the merged tree.
@@ -67,35 +68,38 @@ export const systemdKind = defineKind({
           context.merged.delete(entry.path);
     }
 
-    for (const name of step.enable ?? []) {
-      const template = name.replace(/@[^.]*\./, '@.');
-      const find = (from: Tree, wanted: string) => UNIT_FOLDERS.map((f) => from.file(`${f}/${wanted}`)).find((f) => f);
-      const found = find(tree, template) ?? find(context.merged, template);
-      if (!found) {
-        const known = [...context.merged.values()]
-          .filter((e) => UNIT_FOLDERS.some((f) => e.path.startsWith(`${f}/`)))
-          .map((e) => e.path.split('/').at(-1)!);
-        throw new KinaError(
-          'recipe',
-          `${owner}: cannot enable ${name}, no layer has such a unit${didYouMean(name, known)}`,
-          {
-            hint: 'Add the package or file that brings the unit, or correct its name.',
-          },
-        );
-      }
-      const install = parseInstall((await readAll(found.content)).toString('utf8'));
-      if (install.wantedBy.length + install.requiredBy.length + install.alias.length === 0)
-        throw new KinaError('recipe', `${owner}: ${name} has no [Install] section, so it cannot be enabled`, {
-          hint: 'Such units are started by others; leave it out of `enable`.',
-        });
-      const target = `/${found.path}`;
-      for (const by of install.wantedBy) tree.add(symlink(`${etc}/${by}.wants/${name}`, target, owner));
-      for (const by of install.requiredBy) tree.add(symlink(`${etc}/${by}.requires/${name}`, target, owner));
-      for (const alias of install.alias) tree.add(symlink(`${etc}/${alias}`, target, owner));
-    }
+    for (const name of step.enable ?? []) await enable(name, tree, context);
     return { tree };
   },
 });
+
+/** Adds the links that the unit's `[Install]` section asks for. */
+async function enable(name: string, tree: Tree, { merged, owner }: DerivedContext): Promise<void> {
+  const template = name.replace(/@[^.]*\./, '@.');
+  const find = (from: Tree) => UNIT_FOLDERS.map((folder) => from.file(`${folder}/${template}`)).find((unit) => unit);
+  const found = find(tree) ?? find(merged);
+  if (!found) {
+    const known = [...merged.values()]
+      .filter((e) => UNIT_FOLDERS.some((folder) => e.path.startsWith(`${folder}/`)))
+      .map((e) => e.path.split('/').at(-1)!);
+    throw new KinaError(
+      'recipe',
+      `${owner}: cannot enable ${name}, no layer has such a unit${didYouMean(name, known)}`,
+      {
+        hint: 'Add the package or file that brings the unit, or correct its name.',
+      },
+    );
+  }
+  const install = parseInstall((await readAll(found.content)).toString('utf8'));
+  if (install.wantedBy.length + install.requiredBy.length + install.alias.length === 0)
+    throw new KinaError('recipe', `${owner}: ${name} has no [Install] section, so it cannot be enabled`, {
+      hint: 'Other units start it; remove it from `enable`.',
+    });
+  const target = `/${found.path}`;
+  for (const by of install.wantedBy) tree.add(symlink(`${ETC}/${by}.wants/${name}`, target, owner));
+  for (const by of install.requiredBy) tree.add(symlink(`${ETC}/${by}.requires/${name}`, target, owner));
+  for (const alias of install.alias) tree.add(symlink(`${ETC}/${alias}`, target, owner));
+}
 
 function parseInstall(text: string): { wantedBy: string[]; requiredBy: string[]; alias: string[] } {
   const found = { wantedBy: [] as string[], requiredBy: [] as string[], alias: [] as string[] };

@@ -1,21 +1,22 @@
 /**
- * Kubernetes from its own source: a checkout, or what a release's source archive unpacks to. `compile.ts` makes the
- * binaries; images of the control plane are those of `make quick-release-images` where they are there and of this version,
- * else made of the binaries here (`own-image.ts`).
+ * Kubernetes from its source: a checkout, or an unpacked source archive of a release. `compile.ts` makes the binaries. Images
+ * of the control plane come from `make quick-release-images` if they exist for this version; otherwise they are made of the
+ * binaries (`own-image.ts`).
  *
- * Pins need digests, and only compiling gives them: so planning compiles, `--dry-run` and `kina lock` too. `make` itself
- * decides what is still good. A build from the lock does not compile: what was compiled is in the store.
+ * Pins need digests, and only compiling gives them, so planning compiles, also for `--dry-run` and `kina lock`. `make` decides
+ * what is up to date. A build from the lock does not compile: the binaries are in the store.
  */
 
 import { readFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
+import type { Artifact } from '../../artifacts/artifact.ts';
 import type { Environment } from '../../host/environment.ts';
 import { KinaError } from '../../host/errors.ts';
 import { openArchive } from '../../oci/archive/open.ts';
 import type { Architecture } from '../../oci/platform.ts';
-import { compilerOf, readStamp } from './compile.ts';
+import { type Compile, compilerOf, readStamp } from './compile.ts';
 import { fullVersion, importLocal, isKind } from './local-file.ts';
-import { type KubernetesSource, memberName, type SourceContext } from './model.ts';
+import { type KubernetesSource, type Member, memberName, type SourceContext } from './model.ts';
 import { type BaseLayer, binaryImage, fetchBase } from './own-image.ts';
 
 /** Whether a folder holds the source of Kubernetes, rather than binaries. */
@@ -25,95 +26,124 @@ export async function isSourceTree(path: string): Promise<boolean> {
   return /^module k8s\.io\/kubernetes$/m.test(await readFile(join(path, 'go.mod'), 'utf8').catch(() => ''));
 }
 
-/** Throws `usage` for what is no source tree, or one that does not say its version. Compiles nothing yet. */
+/** Throws `usage` when `path` is not a source tree, or does not state its version. Compiles nothing yet. */
 export async function openSourceTree(path: string, context: SourceContext): Promise<KubernetesSource> {
   if (!(await isSourceTree(path)))
     throw new KinaError('usage', `${path} is not a source tree of Kubernetes`, {
       hint: 'It needs cmd/kubeadm, a Makefile, and a go.mod of the module k8s.io/kubernetes. For a folder of binaries use --type directory.',
     });
-  const tree = resolve(path);
-  const stamp = await readStamp(tree, context);
-  const said = context.declaredVersion ?? stamp.gitVersion;
-  if (said === undefined)
-    throw new KinaError('usage', `the source tree ${path} does not say its Kubernetes version`, {
-      hint: 'Add `--set kubernetes=vX.Y.Z`; in a clone without tags, `git fetch --tags` brings them.',
+  const folder = resolve(path);
+  const stamp = await readStamp(folder, context);
+  const stated = context.declaredVersion ?? stamp.gitVersion;
+  if (stated === undefined)
+    throw new KinaError('usage', `the source tree ${path} does not state its Kubernetes version`, {
+      hint: 'Add `--set kubernetes=vX.Y.Z`. In a clone without tags, run `git fetch --tags`.',
     });
-  const version = fullVersion(said, context.declaredVersion === undefined ? path : '--set kubernetes');
-  const compile = compilerOf(tree, version, stamp, context);
+  const version = fullVersion(stated, context.declaredVersion === undefined ? path : '--set kubernetes');
+  return new SourceTree(folder, version, compilerOf(folder, version, stamp, context), context);
+}
 
-  /** The release's image archive, when the tree has made one for this version. */
-  const releaseImage = async (name: string, architecture: Architecture): Promise<string | undefined> => {
-    const place = join(tree, '_output/release-images', architecture, `${name}.tar`);
+/** What is found about a member before anything is compiled. */
+interface Wanted {
+  readonly member: Member;
+  /** The release's image archive, if the tree has one for this version. */
+  readonly archive: string | undefined;
+  readonly base: readonly BaseLayer[];
+}
+
+class SourceTree implements KubernetesSource {
+  readonly type = 'source';
+  readonly version: string;
+  readonly origin: string;
+  readonly #folder: string;
+  readonly #compile: Compile;
+  readonly #context: SourceContext;
+
+  constructor(folder: string, version: string, compile: Compile, context: SourceContext) {
+    this.version = version;
+    this.origin = basename(folder);
+    this.#folder = folder;
+    this.#compile = compile;
+    this.#context = context;
+  }
+
+  async pin(members: readonly Member[], architecture: Architecture): Promise<Artifact[]> {
+    const wanted = Promise.all(members.map((member) => this.#look(member, architecture)));
+    const components = wanted.then((all) => all.filter((w) => w.archive === undefined).map((w) => w.member.component));
+    const places = await this.#compile(components, architecture);
+    const binaries = new Map((await components).map((component, i) => [component, places[i] as string]));
+    return Promise.all((await wanted).map((one) => this.#pinOne(one, binaries, architecture)));
+  }
+
+  async #look(member: Member, architecture: Architecture): Promise<Wanted> {
+    const { component, form } = member;
+    if (!(await isKind(join(this.#folder, 'cmd', component), 'directory')))
+      throw new KinaError('not-found', `the source tree ${this.#folder} has no cmd/${component}`);
+    if (form === 'program') return { member, archive: undefined, base: [] };
+    const archive = await this.#releaseImage(component, architecture);
+    const base = archive === undefined ? await this.#baseOf(component, architecture) : [];
+    return { member, archive, base };
+  }
+
+  async #pinOne(
+    { member, archive, base }: Wanted,
+    binaries: ReadonlyMap<string, string>,
+    architecture: Architecture,
+  ): Promise<Artifact> {
+    const { store } = this.#context;
+    const { component: name } = member;
+    if (archive !== undefined) return importLocal(archive, memberName(member), this.version, store);
+    const binary = await importLocal(binaries.get(name) as string, name, this.version, store);
+    if (member.form === 'program') return binary;
+    const reference = `${await this.#context.imageRepository(this.version)}/${name}:${tagOf(this.version)}`;
+    return binaryImage({ name, binary, reference, base, architecture }, store);
+  }
+
+  async #releaseImage(component: string, architecture: Architecture): Promise<string | undefined> {
+    const { store, reporter } = this.#context;
+    const place = join(this.#folder, '_output/release-images', architecture, `${component}.tar`);
     if (!(await isKind(place, 'file'))) return undefined;
-    const names = (await openArchive(context.store, place)).flatMap((image) => image.names);
-    if (names.some((n) => n.endsWith(`:${tagOf(version)}`))) {
-      context.reporter.info(`${name} (linux/${architecture}): the image in ${place}`);
+    const names = (await openArchive(store, place)).flatMap((image) => image.names);
+    if (names.some((name) => name.endsWith(`:${tagOf(this.version)}`))) {
+      reporter.info(`${component} (linux/${architecture}): using the image in ${place}`);
       return place;
     }
-    context.reporter.warn(`${place} is left aside: it holds ${names.join(', ')}, this is ${version}`);
+    reporter.warn(`${place} is ignored: it contains ${names.join(', ')}, want version ${this.version}`);
     return undefined;
-  };
+  }
 
-  /** Kube-proxy alone has a base; asked for before anything is compiled, because it may not be there. */
-  const baseOf = async (name: string, architecture: Architecture): Promise<BaseLayer[]> => {
-    if (name !== 'kube-proxy') return [];
+  /** Only kube-proxy has a base. It is fetched before anything is compiled, because it may not exist. */
+  async #baseOf(component: string, architecture: Architecture): Promise<BaseLayer[]> {
+    if (component !== 'kube-proxy') return [];
+    const { environment } = this.#context;
     try {
-      return await fetchBase(await proxyBase(tree, context.environment), architecture, context);
+      return await fetchBase(await proxyBase(this.#folder, environment), architecture, this.#context);
     } catch (error) {
       if (!(error instanceof KinaError)) throw error;
       throw new KinaError(error.code, `no base for the image of kube-proxy: ${error.message}`, {
         details: error.details,
-        hint: 'It needs iptables. Name a base in KUBE_PROXY_BASE_IMAGE, or run `make quick-release-images` in the source tree, which needs docker.',
+        hint: 'The base must have iptables. Name one in KUBE_PROXY_BASE_IMAGE, or run `make quick-release-images` in the source tree, which needs docker.',
         cause: error,
       });
     }
-  };
-
-  return {
-    type: 'source',
-    version,
-    origin: basename(tree),
-    async pin(members, architecture) {
-      const looked = Promise.all(
-        members.map(async (member) => {
-          const { component: name, form } = member;
-          if (!(await isKind(join(tree, 'cmd', name), 'directory')))
-            throw new KinaError('not-found', `the source tree ${path} has no cmd/${name}`);
-          const ready = form === 'program' ? undefined : await releaseImage(name, architecture);
-          const base = form === 'program' || ready !== undefined ? [] : await baseOf(name, architecture);
-          return { member, name, ready, base };
-        }),
-      );
-      const names = looked.then((all) => all.filter((w) => w.ready === undefined).map((w) => w.name));
-      const places = await compile(names, architecture);
-      const binaries = new Map((await names).map((name, i) => [name, places[i] as string]));
-      return Promise.all(
-        (await looked).map(async ({ member, name, ready, base }) => {
-          if (ready !== undefined) return importLocal(ready, memberName(member), version, context.store);
-          const binary = await importLocal(binaries.get(name) as string, name, version, context.store);
-          if (member.form === 'program') return binary;
-          const reference = `${await context.imageRepository(version)}/${name}:${tagOf(version)}`;
-          return binaryImage({ name, binary, reference, base, architecture }, context.store);
-        }),
-      );
-    },
-  };
+  }
 }
 
-/** As upstream's scripts do: a tag cannot hold the `+` of a version between releases. */
+/** Like upstream's scripts: a tag cannot contain the `+` of a version between two releases. */
 function tagOf(version: string): string {
   return version.replaceAll('+', '_');
 }
 
-/** What kube-proxy's image stands on: upstream's own variables, else the version in its build/common.sh. */
+/** The base of kube-proxy's image: from upstream's own variables, else the version in build/common.sh. */
 async function proxyBase(tree: string, environment: Environment): Promise<string> {
   if (environment.KUBE_PROXY_BASE_IMAGE) return environment.KUBE_PROXY_BASE_IMAGE;
   const script = join(tree, 'build/common.sh');
   const text = await readFile(script, 'utf8').catch(() => '');
   // distroless-iptables since 1.25, debian-iptables before.
   const found = /\b(?:__default_)?(distroless|debian)_iptables_version=([\w.-]+)/.exec(text);
-  if (!found) throw new KinaError('not-found', `${script} names no version of distroless-iptables or debian-iptables`);
-  // k8s.gcr.io, which old trees name, takes no new images since 2023, and registry.k8s.io has all the old ones.
+  if (!found)
+    throw new KinaError('not-found', `${script} does not name a version of distroless-iptables or debian-iptables`);
+  // Old trees name k8s.gcr.io, which is frozen since 2023; registry.k8s.io has all old images.
   const registry = environment.KUBE_BASE_IMAGE_REGISTRY || 'registry.k8s.io/build-image';
   return `${registry}/${found[1]}-iptables:${found[2]}`;
 }

@@ -204,7 +204,7 @@ async function tarball(type: 'url' | 'file', location: string, context: SourceCo
       ? await versionInside(location, await pinOne(context.architectures[0] ?? 'arm64'), context)
       : undefined;
   if (version === undefined)
-    throw new KinaError('usage', `${location} does not say its Kubernetes version`, {
+    throw new KinaError('usage', `${location} does not state its Kubernetes version`, {
       hint: 'Add `--set kubernetes=vX.Y.Z`.',
     });
   return {
@@ -248,7 +248,7 @@ async function folder(path: string, context: SourceContext): Promise<KubernetesS
   };
   const declared = context.declaredVersion ?? (await readVersionFile(path, context));
   if (declared === undefined)
-    throw new KinaError('usage', `the folder ${path} does not say its Kubernetes version`, {
+    throw new KinaError('usage', `the folder ${path} does not state its Kubernetes version`, {
       hint: 'Add `--set kubernetes=vX.Y.Z`, or a file named `version` in it.',
     });
   const version = fullVersion(declared, path);

@@ -22,7 +22,7 @@ interface ImageLayer {
 }
 
 /** The process that a runtime starts (OCI image configuration, `config`). There is no `Cmd`: PID 1 would get it as arguments. */
-interface RuntimeConfig {
+export interface RuntimeConfig {
   readonly Entrypoint?: readonly string[];
   /** `NAME=value`. */
   readonly Env?: readonly string[];

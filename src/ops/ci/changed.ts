@@ -11,12 +11,11 @@ import semver from 'semver';
 import { type Lock, lockDigest, platformLock } from '../../build/lock.ts';
 import { readLock } from '../../build/lock-file.ts';
 import { loadRecipe, recipesFolder } from '../../build/recipe/load.ts';
+import { parseLoosely } from '../../build/recipe/loose.ts';
 import type { Recipe, RecipeStep } from '../../build/recipe/schema.ts';
 import { versionFacts } from '../../build/versions.ts';
 import { KinaError } from '../../host/errors.ts';
 import { digestOf, sha256 } from '../../host/json.ts';
-import type { Step } from '../../layers/kind.ts';
-import { stepKinds } from '../../layers/kinds.ts';
 import { folderDigest, readLocalFile, readLocalFolder } from '../../layers/local.ts';
 import { expandDeep } from '../../layers/template.ts';
 import { type Earlier, withEarlier } from './git.ts';
@@ -138,14 +137,15 @@ async function recipeState(recipe: Recipe, version: string, platform: string, st
 }
 
 async function stepState(
-  { kind, body: written, parsed, when, component, optional, unverified, replace, folder }: RecipeStep,
+  recipeStep: RecipeStep,
   version: string,
   platform: string,
   variables: Readonly<Record<string, string>>,
   state: State,
 ): Promise<unknown> {
-  const body = expanded(written, variables);
-  const step = parsed ?? parseLoosely(kind, written, variables);
+  const { kind, when, component, optional, unverified, replace, folder } = recipeStep;
+  const body = expanded(recipeStep.body, variables);
+  const step = parseLoosely(recipeStep, variables);
   const inner = step?.inner && (await loadRecipe(step.inner.recipe, folder, state.recipes));
   const files = stringsIn(body).map(async (text) => [text, await contentOf(folder, text)]);
   return [
@@ -160,12 +160,6 @@ async function stepState(
     await Promise.all(files),
     inner ? await recipeState(inner, version, platform, state) : null,
   ];
-}
-
-/** Variables that are known only after resolving get a placeholder. Undefined for a step that is invalid with it. */
-function parseLoosely(kind: string, body: unknown, variables: Readonly<Record<string, string>>): Step | undefined {
-  const filled = new Proxy(variables, { get: (known, name: string) => known[name] ?? '0' });
-  return stepKinds.get(kind)?.parse(expandDeep(body, filled, '')).data;
 }
 
 /** Whether a condition can hold. Component versions may come from packages, which only resolving would tell. */

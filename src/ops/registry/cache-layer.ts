@@ -3,14 +3,15 @@
  * as one blob and asks no archive for its packages.
  *
  * An entry has the layer as the image has it (so that the registry holds it once, and mounts it where it was pushed), and
- * what the layer's steps brought (`layers/brought.ts`). The record binds both digests and the diffID to the key; the blob
+ * what the layer's steps brought (`layers/step-outputs.ts`). The record binds both digests and the diffID to the key; the blob
  * has to unpack to that diffID, and every file in it is hashed before the document may name it. Whether the layer of the
  * image at hand is this tar, its own entries decide: the tar writer's output is compared with it.
  */
 import { z } from 'zod';
-import type { BuiltLayer, FoundLayer } from '../../build/cache.ts';
+import type { FoundLayer } from '../../build/cache.ts';
 import type { Transport } from '../../host/http.ts';
-import { describeBrought, maxBroughtBytes, restoreBrought, type StepOutputs } from '../../layers/step-outputs.ts';
+import type { BuiltLayer } from '../../layers/layer.ts';
+import { describeOutputs, maxOutputBytes, restoreOutputs, type StepOutputs } from '../../layers/step-outputs.ts';
 import { uncompressedLayer } from '../../oci/compress.ts';
 import type { ImageReference } from '../../oci/reference.ts';
 import type { Session } from '../../session/session.ts';
@@ -43,7 +44,7 @@ export async function readLayerEntry(
   const { record, blobs } = await readEntry(entry, recordSchema, tools);
   const [document, layer] = blobs;
   if (!document || !layer || blobs.length !== 2) throw refused(entry, 'it is not complete');
-  if (document.digest !== record.brought || layer.digest !== record.blob || document.size > maxBroughtBytes)
+  if (document.digest !== record.brought || layer.digest !== record.blob || document.size > maxOutputBytes)
     throw refused(entry, 'its parts do not match');
   await fetchBlobs(entry, [document, layer], tools);
   const tar = await uncompressedLayer(store, layer, record.diffId, record.size);
@@ -53,8 +54,8 @@ export async function readLayerEntry(
   return {
     tar,
     async open() {
-      const bytes = await store.readBytes(document.digest, maxBroughtBytes);
-      return restoreBrought(bytes, { tar: store.blobPath(tar.digest), key: tar.digest, unpacker }, from);
+      const bytes = await store.readBytes(document.digest, maxOutputBytes);
+      return restoreOutputs(bytes, { tar: store.blobPath(tar.digest), key: tar.digest, unpacker }, from);
     },
   };
 }
@@ -68,7 +69,7 @@ export async function writeLayerEntry(
   writing: Transport,
 ): Promise<void> {
   const { store, reporter } = tools;
-  const bytes = await describeBrought(brought, store.blobPath(diffId));
+  const bytes = await describeOutputs(brought, store.blobPath(diffId));
   if (!bytes) return reporter.info(`The layer ${name} is not kept in the cache: most of it is in other layers.`);
   const document = { mediaType: broughtType, ...(await store.writeBytes(bytes)) };
   const blob = await carriedForm(store, descriptor);

@@ -9,27 +9,7 @@ import { purlOf, uuidOf } from './purl.ts';
 export function spdx(inventory: Inventory, name: string, version: string): object {
   const references = new Map<string, string>();
   const ids = new Set<string>();
-  const packages = inventory.items.map((item) => {
-    const expression = expressionOf(item.licences);
-    for (const [reference, words] of expression?.references ?? []) references.set(reference, words);
-    const purl = purlOf(item);
-    return {
-      SPDXID: unique(ids, `SPDXRef-${item.kind}-${item.name}-${item.architecture ?? ''}`),
-      name: item.name,
-      ...(item.version === undefined ? {} : { versionInfo: item.version }),
-      ...(item.kind === 'debian' ? { supplier: 'Organization: Debian' } : {}),
-      downloadLocation: item.url ?? 'NOASSERTION',
-      filesAnalyzed: false,
-      ...(item.sha256 ? { checksums: [{ algorithm: 'SHA256', checksumValue: item.sha256 }] } : {}),
-      primaryPackagePurpose: purposes[item.kind],
-      licenseConcluded: 'NOASSERTION',
-      licenseDeclared: expression?.text ?? 'NOASSERTION',
-      copyrightText: 'NOASSERTION',
-      ...(purl
-        ? { externalRefs: [{ referenceCategory: 'PACKAGE-MANAGER', referenceType: 'purl', referenceLocator: purl }] }
-        : {}),
-    };
-  });
+  const packages = inventory.items.map((item) => spdxPackage(item, ids, references));
   const image = 'SPDXRef-image';
   return {
     spdxVersion: 'SPDX-2.3',
@@ -66,6 +46,29 @@ export function spdx(inventory: Inventory, name: string, version: string): objec
       name: words,
       extractedText: `Debian calls this licence "${words}". Its text is in /usr/share/doc/PACKAGE/copyright of the image.`,
     })),
+  };
+}
+
+/** `ids` are taken; `references` collects the names of licences that are not in SPDX's list. */
+function spdxPackage(item: InventoryItem, ids: Set<string>, references: Map<string, string>) {
+  const expression = expressionOf(item.licences);
+  for (const [reference, words] of expression?.references ?? []) references.set(reference, words);
+  const purl = purlOf(item);
+  return {
+    SPDXID: unique(ids, `SPDXRef-${item.kind}-${item.name}-${item.architecture ?? ''}`),
+    name: item.name,
+    ...(item.version === undefined ? {} : { versionInfo: item.version }),
+    ...(item.kind === 'debian' ? { supplier: 'Organization: Debian' } : {}),
+    downloadLocation: item.url ?? 'NOASSERTION',
+    filesAnalyzed: false,
+    ...(item.sha256 ? { checksums: [{ algorithm: 'SHA256', checksumValue: item.sha256 }] } : {}),
+    primaryPackagePurpose: purposes[item.kind],
+    licenseConcluded: 'NOASSERTION',
+    licenseDeclared: expression?.text ?? 'NOASSERTION',
+    copyrightText: 'NOASSERTION',
+    ...(purl
+      ? { externalRefs: [{ referenceCategory: 'PACKAGE-MANAGER', referenceType: 'purl', referenceLocator: purl }] }
+      : {}),
   };
 }
 

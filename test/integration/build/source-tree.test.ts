@@ -133,7 +133,7 @@ describeWith('a source tree', ['make', 'bash', 'git'], () => {
     tagged(dirname(exported), 'v9.9.9');
     await expect(build(exported)).rejects.toMatchObject({
       code: 'usage',
-      message: expect.stringContaining('does not say its Kubernetes version'),
+      message: expect.stringContaining('does not state its Kubernetes version'),
       hint: expect.stringContaining('--set kubernetes='),
     });
     const { resolved } = await build(exported, { set: { kubernetes: version } });
@@ -156,7 +156,9 @@ describeWith('a source tree', ['make', 'bash', 'git'], () => {
     await release('v1.34.1');
     await build(root);
     expect(read(root, 'calls')).toContain('cmd/kube-proxy');
-    expect(workshop.warnings.join()).toMatch(/kube-proxy\.tar is left aside: it holds .*v1\.34\.1, this is v1\.34\.2/);
+    expect(workshop.warnings.join()).toMatch(
+      /kube-proxy\.tar is ignored: it contains .*v1\.34\.1, want version v1\.34\.2/,
+    );
   });
 
   test('says what is wrong with it', async () => {

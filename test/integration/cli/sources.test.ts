@@ -82,7 +82,7 @@ describe('a server tarball', () => {
     const somewhere = 'https://files.example/builds/server.tar.gz';
     const result = await build(somewhere);
     expect(result.code).toBe(2);
-    expect(result.stderr).toContain(`${somewhere} does not say its Kubernetes version`);
+    expect(result.stderr).toContain(`${somewhere} does not state its Kubernetes version`);
     expect(result.stderr).toContain('--set kubernetes=vX.Y.Z');
     expectReleased(await build(somewhere, '--set', `kubernetes=${version}`, '--json'));
     bench.upstream.intercept = undefined;
@@ -171,7 +171,7 @@ describe('a folder of binaries', () => {
     const root = await folder('nameless', (a) => a, false);
     const result = await build(root);
     expect(result.code).toBe(2);
-    expect(result.stderr).toContain('does not say its Kubernetes version');
+    expect(result.stderr).toContain('does not state its Kubernetes version');
     expectReleased(await build(root, '--set', `kubernetes=${version}`, '--json'));
     await writeFile(join(root, 'version'), `${version}\n`);
     expectReleased(await build(root, '--json'));

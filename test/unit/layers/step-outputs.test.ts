@@ -6,12 +6,7 @@ import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { InstalledPackage } from '../../../src/debian/deb.ts';
 import { digestOf, sha256 } from '../../../src/host/json.ts';
-import {
-  describeBrought,
-  maxBroughtBytes,
-  restoreBrought,
-  type StepOutputs,
-} from '../../../src/layers/step-outputs.ts';
+import { describeOutputs, maxOutputBytes, restoreOutputs, type StepOutputs } from '../../../src/layers/step-outputs.ts';
 import { bytesContent, type Content, readAll } from '../../../src/tree/entry.ts';
 import { writeTar } from '../../../src/tree/tar-write.ts';
 import { directory, file, symlink, Tree } from '../../../src/tree/tree.ts';
@@ -103,8 +98,8 @@ const changed = (document: Buffer, change: (text: string) => string): Buffer =>
 
 test('trees, attributes, owners, packages and accounts come back as they were', async () => {
   const { tar, key } = await layer('same');
-  const document = await describeBrought(trees(), tar);
-  const again = await restoreBrought(document!, { tar, key, unpacker }, 'the document');
+  const document = await describeOutputs(trees(), tar);
+  const again = await restoreOutputs(document!, { tar, key, unpacker }, 'the document');
   expect(await entriesOf(again)).toEqual(await entriesOf(trees()));
   // Every content has the digest of its bytes as key: what is made of it does not depend on where it came from.
   const content = again.get('images/one')!.tree.file('kind/images/one.tar')!.content;
@@ -113,7 +108,7 @@ test('trees, attributes, owners, packages and accounts come back as they were', 
 
 test('bytes that the layer has are not written again, those that another layer has are', async () => {
   const { tar } = await layer('small');
-  const text = zstdDecompressSync((await describeBrought(trees(), tar))!).toString();
+  const text = zstdDecompressSync((await describeOutputs(trees(), tar))!).toString();
   expect(text).toContain(Buffer.from('taken over by another layer').toString('base64'));
   expect(text).not.toContain(Buffer.from('archive of images').toString('base64'));
 });
@@ -121,14 +116,14 @@ test('bytes that the layer has are not written again, those that another layer h
 test('what would be too long is not written', async () => {
   const { tar } = await layer('long');
   const tree = new Tree();
-  tree.add(file('big', bytesContent(Buffer.alloc(maxBroughtBytes + 1)), 'x'));
-  expect(await describeBrought(new Map([['a/b', { tree }]]), tar)).toBeUndefined();
+  tree.add(file('big', bytesContent(Buffer.alloc(maxOutputBytes + 1)), 'x'));
+  expect(await describeOutputs(new Map([['a/b', { tree }]]), tar)).toBeUndefined();
 });
 
 test.each<[string, (document: Buffer) => Buffer, string, RegExp]>([
   ['is cut', (d) => d.subarray(0, d.length - 9), 'archive', /cannot be read/],
   ['is not a document', () => zstdCompressSync(Buffer.from('{}')), 'archive', /not what this version/],
-  ['unpacks without end', () => zstdCompressSync(Buffer.alloc(maxBroughtBytes + 1)), 'archive', /cannot be read/],
+  ['unpacks without end', () => zstdCompressSync(Buffer.alloc(maxOutputBytes + 1)), 'archive', /cannot be read/],
   [
     'names other bytes',
     (d) => changed(d, (t) => t.replace(sha256('tool'), sha256('evil'))),
@@ -149,8 +144,8 @@ test.each<[string, (document: Buffer) => Buffer, string, RegExp]>([
   ],
 ])('a document that %s is refused', async (_title, damage, code, words) => {
   const { tar, key } = await layer('damaged');
-  const document = damage((await describeBrought(trees(), tar))!);
-  await expect(restoreBrought(document, { tar, key, unpacker }, 'the document')).rejects.toMatchObject({
+  const document = damage((await describeOutputs(trees(), tar))!);
+  await expect(restoreOutputs(document, { tar, key, unpacker }, 'the document')).rejects.toMatchObject({
     code,
     message: expect.stringMatching(words),
   });
