@@ -3,7 +3,7 @@ import { ensureImage } from '../cluster/image.ts';
 import { hostPlatform } from '../oci/platform.ts';
 import { selectProvider } from '../provider/select.ts';
 import type { Session } from '../session/session.ts';
-import { buildAndTag } from './node-image.ts';
+import { buildImage } from './build-image.ts';
 
 /** Sees to it that the provider has the image of sandboxes; its name. What is in the store under its name is meant. */
 export async function sandboxImage(
@@ -17,7 +17,7 @@ export async function sandboxImage(
   let reference = settings.sandboxImage;
   if (reference === undefined) {
     say('Preparing the sandbox image');
-    reference = await buildAndTag({ recipe: 'sandbox', source: undefined, platform }, tools);
+    reference = (await buildImage({ ...tools, recipe: 'sandbox', platforms: [platform] })).names[0]!;
   }
   await ensureImage(reference, {
     provider,

@@ -9,11 +9,11 @@ import type { ArchiveBases } from '../debian/archive.ts';
 import type { Environment } from '../host/environment.ts';
 import { KinaError } from '../host/errors.ts';
 import { cacheDirectory } from '../host/files.ts';
-import type { Transport } from '../host/http.ts';
+import { Transport } from '../host/http.ts';
 import type { Reporter } from '../host/progress.ts';
 import { Store } from '../oci/store/store.ts';
 import { Unpacker } from '../tree/unpack.ts';
-import { type ConnectionOptions, openConnection } from './connection.ts';
+import { type ConnectionOptions, directNetwork, openConnection } from './connection.ts';
 
 export interface SessionOptions extends ConnectionOptions {
   readonly reporter: Reporter;
@@ -23,6 +23,8 @@ export interface Session {
   readonly environment: Environment;
   readonly store: Store;
   readonly transport: Transport;
+  /** For uploads: mirrors are for reading, so this one goes to the registry that was named. */
+  readonly uploads: Transport;
   readonly fetcher: Fetcher;
   readonly unpacker: Unpacker;
   readonly reporter: Reporter;
@@ -45,6 +47,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     environment,
     store,
     transport,
+    uploads: new Transport(directNetwork(options)),
     fetcher,
     unpacker: new Unpacker(join(store.root, 'unpacked')),
     reporter,

@@ -1,13 +1,15 @@
 /** A small image of two platforms in a real registry, with everything that kina puts beside an image. */
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { Transport } from '../../src/host/http.ts';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
 import { parseReference } from '../../src/oci/reference.ts';
-import { publishImage, writingTransport } from '../../src/ops/registry/publish.ts';
+import { publishImage } from '../../src/ops/registry/publish.ts';
 import { attachDocuments } from '../../src/ops/trust/attach.ts';
 import type { Trust } from '../../src/ops/trust/check-signature.ts';
 import { rememberOrigin } from '../../src/ops/trust/origin.ts';
 import { keySigner } from '../../src/ops/trust/sign.ts';
 import { type Verdict, verify } from '../../src/ops/verify/verify.ts';
+import { directNetwork } from '../../src/session/connection.ts';
 import { openWorkshop, type Workshop } from './build.ts';
 import { smallRecipe, version } from './kina.ts';
 import { startUpstream } from './upstream.ts';
@@ -15,7 +17,7 @@ import { startUpstream } from './upstream.ts';
 export interface Published {
   readonly root: Descriptor;
   readonly privateKey: KeyObject;
-  readonly transport: ReturnType<typeof writingTransport>;
+  readonly transport: Transport;
   /** Another machine: nothing in its store. */
   readonly elsewhere: Workshop;
   /** There, with the key that signed. */
@@ -29,7 +31,7 @@ export async function publishSigned(ref: string): Promise<Published> {
   const maker = await openWorkshop({ mirror: [upstream.url] });
   const elsewhere = await openWorkshop();
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const transport = writingTransport({ environment: process.env, insecureRegistry: [], version: 'test' });
+  const transport = new Transport(directNetwork({ environment: process.env, insecureRegistry: [], version: 'test' }));
   const { store, reporter } = maker.tools;
   const platforms = ['linux/amd64', 'linux/arm64'];
   const built = await maker.build({ recipe: smallRecipe, source: version, platforms });

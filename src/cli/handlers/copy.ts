@@ -1,10 +1,10 @@
 import { imageEpoch } from '../../build/image.ts';
 import { processEnvironment } from '../../host/environment.ts';
+import { pushReference } from '../../ops/build-image.ts';
 import { copyImage } from '../../ops/registry/copy.ts';
 import { parseLocation } from '../../ops/registry/location.ts';
-import { writingTransport } from '../../ops/registry/publish.ts';
-import { answer, answerJson, type GlobalFlags, version, withProgress } from '../terminal/context.ts';
-import { destination, pushSummary } from './shared/published.ts';
+import { answer, answerJson, type GlobalFlags, withProgress } from '../terminal/context.ts';
+import { pushSummary } from './shared/published.ts';
 import { sessionFor } from './shared/session.ts';
 
 interface CopyFlags extends GlobalFlags {
@@ -17,18 +17,11 @@ interface CopyFlags extends GlobalFlags {
 export async function run(flags: CopyFlags, src: string, dest: string): Promise<void> {
   const from = parseLocation(src);
   const to = parseLocation(dest);
-  if (to.type === 'registry') destination(to.ref);
+  if (to.type === 'registry') pushReference(to.ref);
   const how = { mtime: imageEpoch(processEnvironment()), alone: !flags.referrers };
   const { root, pushed, referrers } = await withProgress(flags, async (reporter, signal) => {
-    const insecureRegistries = flags.insecureRegistry;
     const tools = await sessionFor(flags, reporter, signal);
-    return copyImage(
-      from,
-      to,
-      tools,
-      writingTransport({ insecureRegistry: insecureRegistries, environment: processEnvironment(), version, signal }),
-      how,
-    );
+    return copyImage(from, to, tools, tools.uploads, how);
   });
   if (flags.json) return answerJson({ destination: dest, digest: root.digest, ...pushed, referrers });
   if (pushed && !flags.quiet) process.stderr.write(`${pushSummary(pushed)}\n`);

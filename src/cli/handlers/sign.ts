@@ -1,10 +1,9 @@
-import { processEnvironment } from '../../host/environment.ts';
 import { formatReference, parseReference } from '../../oci/reference.ts';
 import { resolveReference } from '../../oci/registry/client.ts';
-import { writingTransport } from '../../ops/registry/publish.ts';
 import { attachSignature } from '../../ops/trust/attach-signature.ts';
 import type { InstanceFlags } from '../flags.ts';
-import { answer, answerJson, type GlobalFlags, version, withProgress } from '../terminal/context.ts';
+import { answer, answerJson, type GlobalFlags, withProgress } from '../terminal/context.ts';
+import { sessionFor } from './shared/session.ts';
 import { signer } from './shared/signing.ts';
 
 interface SignFlags extends InstanceFlags, GlobalFlags {
@@ -18,7 +17,7 @@ export async function run(flags: SignFlags, ref: string): Promise<void> {
   const to = parseReference(named);
   const { image, signature } = await withProgress(flags, async (_, signal) => {
     const by = await signer(flags.key, flags, signal);
-    const transport = writingTransport({ ...flags, environment: processEnvironment(), version, signal });
+    const { uploads: transport } = await sessionFor(flags, {}, signal);
     const { descriptor } = await resolveReference(named, transport, signal);
     const digest = await attachSignature(to, descriptor, [], by, { transport, signal });
     return { image: descriptor.digest, signature: digest };

@@ -14,7 +14,7 @@ import { parseReference } from '../../oci/reference.ts';
 import type { Provider } from '../../provider/provider.ts';
 import { plannedProvider, requestedProvider, selectProvider } from '../../provider/select.ts';
 import type { Session } from '../../session/session.ts';
-import { buildAndTag } from '../node-image.ts';
+import { buildImage } from '../build-image.ts';
 import { nodeImage, plannedImage } from './image.ts';
 
 /** What the cluster is like. All of it is optional: the default is one node with the latest Kubernetes. */
@@ -94,7 +94,7 @@ export async function createCluster(options: CreateClusterOptions): Promise<Crea
       retain,
       steps,
       signal,
-      buildLoadBalancerImage: () => buildAndTag({ recipe: 'load-balancer', source: undefined, platform }, options),
+      buildLoadBalancerImage: async () => (await buildImage({ ...options, recipe: 'load-balancer' })).names[0]!,
       ensureImage: (reference, say) => ensureImage(reference, { provider, store, platform, signal, say }),
       writeKubeconfig: (adminConf, server) => kubeconfig.write(adminConf, server),
     });

@@ -1,10 +1,10 @@
 /** Chooses the node image of a cluster, and builds it when the store does not have it. */
 import { shippedRecipes } from '../../build/recipe/load.ts';
+import { versionTable } from '../../build/versions.ts';
 import type { Cluster } from '../../cluster/config/cluster.ts';
 import { defaultTag } from '../../oci/node-conventions.ts';
-import { hostPlatform } from '../../oci/platform.ts';
 import type { Session } from '../../session/session.ts';
-import { buildAndTag, newestVersion } from '../node-image.ts';
+import { buildImage } from '../build-image.ts';
 
 interface ImageChoice {
   /** Image of all nodes. */
@@ -28,8 +28,13 @@ export async function nodeImage(cluster: Cluster, choice: ImageChoice, session: 
   const tag = defaultTag('node', source);
   if (choice.build === undefined && (await session.store.resolve(tag))) return tag;
   session.reporter.info(`Building the node image for ${source}`);
-  const request = (await isRecipe(source)) ? { recipe: source, source: undefined } : { recipe: 'node', source };
-  return buildAndTag({ ...request, platform: hostPlatform() }, session);
+  const request = (await isRecipe(source)) ? { recipe: source } : { recipe: 'node', source };
+  return (await buildImage({ ...session, ...request })).names[0]!;
+}
+
+/** The newest Kubernetes in the version table, `vX.Y.Z`. */
+async function newestVersion(): Promise<string> {
+  return (await versionTable()).at(-1)!.latest;
 }
 
 function givenImage({ nodes }: Cluster, { image }: ImageChoice): string | undefined {

@@ -11,7 +11,6 @@
  */
 import type { FoundLayer, WorkCache } from '../../build/cache.ts';
 import { KinaError } from '../../host/errors.ts';
-import type { Transport } from '../../host/http.ts';
 import { formatReference, type ImageReference, parseReference } from '../../oci/reference.ts';
 import type { Session } from '../../session/session.ts';
 import { hasEntry } from './cache-entry.ts';
@@ -33,13 +32,12 @@ const passing: ReadonlySet<string> = new Set(['network', 'not-found', 'offline',
 /** Those that the next entry would run into as well. */
 const down: ReadonlySet<string> = new Set(['network', 'offline']);
 
-/** `writing` is the transport for `--cache-to`. */
 export function registryCache(
   from: readonly ImageReference[],
   to: readonly ImageReference[],
   session: Session,
-  writing: Transport,
 ): WorkCache {
+  const { uploads: writing } = session;
   const attempt = tolerating(session);
   const notUsed = (name: string): string => `the cache ${name} is not used`;
   const notKept = (name: string): string => `nothing is kept in the cache ${name}`;

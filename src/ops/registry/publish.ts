@@ -1,6 +1,6 @@
 /** `kina push` and `kina build node-image --push`: an image of the store to registries, its layers compressed on the way. */
 import { KinaError } from '../../host/errors.ts';
-import { Transport } from '../../host/http.ts';
+import type { Transport } from '../../host/http.ts';
 import type { Reporter } from '../../host/progress.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { readContents } from '../../oci/image/contents.ts';
@@ -9,7 +9,6 @@ import { formatReference, type ImageReference } from '../../oci/reference.ts';
 import { Push, type PushResult } from '../../oci/registry/push.ts';
 import { storeImage } from '../../oci/store/image.ts';
 import type { Store } from '../../oci/store/store.ts';
-import { type ConnectionOptions, directNetwork } from '../../session/connection.ts';
 
 export interface Published {
   /** Of the image in the registries. */
@@ -17,11 +16,6 @@ export interface Published {
   /** `REF@sha256:…`, in the order asked for. */
   readonly references: readonly string[];
   readonly pushed: PushResult;
-}
-
-/** A transport for writing: it uses the registry itself, never a mirror. Close it after use. */
-export function writingTransport(options: ConnectionOptions): Transport {
-  return new Transport(directNetwork(options));
 }
 
 /** `image` is of the store. Throws what `pushImage` throws, and `store` for a damaged image. */

@@ -3,12 +3,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { Transport } from '../../../src/host/http.ts';
+import { Transport } from '../../../src/host/http.ts';
 import { type Reporter, silent } from '../../../src/host/progress.ts';
 import type { Descriptor } from '../../../src/oci/descriptor.ts';
 import { parseReference } from '../../../src/oci/reference.ts';
 import { Store } from '../../../src/oci/store/store.ts';
-import { publishImage, writingTransport } from '../../../src/ops/registry/publish.ts';
+import { publishImage } from '../../../src/ops/registry/publish.ts';
+import { directNetwork } from '../../../src/session/connection.ts';
 import { check } from '../../support/command.ts';
 import { startProxy } from '../../support/proxy.ts';
 import { startRegistry } from '../../support/registry.ts';
@@ -38,7 +39,7 @@ describeUnless(registry.skip, 'a push that compresses', () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'kina-publish-'));
     store = await Store.open(folder);
-    transport = writingTransport({ environment: process.env, insecureRegistry: [], version: 'test' });
+    transport = new Transport(directNetwork({ environment: process.env, insecureRegistry: [], version: 'test' }));
   });
   afterAll(async () => {
     await transport?.close();

@@ -9,10 +9,11 @@ import { bundleToJSON } from '@sigstore/bundle';
 import { TrustedRoot } from '@sigstore/protobuf-specs';
 import { DSSEBundleBuilder } from '@sigstore/sign';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Transport } from '../../../src/host/http.ts';
 import type { Descriptor } from '../../../src/oci/descriptor.ts';
 import { parseReference } from '../../../src/oci/reference.ts';
 import { attach, referrersOf } from '../../../src/oci/registry/referrers.ts';
-import { publishImage, writingTransport } from '../../../src/ops/registry/publish.ts';
+import { publishImage } from '../../../src/ops/registry/publish.ts';
 import { attachDocuments } from '../../../src/ops/trust/attach.ts';
 import { attachSignature } from '../../../src/ops/trust/attach-signature.ts';
 import { bundleType, signatureAttachment } from '../../../src/ops/trust/bundle.ts';
@@ -21,6 +22,7 @@ import { keyHint } from '../../../src/ops/trust/keys.ts';
 import { rememberOrigin } from '../../../src/ops/trust/origin.ts';
 import { keylessSigner, keySigner } from '../../../src/ops/trust/sign.ts';
 import { type Verdict, verify } from '../../../src/ops/verify/verify.ts';
+import { directNetwork } from '../../../src/session/connection.ts';
 import { openWorkshop, type Workshop } from '../../support/build.ts';
 import { check, run } from '../../support/command.ts';
 import { smallRecipe, version } from '../../support/kina.ts';
@@ -40,7 +42,7 @@ describeUnless(registry.skip, 'signatures', () => {
   let workshop: Workshop;
   let elsewhere: Workshop;
   let built: Descriptor;
-  const transport = writingTransport({ environment: process.env, insecureRegistry: [], version: 'test' });
+  const transport = new Transport(directNetwork({ environment: process.env, insecureRegistry: [], version: 'test' }));
 
   beforeAll(async () => {
     upstream = await startUpstream();

@@ -6,12 +6,14 @@ import { cp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Lock } from '../../../src/build/lock.ts';
+import { Transport } from '../../../src/host/http.ts';
 import { parseReference } from '../../../src/oci/reference.ts';
 import { attach, referrersOf } from '../../../src/oci/registry/referrers.ts';
-import { publishImage, writingTransport } from '../../../src/ops/registry/publish.ts';
+import { publishImage } from '../../../src/ops/registry/publish.ts';
 import { attachDocuments, provenanceType } from '../../../src/ops/trust/attach.ts';
 import { rememberOrigin } from '../../../src/ops/trust/origin.ts';
 import { type VerifyOptions, verify } from '../../../src/ops/verify/verify.ts';
+import { directNetwork } from '../../../src/session/connection.ts';
 import { openWorkshop, type Workshop } from '../../support/build.ts';
 import { recipeFolder, smallRecipe, version } from '../../support/kina.ts';
 import { startRegistry } from '../../support/registry.ts';
@@ -32,7 +34,7 @@ describeUnless(registry.skip, 'kina verify', () => {
   let other: Workshop;
   let digest: string;
   let lock: Lock;
-  const transport = writingTransport({ environment: process.env, insecureRegistry: [], version: 'test' });
+  const transport = new Transport(directNetwork({ environment: process.env, insecureRegistry: [], version: 'test' }));
 
   beforeAll(async () => {
     upstream = await startUpstream();

@@ -1,10 +1,10 @@
 /** Parsers of flag values; errors name the flag. */
-import { resolve } from 'node:path';
 import { KinaError } from '../../../host/errors.ts';
 import { didYouMean } from '../../../host/suggest.ts';
 import { type Compression, highestLevel } from '../../../oci/compress.ts';
 import { hostPlatform, type Platform, parsePlatform } from '../../../oci/platform.ts';
 import { parseReference } from '../../../oci/reference.ts';
+import type { ImageOutput } from '../../../ops/build-image.ts';
 
 /** `linux/arm64,linux/amd64`; the platform of this host when absent. */
 export function platforms(value: string | undefined): Platform[] {
@@ -56,13 +56,9 @@ export function compression(value: string | undefined): Compression | undefined 
 }
 
 export const OUTPUT_TYPES = ['oci', 'oci-archive', 'docker-archive'] as const;
-export interface OutputFlag {
-  readonly type: (typeof OUTPUT_TYPES)[number];
-  readonly dest: string;
-}
 
 /** `type=oci-archive,dest=FILE`; a bare path is an archive if it ends in .tar, else a layout directory. */
-export function output(value: string): OutputFlag {
+export function output(value: string): ImageOutput {
   const bareType = (OUTPUT_TYPES as readonly string[]).includes(value);
   if (!value || bareType)
     throw new KinaError('usage', `--output ${JSON.stringify(value)}: dest is missing`, {
@@ -96,15 +92,12 @@ export function output(value: string): OutputFlag {
     throw new KinaError('usage', '--output type=oci is a directory and cannot be written to standard output', {
       hint: 'Use type=oci-archive,dest=-.',
     });
-  return { type: type as OutputFlag['type'], dest };
+  return { type: type as ImageOutput['type'], dest };
 }
 
-/** Two outputs with one destination would overwrite each other, and stdout takes a single output. */
-export function checkOutputs(outputs: readonly OutputFlag[], json: boolean): void {
-  const places = outputs.map(({ dest }) => (dest === '-' ? dest : resolve(dest)));
-  const twice = outputs.find((_, i) => places.indexOf(places[i]!) < i);
-  if (twice) throw new KinaError('usage', `two outputs have the destination ${twice.dest}`);
-  if (json && places.includes('-'))
+/** stdout takes a single output: an archive or JSON. */
+export function checkOutputs(outputs: readonly ImageOutput[], json: boolean): void {
+  if (json && outputs.some(({ dest }) => dest === '-'))
     throw new KinaError('usage', '--json and an archive on standard output cannot be used together', {
       hint: 'Write the archive to a file.',
     });

@@ -2,29 +2,10 @@
 
 import { appendFile } from 'node:fs/promises';
 import { processEnvironment } from '../../../host/environment.ts';
-import { KinaError } from '../../../host/errors.ts';
 import { atomicWrite, checkFileDestination } from '../../../host/files.ts';
-import { type ImageReference, parseReference } from '../../../oci/reference.ts';
 import type { PushResult } from '../../../oci/registry/push.ts';
 import type { Published } from '../../../ops/registry/publish.ts';
 import { bytes } from '../../terminal/format.ts';
-
-/**
- * The destination of a push: a name and a tag, without a digest, and not below `localhost`, where kina names what it builds.
- * Throws `usage`.
- */
-export function destination(value: string): ImageReference {
-  const parsed = parseReference(value);
-  if (parsed.digest !== undefined)
-    throw new KinaError('usage', `cannot push to ${value}: the digest is computed from the content`, {
-      hint: 'Remove @sha256:… from the name.',
-    });
-  if (parsed.registry === 'localhost')
-    throw new KinaError('usage', `cannot push to ${value}: localhost without a port is not a registry`, {
-      hint: 'Use REGISTRY/NAME:TAG. A registry on this machine needs a port: localhost:5000/NAME:TAG.',
-    });
-  return parsed;
-}
 
 /** Checks before the work that the metadata file can be written after it. */
 export async function checkMetadata(file: string | undefined): Promise<void> {
