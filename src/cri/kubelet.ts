@@ -8,7 +8,7 @@ export interface KubeletSettings {
   readonly flags: readonly string[];
 }
 
-/** `endpoint`: unix:///PATH. Throws `usage` for a version that is none. */
+/** `endpoint`: unix:///PATH. Throws `usage` for an invalid version. */
 export function kubeletSettings(endpoint: string, kubernetes: string): KubeletSettings {
   const version = semver.coerce(kubernetes);
   if (!version || !/^v?\d/.test(kubernetes))

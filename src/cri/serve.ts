@@ -34,7 +34,7 @@ export interface RunningService {
   close(): Promise<void>;
 }
 
-/** Milliseconds between looks for machines that nobody knows of, or that ended by themselves. */
+/** Milliseconds between looks for unknown machines and machines that ended. */
 const reconcileEvery = 30_000;
 /** Milliseconds that calls have to be answered when the service stops, and then clients to take their answers and leave. */
 const grace = 10_000;

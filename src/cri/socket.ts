@@ -1,4 +1,4 @@
-/** The service's Unix socket: where it is, and that nobody else is on it. */
+/** The Unix socket of the service: its path, and the check that no other process uses it. */
 import { randomBytes } from 'node:crypto';
 import { lstat, rename, rm } from 'node:fs/promises';
 import { createConnection, type Server } from 'node:net';
@@ -32,7 +32,7 @@ export function checkRoot(root: string): void {
   checkSocketPath(join(root, 'sandboxes', '0'.repeat(32), 'socket', 'agent.sock'));
 }
 
-/** Throws `conflict` when a service answers there, `usage` when something is there that is no socket. Changes nothing. */
+/** Throws `conflict` when a service answers there, `usage` when the path is not a socket. Changes nothing. */
 export async function checkSocketFree(path: string): Promise<void> {
   const there = await lstat(path).catch((error) => {
     if (isErrno(error, 'ENOENT')) return undefined;
@@ -40,7 +40,7 @@ export async function checkSocketFree(path: string): Promise<void> {
   });
   if (!there) return;
   if (!there.isSocket())
-    throw new KinaError('usage', `${path} is there and is no socket`, {
+    throw new KinaError('usage', `${path} exists and is not a socket`, {
       hint: 'Nothing was changed. Choose another --socket.',
     });
   if (await answers(path)) throw taken(path);
@@ -77,7 +77,7 @@ async function takeAway(path: string): Promise<void> {
   try {
     await rename(path, aside);
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return; // somebody else did
+    if (isErrno(error, 'ENOENT')) return; // another process did
     throw error;
   }
   if (await answers(aside)) {

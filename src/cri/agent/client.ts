@@ -1,6 +1,6 @@
 /**
  * Calls to the agent of one sandbox, one connection each. Plain calls are a request and a reply; `exec`, `attach` and
- * `forward` become Node streams. Read all of a process's streams, or destroy those that nobody wants: they share one
+ * `forward` become Node streams. Read all of a process's streams, or destroy unused ones: they share one
  * connection, and one that is full holds up the others.
  */
 import { Duplex, type Readable, type Writable } from 'node:stream';
@@ -96,7 +96,7 @@ export class AgentClient {
 
   /**
    * A connection to a port of the sandbox's loopback, with half-close in both directions; destroying it closes it.
-   * Throws AgentError `refused` when nobody listens there.
+   * Throws AgentError `refused` when nothing listens there.
    */
   async forward(port: number, signal?: AbortSignal): Promise<Duplex> {
     const connection = await this.#started({ op: 'forward', port }, signal);

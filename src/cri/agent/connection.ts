@@ -1,7 +1,7 @@
 /**
  * One connection to an agent: frames in, frames out, and its data channels as Node streams.
  *
- * Back-pressure is the socket's: frames are read one after the other, and a stream that nobody reads stops the
+ * Back-pressure is the socket's: frames are read one after the other, and an unread stream stops the
  * connection, its other stream included, and in the end the process behind it.
  */
 import { createConnection, type Socket } from 'node:net';
@@ -11,7 +11,7 @@ import { encodeControl, encodeData, encodeFrame, type Frame, FrameReader } from 
 import { type AgentFailure, type AgentFailureCode, channel } from './protocol.ts';
 
 /**
- * What the agent answered, as `failure`. `unreachable` is this side's word: nobody listens, or the connection ended
+ * What the agent answered, as `failure`. `unreachable` comes from this side: nothing listens, or the connection ended
  * before the answer, so that nothing is known about what was done.
  */
 export class AgentError extends KinaError {
@@ -25,12 +25,12 @@ export class AgentError extends KinaError {
 }
 
 export class Connection {
-  /** Those that have not been read yet; may be taken up again where somebody stopped. Throws as `control` does. */
+  /** Those that have not been read yet; reading may resume where it stopped. Throws as `control` does. */
   readonly frames: AsyncGenerator<Frame, never>;
   readonly #socket: Socket;
   readonly #path: string;
 
-  /** Begins with the request; what goes wrong with the connection is told to whoever reads. */
+  /** Begins with the request; errors of the connection are reported to the reader. */
   constructor(path: string, request: object, signal: AbortSignal | undefined) {
     signal?.throwIfAborted();
     this.#path = path;
@@ -81,7 +81,7 @@ export class Connection {
   }
 }
 
-/** Throws AgentError when the reply is a failure, `integrity` when it is no reply at all. */
+/** Throws AgentError when the reply is a failure, `integrity` when it is not a reply at all. */
 export function answerOf(frame: Frame): object {
   let value: unknown;
   try {
@@ -104,7 +104,7 @@ export class Received extends Readable {
 
   constructor() {
     super();
-    // A connection that is lost ends this stream with an error, whether or not somebody listens to it.
+    // A lost connection ends this stream with an error, whether or not it has a listener.
     this.on('error', () => {});
   }
 

@@ -188,7 +188,7 @@ export class Containers {
     if (!found) return;
     const { pod, container } = found;
     if (pod.isReady) await this.#ask(() => pod.agent.call('delete', { id: container.id }));
-    if (!pod.containers.delete(container.id)) return; // somebody else was faster
+    if (!pod.containers.delete(container.id)) return; // a concurrent call was faster
     await this.release(container);
     await this.#sandboxes.records.forgetContainer(pod.id, container.id);
   }
@@ -238,7 +238,7 @@ function pidNamespace(options: NamespaceOption | null): 'container' | 'pod' | 'n
   return { target: options.targetId };
 }
 
-/** CRI names them SIGRTMINPLUS3; everybody else SIGRTMIN+3. */
+/** CRI names them SIGRTMINPLUS3; the usual name is SIGRTMIN+3. */
 function stopSignal({ stopSignal: wish }: ContainerConfig, image: string | null | undefined): string {
   if (wish === 'RUNTIME_DEFAULT') return image || 'SIGTERM';
   return wish.replace('PLUS', '+').replace('MINUS', '-');

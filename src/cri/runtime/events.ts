@@ -1,4 +1,4 @@
-/** What happens to containers, for whoever follows (`GetContainerEvents`). */
+/** Events of containers, for followers (`GetContainerEvents`). */
 import type { ContainerEventResponse, ContainerEventType } from '../api/messages.ts';
 import type { Sent } from '../api/services.ts';
 import { RpcError } from '../api/status.ts';

@@ -17,6 +17,6 @@ export interface CriOptions {
   readonly memory?: number | undefined;
   readonly streaming: { readonly address: string; readonly port: number };
   readonly version: string;
-  /** One line for whoever watches over the service. */
+  /** A log line for the operator of the service. */
   log(line: string): void;
 }

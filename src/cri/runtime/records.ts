@@ -117,7 +117,7 @@ export class Records {
   }
 
   /**
-   * One after the other, in the order of the calls: what an agent tells is written down by nobody who waits for it, and
+   * One after the other, in the order of the calls: nothing waits until the news of an agent is written, and
    * must neither overtake what is said later nor bring back what is forgotten.
    */
   #change<T>(sandbox: string, work: () => Promise<T>): Promise<T> {
@@ -173,7 +173,7 @@ async function removeHalfWritten(folder: string): Promise<void> {
 /** An agent's record has some 200 bytes. */
 const longestEnd = 4096;
 
-/** As `readJson`, of a place where a stranger may have put a link, a pipe that nobody writes to, or a file without end. */
+/** As `readJson`, of an untrusted path, which may be a link, a pipe without a writer, or an endless file. */
 async function readStrangers(path: string): Promise<unknown> {
   const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
   try {

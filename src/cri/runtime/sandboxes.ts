@@ -2,7 +2,7 @@
  * Sandboxes: made through the provider, entered through their agent, found again after a restart.
  *
  * A record is written before the machine is made and goes after it is removed, so that whatever a crash leaves is either
- * a record without a machine (the sandbox is over) or a machine without a record (nobody was told of it: it goes). The
+ * a record without a machine (the sandbox is over) or a machine without a record (its creation was never answered: it is removed). The
  * second can appear late, because the provider's program may outlive the service: `reconcile` looks again and again.
  */
 import { createHash, randomBytes } from 'node:crypto';
@@ -340,7 +340,7 @@ export class Sandboxes {
       for (const container of [...pod.containers.values()]) {
         const now = known.get(container.id);
         if (now) this.heard(pod, now);
-        // its creation was never answered, or its removal had begun: nobody knows of it
+        // its creation was never answered, or its removal had begun: no client knows of it
         if (!now || container.record.state === 'making') await this.#forget(pod, container);
       }
       for (const { id } of containers) if (!pod.containers.has(id)) await pod.agent.call('delete', { id });
@@ -358,7 +358,7 @@ export class Sandboxes {
     await this.records.forgetContainer(pod.id, container.id);
   }
 
-  /** Removes machines that nobody knows of, and notices those that ended. */
+  /** Removes unknown machines, and notices those that ended. */
   async reconcile(): Promise<void> {
     const before = [...this.pods.values()].filter((pod) => pod.isReady); // what comes up meanwhile is not in the list
     const machines = await this.#options.provider.sandboxes(this.#service);

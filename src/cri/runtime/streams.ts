@@ -28,7 +28,7 @@ export function streamingBackend(sandboxes: Sandboxes, containers: Containers): 
   };
 }
 
-/** Resolves when the process has ended and its output has been taken. Input that nobody reads is no failure. */
+/** Resolves when the process has ended and its output has been taken. Unread input is not a failure. */
 async function connect<Result>(running: AgentProcess<Result>, streams: ProcessStreams): Promise<Result> {
   const { stdin, stdout, stderr, resize } = streams;
   if (stdin && running.stdin) pipeline(stdin, running.stdin).catch(() => {});

@@ -13,7 +13,7 @@ export interface OciMappings {
   readonly gidMappings: OciMapping[];
 }
 
-/** Undefined where the pod has the sandbox's accounts. Throws for what is no user namespace of a pod. */
+/** Undefined where the pod has the sandbox's accounts. Throws if it is not a user namespace of a pod. */
 export function userNamespace(options: NamespaceOption | null | undefined, able: boolean): OciMappings | undefined {
   const wish = options?.usernsOptions;
   if (!wish || wish.mode === 'NODE') return undefined;

@@ -12,7 +12,7 @@ export interface TerminalSize {
 
 /**
  * The client's ends. `stdin` ends when the client half-closes it. `stdout` and `stderr` push back when the client reads
- * slowly; nobody needs to end them. None of them has to be used up: what is left when the call is over is discarded.
+ * slowly; they need not be ended. None of them has to be used up: what is left when the call is over is discarded.
  */
 export interface ProcessStreams {
   stdin?: Readable;
@@ -34,7 +34,7 @@ export interface ExecStream {
 export type AttachStream = Omit<ExecStream, 'cmd'>;
 
 /**
- * The runtime. `signal` aborts when the client is gone; what the call returns or throws after that is seen by nobody.
+ * The runtime. `signal` aborts when the client is gone; what the call returns or throws after that is ignored.
  * What a call throws before reaches the client as text.
  */
 export interface StreamingBackend {

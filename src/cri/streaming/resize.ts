@@ -4,7 +4,7 @@
  */
 import type { TerminalSize } from './backend.ts';
 
-/** An object is some 30 characters; what is longer is none. */
+/** An object has about 30 characters; longer text is invalid. */
 const longest = 1024;
 
 export class ResizeEvents implements AsyncIterable<TerminalSize> {
@@ -13,7 +13,7 @@ export class ResizeEvents implements AsyncIterable<TerminalSize> {
   #ended = false;
   #wake: (() => void) | undefined;
 
-  /** The next bytes of the sequence. What is no size ends it: nothing after it can be trusted. */
+  /** The next bytes of the sequence. An invalid size ends it: nothing after it can be trusted. */
   push(bytes: Uint8Array): void {
     if (this.#ended) return;
     this.#text += Buffer.from(bytes).toString('latin1');

@@ -1,6 +1,6 @@
 /**
  * What a runtime has promised to serve: each promise is a random token that is good once and for a minute, as in the
- * kubelet's own streaming server. Nobody can guess one (144 bits), so the token is the whole authorization.
+ * kubelet's own streaming server. They cannot be guessed (144 bits), so the token is the whole authorization.
  */
 import { randomBytes } from 'node:crypto';
 import { KinaError } from '../../host/errors.ts';

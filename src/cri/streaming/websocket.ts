@@ -31,7 +31,7 @@ const pongInterval = 5000;
 const longestMessage = 4 << 20;
 
 /**
- * Shakes hands for `protocol`, which the client has named. `onOpen` is not called when the request is none (400). `ws` must
+ * Shakes hands for `protocol`, which the client has named. `onOpen` is not called if the request is not a WebSocket handshake (400). `ws` must
  * not see the name: it refuses the tunnel's, because RFC 6455 allows no slash there.
  */
 export function acceptWebSocket(

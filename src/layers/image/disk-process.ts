@@ -1,5 +1,5 @@
 /**
- * `writeDisk` in a process of its own, for whoever lives long: planning a disk of a large image takes 100 MB for seconds,
+ * `writeDisk` in a child process, for long-lived callers: planning a disk of a large image takes 100 MB for seconds,
  * which a process never gives back (measured: a service of 85 MB had 150 MB from its first large pull on).
  */
 import { type ChildProcess, fork } from 'node:child_process';

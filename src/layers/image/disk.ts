@@ -48,7 +48,7 @@ const maxTextBytes = 8 << 20;
 
 /**
  * Writes the disk to `path`, which must not exist; the bytes are on the medium when it returns. Throws `store` when a layer
- * is not there, `archive` when one is no sound tar, `integrity` when one is not what the config says, `disk-full`.
+ * is not there, `archive` when one is not a valid tar, `integrity` when one is not what the config says, `disk-full`.
  */
 export async function writeDisk(
   store: Store,
@@ -126,7 +126,7 @@ async function* membersOf(
   if (found !== undefined && found !== layer.diffId)
     throw new KinaError('integrity', `${from}, ${layer.descriptor.digest}, is not what the image's config says`, {
       details: [`expected ${layer.diffId}`, `found    ${found}, uncompressed`],
-      hint: 'The image was not made properly, or somebody put other layers below its name. Do not use it.',
+      hint: 'The image was built incorrectly, or its layers were replaced. Do not use it.',
     });
 }
 
@@ -161,7 +161,7 @@ async function entriesOf(
     if (!file || file.type === 'directory' || file.type === 'hardlink')
       throw new KinaError(
         'archive',
-        `the layer ${layer.name}: /${path} is a hard link to /${target}, which is no file`,
+        `the layer ${layer.name}: /${path} is a hard link to /${target}, which is not a file`,
       );
     entries[at] = { ...file, path };
   }
@@ -179,7 +179,7 @@ function toEntry(member: RootMember, mark: string): Entry {
   const { path, mode, uid, gid, xattrs } = member;
   // 2^32-1 means "no id" to the kernel.
   if (Math.max(uid, gid) >= 0xffff_ffff)
-    throw new KinaError('archive', `/${path} belongs to ${uid}:${gid}, which are no ids`);
+    throw new KinaError('archive', `/${path} belongs to ${uid}:${gid}, which are not valid ids`);
   // Attributes that Linux has no name space for come from other systems; every unpacker leaves them out.
   const kept = new Map([...(xattrs ?? [])].filter(([name]) => isKnownXattr(name)));
   const common = { path, mode, uid, gid, owner: mark, ...(kept.size ? { xattrs: kept } : {}) };

@@ -16,7 +16,7 @@ export class SequentialWriter {
   #used = 0;
   #writing: Promise<void> = Promise.resolve();
 
-  /** `handle` is of a new file, and nobody else writes to it. */
+  /** `handle` is of a new file without other writers. */
   constructor(handle: FileHandle) {
     this.#handle = handle;
   }
@@ -53,7 +53,7 @@ export class SequentialWriter {
     this.#start += this.#used;
     this.#used = 0;
     this.#writing = this.#write(piece, start);
-    this.#writing.catch(() => {}); // whoever waits for it next is told
+    this.#writing.catch(() => {}); // the next caller gets the error
   }
 
   async #write(piece: Uint8Array, start: number): Promise<void> {

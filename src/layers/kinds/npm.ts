@@ -119,7 +119,7 @@ function packagesOf(
   return neededPackages(lock, lockfile, { architecture, exclude, registry });
 }
 
-/** Of what the program needs on any platform: a change of a tool for development is none of the image. */
+/** Of the dependencies on any platform; development tools do not count. */
 function digestOfAll(lock: PackageLock, step: Step): string {
   return digestOf(packagesOf(lock, step, undefined).map(({ place }) => [place, lock[place]]));
 }

@@ -93,7 +93,7 @@ export function compilerOf(tree: string, version: string, stamp: Stamp, options:
   const begin = (architecture: Architecture): Batch => {
     const wishes: Batch['wishes'] = [];
     const compileAll = async (): Promise<void> => {
-      await setImmediate(); // whoever asks in the same breath comes along
+      await setImmediate(); // collects the requests of the same tick
       batch = undefined;
       const names = new Set((await Promise.all(wishes)).flat());
       const missing = [...names].filter((name) => !done.has(binary(tree, name, architecture)));
@@ -102,7 +102,7 @@ export function compilerOf(tree: string, version: string, stamp: Stamp, options:
     };
     const result = previous.then(compileAll, compileAll);
     previous = result;
-    result.catch(() => {}); // told to whoever waits for it
+    result.catch(() => {}); // the caller that awaits it gets the error
     return { architecture, wishes, result };
   };
 
@@ -224,7 +224,7 @@ async function checkBinary(path: string, name: string, architecture: Architectur
   if (elf?.machine !== elfMachines[architecture])
     throw new KinaError(
       'platform',
-      `make was asked for ${name} for linux/${architecture} and made ${elf ? `one for ${elf.machine}` : 'what is no ELF file'}: ${path}`,
+      `make was asked for ${name} for linux/${architecture} and made ${elf ? `one for ${elf.machine}` : 'a file that is not ELF'}: ${path}`,
       { hint: 'Run `make clean` in the source tree and build again.' },
     );
 }

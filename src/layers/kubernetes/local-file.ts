@@ -6,13 +6,13 @@ import { type Artifact, localArtifact } from '../../artifacts/artifact.ts';
 import { KinaError } from '../../host/errors.ts';
 import type { Store } from '../../oci/store/store.ts';
 
-/** Whether a path, links followed, is a file or a folder; false for what is not there. */
+/** Whether a path, links followed, is a file or a folder; false if it does not exist. */
 export async function isKind(path: string, kind: 'file' | 'directory'): Promise<boolean> {
   const info = await stat(path).catch(() => undefined);
   return kind === 'file' ? (info?.isFile() ?? false) : (info?.isDirectory() ?? false);
 }
 
-/** `v1.20.2` from `1.20.2`; throws for what is no full version. */
+/** `v1.20.2` from `1.20.2`; throws if it is not a full version. */
 export function fullVersion(text: string, where: string): string {
   const parsed = semver.parse(text.trim().replace(/^v/, ''));
   if (!parsed)

@@ -51,7 +51,7 @@ export async function binaryImage(image: BinaryImage, store: Store): Promise<Art
   const platform = platformOf(architecture);
   const content = sliceContent(store.blobPath(binary.digest), 0, binary.size, binary.digest);
   const entries: Entry[] = [
-    // Nobody else brings one when there is no base.
+    // Nothing else brings one without a base image.
     ...(image.base.length === 0 ? [directory('tmp', name, 0o1777)] : []),
     ...['usr', 'usr/local', 'usr/local/bin'].map((path) => directory(path, name)),
     file(`usr/local/bin/${name}`, content, name, 0o755),

@@ -56,7 +56,7 @@ export function parsePackageLock(text: string, from: string): PackageLock {
   }
   const parsed = lockfileSchema.safeParse(value);
   if (parsed.success) return parsed.data.packages;
-  throw new KinaError('recipe', `${from} is no package-lock.json of version 2 or 3`, {
+  throw new KinaError('recipe', `${from} is not a package-lock.json of version 2 or 3`, {
     details: parsed.error.issues.slice(0, 5).map((issue) => `${issue.path.join('.')}: ${issue.message}`),
     hint: 'Write it with `npm install --package-lock-only --lockfile-version 3`.',
   });

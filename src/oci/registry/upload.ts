@@ -207,7 +207,7 @@ export class Repository {
     const { location } = headers;
     const wrong = (problem: string) =>
       new KinaError('network', `${this.#name}: the registry ${problem}`, {
-        hint: 'It may be no registry, or a proxy before it changes its answers.',
+        hint: 'It may not be a registry, or a proxy in between changes the responses.',
       });
     if (!location || !URL.canParse(location, asked)) throw wrong('does not say where to upload to');
     const base = new URL(asked);

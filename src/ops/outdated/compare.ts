@@ -108,7 +108,7 @@ function installed(steps: Steps): Map<string, Package> {
   );
 }
 
-/** Released files do not change, and tags of releases do not move; where one did, somebody should look before taking it. */
+/** Released files do not change, and tags of releases do not move; where one did, a person should look before taking it. */
 function replaced(before: Steps, after: Steps): Found[] {
   const [was, is] = [bytesOf(before), bytesOf(after)];
   return differing(was, is)

@@ -19,7 +19,7 @@ export interface Newest {
 
 /**
  * `recipe`: name or file. Where the newest patch cannot be had (a mirror that lacks it), a warning says so and the rest is
- * resolved for the lock's own. Throws `usage` for a lock whose Kubernetes is no release, and what resolving throws.
+ * resolved for the lock's own. Throws `usage` for a lock whose Kubernetes is not a release, and what resolving throws.
  */
 export async function newestLock(old: Lock, recipe: string, session: Session): Promise<Newest> {
   const newest = old.kubernetes === undefined ? undefined : await newestPatch(old.kubernetes, session);

@@ -43,7 +43,7 @@ export function record(inner: Reporter, now: () => number = () => performance.no
 
 /**
  * The chain that the build waited for: from the task that ended last, back to whichever ended last before that one
- * began. Nobody records who waits for whom; this is who could not have been waited for by anybody else.
+ * began. Dependencies are not recorded; these are the only possible ones.
  */
 export function longestWait(tasks: readonly RecordedTask[]): RecordedTask[] {
   const chain: RecordedTask[] = [];

@@ -47,7 +47,7 @@ async function signatureBy(
   return undefined;
 }
 
-/** What is damaged or only listed is no signature: it keeps nobody from making one. */
+/** A damaged or only listed referrer is not a signature, and does not prevent a new one. */
 async function bundleOf(
   to: ImageReference,
   referrer: Digest,

@@ -22,7 +22,7 @@ const schema = z.looseObject({
   predicateType: z.string(),
 });
 
-/** `attestation`: signed by somebody perhaps, and no signature of the image. */
+/** `attestation`: possibly signed, but not a signature of the image. */
 export type ReadBundle =
   | { readonly kind: 'signature'; readonly bundle: Bundle; readonly subjects: ReadonlySet<Digest> }
   | { readonly kind: 'attestation'; readonly predicateType: string }
@@ -45,7 +45,7 @@ export function readBundle(bytes: Uint8Array): ReadBundle {
   try {
     bundle = bundleFromJSON(JSON.parse(Buffer.from(bytes).toString('utf8')));
   } catch (error) {
-    return { kind: 'unreadable', problem: `it is no sigstore bundle: ${(error as Error).message}` };
+    return { kind: 'unreadable', problem: `it is not a sigstore bundle: ${(error as Error).message}` };
   }
   if (bundle.content.$case !== 'dsseEnvelope') return { kind: 'unreadable', problem: 'it holds no DSSE envelope' };
   const { payload, payloadType } = bundle.content.dsseEnvelope;

@@ -3,7 +3,7 @@
  * certificates and keys of a Sigstore instance). No server is asked.
  *
  * With a key the key is the whole proof: entries of transparency logs are checked when a trusted root says which logs there
- * are, and are not demanded. With an identity the certificate lives for minutes, so a time is needed that somebody else vouches
+ * are, and are not demanded. With an identity the certificate lives for minutes, so a time is needed that a third party vouches
  * for, and everything that the root names is demanded: an entry in a log, a certificate in a certificate log.
  */
 import type { KeyObject } from 'node:crypto';
@@ -31,7 +31,7 @@ export type Trust =
 /** `by`: `key HINT`, or `IDENTITY (ISSUER)`. */
 export type Checked = { readonly by: string } | { readonly problem: string };
 
-/** Throws `usage` for what is no trusted root. */
+/** Throws `usage` if it is not a trusted root. */
 export async function readTrustedRoot(file: string): Promise<TrustedRoot> {
   try {
     const root = TrustedRoot.fromJSON(JSON.parse(await readFile(file, 'utf8')));
@@ -39,7 +39,7 @@ export async function readTrustedRoot(file: string): Promise<TrustedRoot> {
       throw new Error('it names no authority and no log');
     return root;
   } catch (error) {
-    throw new KinaError('usage', `${file} is no trusted root of Sigstore: ${(error as Error).message}`, {
+    throw new KinaError('usage', `${file} is not a trusted root of Sigstore: ${(error as Error).message}`, {
       hint: '`cosign trusted-root create --with-default-services` writes that of the public instance.',
       cause: error,
     });

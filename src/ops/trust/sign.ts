@@ -100,7 +100,7 @@ async function identityToken(): Promise<string> {
     JSON.parse(Buffer.from(claims, 'base64url').toString('utf8'));
     return token;
   } catch {
-    throw new KinaError('usage', 'the identity token is no JSON web token', {
+    throw new KinaError('usage', 'the identity token is not a JSON web token', {
       hint: 'SIGSTORE_ID_TOKEN holds the token itself, three parts with dots between them.',
     });
   }

@@ -1,4 +1,4 @@
-/** The signatures beside an image, judged by whom the caller trusts: one that verifies is enough, whoever else signed too. */
+/** The signatures of an image, checked against the trusted key or identity: one that verifies is enough. */
 import type { Digest } from '../../oci/descriptor.ts';
 import { isBundleType, readBundle } from '../trust/bundle.ts';
 import { checkSignature, type Trust } from '../trust/check-signature.ts';
@@ -6,7 +6,7 @@ import type { Beside } from './beside.ts';
 
 export interface Signatures {
   /**
-   * `unchecked`: there are some, and nobody was named to trust, or they are in a form that kina does not read; `wrong`: none
+   * `unchecked`: there are some, but no trusted key or identity, or their format is not supported; `wrong`: none
    * is by who was named.
    */
   readonly state: 'none' | 'unchecked' | 'verified' | 'wrong';
@@ -18,7 +18,7 @@ export interface Signatures {
   readonly problems: readonly string[];
 }
 
-/** `elsewhere`: there is a signature that is no referrer. */
+/** `elsewhere`: there is a signature that is not a referrer. */
 export function judge(
   documents: readonly Beside[],
   image: Digest,

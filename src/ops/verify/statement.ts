@@ -27,7 +27,7 @@ const schema = z.looseObject({
 });
 export type Statement = z.infer<typeof schema>;
 
-/** Undefined for what is no provenance of kina's: other tools' statements say nothing about kina's labels. */
+/** Undefined if it is not a provenance of kina: statements of other tools do not cover the labels of kina. */
 export function parseStatement(bytes: Uint8Array): Statement | undefined {
   try {
     const parsed = schema.safeParse(JSON.parse(Buffer.from(bytes).toString('utf8')));
@@ -87,7 +87,8 @@ export function lockProblems(lock: Lock, image: ImageContents, statement?: State
   );
   const unsaid = [...pinned].filter((one) => !materials.has(one));
   const unpinned = [...materials].filter((one) => !pinned.has(one));
-  if (unsaid.length) problems.push(`${unsaid.length} artifacts of the lock are no materials of the provenance`);
+  if (unsaid.length)
+    problems.push(`${unsaid.length} artifacts of the lock are missing from the materials of the provenance`);
   if (unpinned.length) problems.push(`${unpinned.length} materials of the provenance are not in the lock`);
   return problems;
 }

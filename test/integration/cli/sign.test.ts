@@ -152,7 +152,7 @@ describeUnless(registry.skip, 'the command line signs', () => {
       ['must be used together', 'verify', small, '--identity', 'x'],
       ['requires --trusted-root', 'verify', small, '--identity', 'x', '--issuer', 'y'],
       ['--key cannot be used with', 'verify', small, '--key', 'key.pub', '--identity', 'x', '--issuer', 'y'],
-      ['no trusted root', 'verify', small, '--identity', 'x', '--issuer', 'y', '--trusted-root', 'no-root.json'],
+      ['not a trusted root', 'verify', small, '--identity', 'x', '--issuer', 'y', '--trusted-root', 'no-root.json'],
       ['--trusted-root requires', 'verify', small, '--trusted-root', 'root.json'],
     ] as const) {
       const refused = await bench.kina(args);

@@ -220,13 +220,13 @@ describeUnless(registry.skip, 'what does not pass', () => {
       'it does not say where to upload to',
       (m) => (m === 'POST' ? { status: 202 } : undefined),
       { code: 'network' },
-      /may be no registry/,
+      /may not be a registry/,
     ],
     [
       'it sends the upload to another scheme',
       (m) => (m === 'POST' ? { status: 202, headers: { location: 'ftp://x/y' } } : undefined),
       { code: 'network' },
-      /may be no registry/,
+      /may not be a registry/,
     ],
   ])('%s: the tag stays what it was', async (title, fault, error, hint) => {
     const name = `fails/${title.replaceAll(' ', '-')}:v1`;

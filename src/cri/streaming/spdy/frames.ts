@@ -40,7 +40,7 @@ export class FrameReader {
   #left: number | undefined;
   #body: Buffer[] = [];
 
-  /** Throws for what is no SPDY/3. The pieces are views of `chunk`. */
+  /** Throws if it is not SPDY/3. The pieces are views of `chunk`. */
   *push(chunk: Buffer): Generator<Frame, void> {
     let at = 0;
     while (at < chunk.length || this.#left === 0) {

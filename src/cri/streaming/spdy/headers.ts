@@ -1,6 +1,6 @@
 /**
  * Header blocks (SPDY Protocol, Draft 3.1, section 2.6.10): names and values, compressed with zlib. All blocks of one
- * direction are one zlib stream, so every block must be read, in the order of arrival, even one that nobody wants.
+ * direction are one zlib stream, so every block must be read, in the order of arrival, even an unwanted one.
  */
 import { createInflate, type Inflate } from 'node:zlib';
 import { KinaError } from '../../../host/errors.ts';
@@ -29,7 +29,7 @@ export class HeaderReader {
     this.#inflate.on('close', () => this.#failed(broken('comes after the end')));
   }
 
-  /** The headers of the next block. Rejects for what is no block; the connection cannot be used any more then. */
+  /** The headers of the next block. Rejects if it is not a block; the connection is then unusable. */
   async read(block: Uint8Array): Promise<Headers> {
     this.#pieces = [];
     this.#size = 0;

@@ -61,7 +61,7 @@ export class SpdySession implements Wire {
     void this.#read();
   }
 
-  /** Aborts when the connection has ended, whoever ended it. */
+  /** Aborts when the connection has ended, on either side. */
   get gone(): AbortSignal {
     return this.#gone.signal;
   }
@@ -108,7 +108,7 @@ export class SpdySession implements Wire {
         else await this.#obey(frame);
       if (this.#full.size > 0) await this.#pause();
     } catch {
-      this.close(true); // this is no SPDY
+      this.close(true); // this is not SPDY
     }
   }
 

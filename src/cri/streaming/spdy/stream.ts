@@ -1,7 +1,7 @@
 /**
  * One SPDY stream as a Node stream. Reading ends when the client half-closes; `end()` half-closes this side; a stream that
  * is destroyed before both is reset. SPDY/3.1 has windows, but Kubernetes' clients know none: back-pressure is the
- * connection's, so a stream that nobody reads stops all streams of its connection once its buffer is full.
+ * connection's, so an unread stream stops all streams of its connection once its buffer is full.
  */
 import { Duplex } from 'node:stream';
 import type { Headers } from './headers.ts';

@@ -50,7 +50,7 @@ for file in hostname hosts resolv.conf; do
     mount --bind "/run/vm-agent/$file" "/root/etc/$file"
 done
 
-# systemd in a container leaves the disk and the power to whoever made it: here that is this, run at the very end. The
+# systemd in a container leaves the disk and the power to its creator: here that is this script, run at the very end. The
 # one file put on the disk, because what is mounted is gone by then.
 [ -d /root/usr/lib/systemd ] && {
     mkdir -p /root/usr/lib/systemd/system-shutdown
