@@ -113,7 +113,7 @@ describeUnless(await noDebianMirror(), 'worked examples', () => {
       `name: user\nextends: ${example('own-base')}\nlayers:\n  - name: mine\n    steps:\n      - users: { users: [{ name: late, uid: 1001 }] }\n`,
     );
     await expect(site.workshop.build({ recipe: withUser, source, set: { base: dest } })).rejects.toThrow(
-      'the accounts late cannot be added to the base image of base/from',
+      'cannot add the accounts late to the base image of base/from',
     );
   });
 
