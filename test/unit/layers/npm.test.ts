@@ -124,7 +124,7 @@ describe('what is needed', () => {
 
   test('a file of npm 6, and one that is not a lock file', () => {
     for (const text of ['{"lockfileVersion":1,"dependencies":{}}', '[]', '{'])
-      expect(() => parsePackageLock(text, 'LOCK')).toThrow(/^LOCK is no(t JSON| package-lock\.json)/);
+      expect(() => parsePackageLock(text, 'LOCK')).toThrow(/^LOCK is not (JSON|a package-lock\.json)/);
   });
 });
 
