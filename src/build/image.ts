@@ -15,12 +15,12 @@ import { KinaError } from '../host/errors.ts';
 import { releaseMuchMemory } from '../host/memory.ts';
 import { type Assembled, assemble } from '../layers/assemble.ts';
 import { buildLayer } from '../layers/layer.ts';
-import type { InnerImage } from '../layers/step.ts';
 import type { StepOutputs } from '../layers/step-outputs.ts';
-import { type Descriptor, maxManifestBytes, parseManifest } from '../oci/descriptor.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
 import { buildImage, buildIndex, type RuntimeConfig } from '../oci/image/build.ts';
 import { labels } from '../oci/node-conventions.ts';
 import { formatPlatform } from '../oci/platform.ts';
+import { hasImage } from '../oci/store/keep.ts';
 import type { Session } from '../session/session.ts';
 import {
   type BuiltPlatform,
@@ -157,16 +157,13 @@ function innerOptions(options: ImageOptions): ImageOptions {
 async function knownImage(key: string, session: Session): Promise<BuiltPlatform | undefined> {
   const { store } = session;
   const record = await store.getRecord<BuiltPlatform>('image', key);
-  if (!record || !(await store.has(record.manifest.digest, record.manifest.size))) return undefined;
-  const manifest = parseManifest(await store.readBytes(record.manifest.digest, maxManifestBytes), 'a finished image');
-  // The config too: a prune that makes just enough room takes the blobs of an unnamed image one by one.
-  for (const { digest, size } of [manifest.config, ...manifest.layers])
-    if (!(await store.has(digest, size))) return undefined;
+  // A prune that makes just enough room removes the blobs of an unnamed image one by one.
+  if (!record || !(await hasImage(store, record.manifest))) return undefined;
   return { ...record, cached: true, layers: record.layers.map((l) => ({ ...l, cached: true, elapsed: 0 })) };
 }
 
 /** Remembered, or built: the image of the recipe that one step of an image carries. */
-async function buildInner(inner: Plan, options: ImageOptions, session: Session): Promise<InnerImage> {
+async function buildInner(inner: Plan, options: ImageOptions, session: Session): Promise<Descriptor> {
   const [platform] = inner.platforms;
   if (!platform) throw new KinaError('internal', `the recipe ${inner.recipe} was planned for no platform`);
   const lock = lockOf(inner, {});
@@ -178,12 +175,7 @@ async function buildInner(inner: Plan, options: ImageOptions, session: Session):
     await session.store.putRecord('image', key, built);
   }
   await options.cache?.keepImage(key, built);
-  const { manifest } = built;
-  const { config, layers } = parseManifest(
-    await session.store.readBytes(manifest.digest, maxManifestBytes),
-    inner.recipe,
-  );
-  return { manifest, config, layers };
+  return built.manifest;
 }
 
 interface PlatformWork {

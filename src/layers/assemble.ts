@@ -8,6 +8,7 @@
 import { posix } from 'node:path';
 import type { AccountRequests } from '../debian/sysusers.ts';
 import { KinaError } from '../host/errors.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
 import type { Session } from '../session/session.ts';
 import { readElf } from '../tree/elf.ts';
@@ -16,7 +17,7 @@ import { settleHardlinks } from '../tree/tar-write.ts';
 import { comparePaths, Tree } from '../tree/tree.ts';
 import { elfMachines } from './architecture.ts';
 import type { PinnedStep, StepKind } from './kind.ts';
-import type { DerivedContext, InnerImage, TreeContext } from './step.ts';
+import type { DerivedContext, TreeContext } from './step.ts';
 import type { StepOutputs } from './step-outputs.ts';
 
 export interface AssembledLayer {
@@ -40,7 +41,7 @@ export interface AssembleOptions extends Session {
   /** Results of steps that need not be made here. */
   readonly known?: StepOutputs;
   /** Builds the image that the step with this id carries. */
-  innerImage(step: string): Promise<InnerImage>;
+  innerImage(step: string): Promise<Descriptor>;
 }
 
 /** Throws `conflict`, `platform` and what step kinds throw. */

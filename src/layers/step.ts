@@ -115,13 +115,6 @@ export interface InnerRecipe {
   readonly set: Readonly<Record<string, string>>;
 }
 
-/** The image made of it for the same platform; all blobs are in the store. */
-export interface InnerImage {
-  readonly manifest: Descriptor;
-  readonly config: Descriptor;
-  readonly layers: readonly Descriptor[];
-}
-
 /** Everything that `tree` may use. */
 export interface TreeContext extends Session {
   readonly platform: Platform;
@@ -132,8 +125,8 @@ export interface TreeContext extends Session {
   readonly epoch: number;
   /** `layer/step`: the owner of files that do not come from a package. */
   readonly owner: string;
-  /** Builds the image of the recipe that the kind's `inner` names, once. */
-  innerImage(): Promise<InnerImage>;
+  /** Builds the image of the recipe that the kind's `inner` names, once; the descriptor of its manifest in the store. */
+  innerImage(): Promise<Descriptor>;
 }
 
 /** What derived kinds see in addition: the merged tree of all other steps, and what those steps declared. */

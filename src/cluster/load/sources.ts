@@ -13,7 +13,7 @@ import type { Image } from '../../oci/image/image.ts';
 import type { Platform } from '../../oci/platform.ts';
 import { canonicalReference } from '../../oci/reference.ts';
 import { storeImage } from '../../oci/store/image.ts';
-import { keepImage } from '../../oci/store/keep.ts';
+import { hasImage, keepImage } from '../../oci/store/keep.ts';
 import type { Store } from '../../oci/store/store.ts';
 import type { Provider } from '../../provider/provider.ts';
 
@@ -149,15 +149,7 @@ async function recall(
   platforms: readonly Platform[],
 ): Promise<Image | undefined> {
   const root = asDescriptor(await store.getRecord(recordKind, config.replace(':', '-')));
-  if (!root || !(await store.has(root.digest, root.size))) return undefined;
-  const image = storeImage(store, root, names);
-  try {
-    await image.prepare((await partsOf(image, platforms)).parts);
-    return image;
-  } catch (error) {
-    if (error instanceof KinaError && error.code === 'store') return undefined;
-    throw error;
-  }
+  return root && (await hasImage(store, root, platforms)) ? storeImage(store, root, names) : undefined;
 }
 
 /** The engine writes into the store's own blobs what is missing there; the store verifies all of it. */

@@ -12,12 +12,10 @@ import { KinaError } from '../../host/errors.ts';
 import { digestOf } from '../../host/json.ts';
 import { openArchive } from '../../oci/archive/open.ts';
 import { type Descriptor, hexOf, maxManifestBytes, mediaType, parseManifest } from '../../oci/descriptor.ts';
-import { imagesFor, type PlatformImage, partsOf } from '../../oci/image/contents.ts';
+import { imagesFor, type PlatformImage } from '../../oci/image/contents.ts';
 import { imageArchive, type NamedManifest } from '../../oci/output/preload.ts';
 import { resolveImage } from '../../oci/registry/resolve.ts';
-import { storeImage } from '../../oci/store/image.ts';
-import { keepImage } from '../../oci/store/keep.ts';
-import type { Store } from '../../oci/store/store.ts';
+import { hasImage, keepImage } from '../../oci/store/keep.ts';
 import { type Content, readContent } from '../../tree/entry.ts';
 import { Tree } from '../../tree/tree.ts';
 import { defineKind } from '../kind.ts';
@@ -151,16 +149,10 @@ async function imported(
 ): Promise<NamedManifest[]> {
   const key = hexOf(digestOf({ imported: 1, what, platform, artifacts: artifacts.map(({ digest }) => digest) }));
   const known = await store.getRecord<NamedManifest[]>('imported', key);
-  if (known && (await Promise.all(known.map(({ manifest }) => isIn(store, manifest)))).every(Boolean)) return known;
+  if (known && (await Promise.all(known.map(({ manifest }) => hasImage(store, manifest)))).every(Boolean)) return known;
   const images = await read();
   await store.putRecord('imported', key, images);
   return images;
-}
-
-async function isIn(store: Store, manifest: Descriptor): Promise<boolean> {
-  if (!(await store.has(manifest.digest, manifest.size))) return false;
-  const { parts } = await partsOf(storeImage(store, manifest));
-  return (await Promise.all(parts.map(({ digest, size }) => store.has(digest, size)))).every(Boolean);
 }
 
 /** Release archives name images per architecture (`…/kube-proxy-arm64:v1.20.2`); clusters ask for the plain name. */
@@ -213,8 +205,7 @@ async function imagesIn(path: string, title: string, { store, platform }: TreeCo
 }
 
 async function recipeImage(name: string, context: TreeContext): Promise<NamedManifest> {
-  const { manifest } = await context.innerImage();
-  return { name, manifest: withPlatform(manifest, context.platform) };
+  return { name, manifest: withPlatform(await context.innerImage(), context.platform) };
 }
 
 async function registryImages(pins: Pins, { fetcher, store, platform }: TreeContext): Promise<NamedManifest[]> {

@@ -1,9 +1,11 @@
 /** The store as a sink: it takes an image from anywhere, and reads only what it lacks. */
+import { KinaError } from '../../host/errors.ts';
 import type { Descriptor } from '../descriptor.ts';
 import { buildIndex } from '../image/build.ts';
-import { checkLayers, contentsOf, type ImageContents, isWhole, platformOf } from '../image/contents.ts';
+import { checkLayers, contentsOf, type ImageContents, isWhole, partsOf, platformOf } from '../image/contents.ts';
 import type { Image } from '../image/image.ts';
 import type { Platform } from '../platform.ts';
+import { storeImage } from './image.ts';
 import type { Store } from './store.ts';
 
 export interface KeptImage {
@@ -37,6 +39,19 @@ export async function keepImage(
   for (const { digest, size, bytes } of contents.documents)
     if (!(await store.has(digest, size))) await store.writeBytes(bytes, { digest });
   return { root: await narrowed(store, contents), contents };
+}
+
+/** Whether the store has every part of an image, or of its `wanted` platforms. */
+export async function hasImage(store: Store, root: Descriptor, wanted?: readonly Platform[]): Promise<boolean> {
+  if (!(await store.has(root.digest, root.size))) return false;
+  const image = storeImage(store, root);
+  try {
+    await image.prepare((await partsOf(image, wanted)).parts);
+    return true;
+  } catch (error) {
+    if (error instanceof KinaError && error.code === 'store') return false;
+    throw error;
+  }
 }
 
 /** An index of the platforms that were wanted: the one that a build of just these makes, digest included. */
