@@ -151,4 +151,8 @@ export const criProviderFlag = flag(
   'provider of the sandboxes: apple, docker or podman (default: $KINA_PROVIDER, else the first one that works)',
   { values: providers },
 );
+export const criConfigFlag = flag(
+  '--config <file>',
+  'YAML settings file of the service, e.g. `sandboxImage: NAME` (- reads standard input); flags override it',
+);
 export const sandboxImageFlag = flag('--sandbox-image <ref>', 'use this image instead of building one');

@@ -44,7 +44,7 @@ const farewell = 1000;
 const messageLimit = 64 << 20;
 
 /** Serves on `socket`, an absolute path; resolves when it answers. Throws `conflict` when another service is there. */
-export async function serveCri(options: CriOptions, images: ImageLibrary, socket: string): Promise<RunningService> {
+export async function startService(options: CriOptions, images: ImageLibrary, socket: string): Promise<RunningService> {
   const { root, log } = options;
   checkRoot(root);
   await mkdir(root, { recursive: true, mode: 0o700 });

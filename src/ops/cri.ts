@@ -1,58 +1,62 @@
-/** The CRI service joined with what it needs from other rooms: the store, and how registries are reached. */
-
+/** The use case of `kina cri serve`: the CRI service with a provider, the store and a connection to registries. */
 import { ImageLibrary } from '../cri/images/library.ts';
 import type { CriOptions } from '../cri/runtime/options.ts';
-import { type RunningService, serveCri } from '../cri/serve.ts';
+import { type RunningService, startService } from '../cri/serve.ts';
 import type { Environment } from '../host/environment.ts';
 import { KinaError } from '../host/errors.ts';
 import { cacheDirectory } from '../host/files.ts';
+import { silent } from '../host/progress.ts';
 import { hostPlatform } from '../oci/platform.ts';
 import { Store } from '../oci/store/store.ts';
-import type { Provider } from '../provider/provider.ts';
 import { selectProvider } from '../provider/select.ts';
-import { openConnection } from '../session/connection.ts';
+import { openConnection, type SourceOptions } from '../session/connection.ts';
 
-export interface CriSettings extends Omit<CriOptions, 'provider' | 'sandboxImage' | 'version' | 'log'> {
+/** What flags, environment and settings file say, checked and complete. JSON can hold it. */
+export interface CriSettings extends SourceOptions, Omit<CriOptions, 'provider' | 'sandboxImage' | 'version' | 'log'> {
+  /** Absolute path of the Unix socket. */
   readonly socket: string;
-  readonly provider: string | undefined;
-  readonly sandboxImage: string | undefined;
-  readonly insecureRegistries: readonly string[];
-  readonly mirrors: readonly string[];
-  /** For the sandbox image alone: no pull reads Debian's archive. */
-  readonly debianMirror: string | undefined;
-  readonly debianSecurityMirror: string | undefined;
-  readonly offline: boolean;
+  /** Default: as for clusters. */
+  readonly provider?: string | undefined;
+  /** Use this image instead of building one. */
+  readonly sandboxImage?: string | undefined;
 }
 
-export interface ServedBy extends CriSettings {
-  readonly sandboxImage: string;
-  readonly version: string;
+export interface ServeCriOptions extends CriSettings {
+  /** Name of a sandbox image that the provider has. Default: `sandboxImage`, or one that is built, is loaded here. */
+  readonly loadedSandboxImage?: string | undefined;
   readonly environment: Environment;
+  /** kina's version. */
+  readonly version: string;
+  /** Cancels startup and pulls. It does not stop the service: `close` does. */
+  readonly signal: AbortSignal;
   log(line: string): void;
 }
 
-/** `signal` cancels what is being pulled when the service is to end. */
-export async function startCri(settings: ServedBy, signal: AbortSignal): Promise<RunningService> {
-  const provider: Provider = await selectProvider(settings.provider);
+/** Starts the service. Throws `provider` if the provider cannot run sandboxes, `conflict` if the socket or root is in use. */
+export async function serveCri(options: ServeCriOptions): Promise<RunningService> {
+  const { root, socket, environment, log } = options;
+  const provider = await selectProvider(options.provider);
   await provider.version();
   if ((await provider.host()).rootless)
-    throw new KinaError('provider', `${provider.name} runs without root here: its containers cannot be sandboxes`, {
-      hint: 'A sandbox mounts the disks of images, which needs root on Linux. Run the engine and kina cri as root.',
+    throw new KinaError('provider', `${provider.name} is rootless: it cannot run sandboxes`, {
+      hint: 'A sandbox mounts image disks, which requires root on Linux. Run the engine and kina cri as root.',
     });
-  const { environment, insecureRegistries, mirrors, offline, version } = settings;
-  const { network } = await openConnection({
-    insecureRegistry: insecureRegistries,
-    mirror: mirrors,
-    offline,
-    environment,
-    version,
-    signal,
-  });
+  const sandboxImage = options.loadedSandboxImage ?? (await loadSandboxImage(options));
+  const { network } = await openConnection(options);
   const images = await ImageLibrary.open({
-    root: settings.root,
+    root,
     store: await Store.open(cacheDirectory(environment)),
     platform: hostPlatform(),
     network,
   });
-  return serveCri({ ...settings, provider }, images, settings.socket);
+  return startService({ ...options, provider, sandboxImage, log }, images, socket);
+}
+
+/** Imported only here: building an image takes memory that a service never gives back. */
+async function loadSandboxImage(options: ServeCriOptions): Promise<string> {
+  const { openSession } = await import('../session/session.ts');
+  const { sandboxImage } = await import('./sandbox-image.ts');
+  const { log } = options;
+  const reporter = { ...silent, info: log, warn: (message: string) => log(`WARNING: ${message}`) };
+  return sandboxImage(options, await openSession({ ...options, reporter }), log);
 }

@@ -1,29 +1,34 @@
-/** The image of pod sandboxes: built from its recipe, or found built, and given to the provider. */
+/** The use case of `kina cri sandbox-image`: builds the image of pod sandboxes and loads it into the provider. */
 import { ensureImage } from '../cluster/image.ts';
 import { hostPlatform } from '../oci/platform.ts';
 import { selectProvider } from '../provider/select.ts';
 import type { Session } from '../session/session.ts';
 import { buildImage } from './build-image.ts';
 
-/** Sees to it that the provider has the image of sandboxes; its name. What is in the store under its name is meant. */
+export interface SandboxImageOptions {
+  readonly provider?: string | undefined;
+  /** Load this image instead of building one. */
+  readonly sandboxImage?: string | undefined;
+}
+
+/** Returns the image's name. If store and provider have different images of this name, the provider gets the store's. */
 export async function sandboxImage(
-  settings: { readonly provider?: string | undefined; readonly sandboxImage?: string | undefined },
-  tools: Session,
-  signal: AbortSignal,
+  options: SandboxImageOptions,
+  session: Session,
   say: (note: string) => void,
 ): Promise<string> {
-  const provider = await selectProvider(settings.provider);
+  const provider = await selectProvider(options.provider);
   const platform = hostPlatform();
-  let reference = settings.sandboxImage;
+  let reference = options.sandboxImage;
   if (reference === undefined) {
     say('Preparing the sandbox image');
-    reference = (await buildImage({ ...tools, recipe: 'sandbox', platforms: [platform] })).names[0]!;
+    reference = (await buildImage({ ...session, recipe: 'sandbox', platforms: [platform] })).names[0]!;
   }
   await ensureImage(reference, {
     provider,
-    store: tools.store,
+    store: session.store,
     platform,
-    signal,
+    signal: session.signal ?? new AbortController().signal,
     say: (note) => say(`Sandbox image: ${note}`),
   });
   return reference;

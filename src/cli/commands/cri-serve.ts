@@ -1,5 +1,12 @@
 import { defineCommand, flag } from '../command.ts';
-import { criProviderFlag, criSocket, insecureRegistryFlag, mirrorFlags, sandboxImageFlag } from '../flags.ts';
+import {
+  criConfigFlag,
+  criProviderFlag,
+  criSocket,
+  insecureRegistryFlag,
+  mirrorFlags,
+  sandboxImageFlag,
+} from '../flags.ts';
 
 export const criServe = defineCommand({
   name: 'cri serve',
@@ -7,7 +14,7 @@ export const criServe = defineCommand({
   flags: [
     flag('--socket <path|url>', `socket to listen on (default: ${criSocket})`),
     criProviderFlag,
-    flag('--config <file>', 'YAML settings file, e.g. `sandboxImage: NAME`; flags override it'),
+    criConfigFlag,
     flag(
       '--root <dir>',
       'directory for the state of pods and images (default: /var/lib/kina-cri; below the home directory if not root)',

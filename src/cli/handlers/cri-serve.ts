@@ -8,17 +8,15 @@ export async function run(flags: ServeFlags): Promise<void> {
   const { readSettings } = await import('./shared/cri-settings.ts');
   const { releaseMemory, stayLean } = await import('../../host/memory.ts');
   stayLean();
-  const settings = await readSettings(flags);
-  const say = (line: string): void => void process.stderr.write(`${new Date().toISOString()} ${line}\n`);
+  const environment = processEnvironment();
+  const settings = await readSettings(flags, environment);
+  const log = (line: string): void => void process.stderr.write(`${new Date().toISOString()} ${line}\n`);
   await withSignal(async (signal) => {
-    const image = await prepareSandboxImage(flags, settings, signal);
-    const { startCri } = await import('../../ops/cri.ts');
-    const service = await startCri(
-      { ...settings, sandboxImage: image, version, environment: processEnvironment(), log: say },
-      signal,
-    );
+    const loadedSandboxImage = await imageFromChild(flags, settings, signal);
+    const { serveCri } = await import('../../ops/cri.ts');
+    const service = await serveCri({ ...settings, loadedSandboxImage, version, environment, log, signal });
     releaseMemory(); // used during startup
-    if (!flags.quiet) say(`serving CRI on unix://${settings.socket}, streams on ${service.streamingUrl}`);
+    if (!flags.quiet) log(`serving CRI on unix://${settings.socket}, streams on ${service.streamingUrl}`);
     await new Promise((ended) => signal.addEventListener('abort', ended));
     await service.close();
     // Stopping a container may take minutes, and the client is gone: the next service continues.
@@ -30,33 +28,18 @@ export async function run(flags: ServeFlags): Promise<void> {
 }
 
 /**
- * Builds the image in a child process: it takes 60 MB, which the service would never give back. The child gets Ctrl-C from
- * the terminal, too.
+ * Builds and loads the image in a child process: it takes 60 MB, which the service would never give back. The child gets
+ * Ctrl-C from the terminal, too.
  */
-async function prepareSandboxImage(flags: GlobalFlags, settings: CriSettings, signal: AbortSignal): Promise<string> {
+async function imageFromChild(flags: GlobalFlags, settings: CriSettings, signal: AbortSignal): Promise<string> {
   const { spawn } = await import('node:child_process');
-  const named = {
-    provider: settings.provider,
-    'sandbox-image': settings.sandboxImage,
-    'debian-mirror': settings.debianMirror,
-    'debian-security-mirror': settings.debianSecurityMirror,
-  };
-  const child = spawn(
-    process.execPath,
-    [
-      process.argv[1]!,
-      'cri',
-      'sandbox-image',
-      ...(flags.quiet ? ['--quiet'] : []),
-      '-v',
-      String(flags.verbosity),
-      ...Object.entries(named).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, value])),
-      ...settings.mirrors.flatMap((url) => ['--mirror', url]),
-      ...settings.insecureRegistries.flatMap((host) => ['--insecure-registry', host]),
-      ...(settings.offline ? ['--offline'] : []),
-    ],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  );
+  const { settingsFile } = await import('./shared/cri-settings.ts');
+  const words = ['cri', 'sandbox-image', '--config', '-', ...(flags.quiet ? ['--quiet'] : [])];
+  const child = spawn(process.execPath, [process.argv[1]!, ...words, '-v', String(flags.verbosity)], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  child.stdin.on('error', () => {}); // a child that ends early reports it by its status
+  child.stdin.end(settingsFile(settings));
   const stop = (): void => void child.kill('SIGTERM');
   signal.addEventListener('abort', stop);
   let said = '';

@@ -1,7 +1,12 @@
 import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readSettings, type ServeFlags } from '../../../src/cli/handlers/shared/cri-settings.ts';
+import {
+  imageSettings,
+  readSettings,
+  type ServeFlags,
+  settingsFile,
+} from '../../../src/cli/handlers/shared/cri-settings.ts';
 
 let folder: string;
 beforeEach(async () => {
@@ -22,7 +27,7 @@ const nothing = {
   quiet: false,
 };
 const read = (flags: Partial<ServeFlags>) =>
-  readSettings({ ...nothing, root: join(folder, 'root'), share: [folder], ...flags });
+  readSettings({ ...nothing, root: join(folder, 'root'), share: [folder], ...flags }, {});
 
 describe('the settings of `kina cri serve`', () => {
   it('have the same root before and after it is created, also through a link', async () => {
@@ -75,14 +80,16 @@ describe('the settings of `kina cri serve`', () => {
     expect(await read({ config, memory: '256' })).toMatchObject({
       sandboxImage: 'a/b:1',
       memory: 256,
-      mirrors: ['https://m.example'],
+      mirror: ['https://m.example'],
       offline: true,
       debianMirror: 'https://d.example/debian',
       debianSecurityMirror: 'https://d.example/security',
-      insecureRegistries: ['r.example:5000'],
+      insecureRegistry: ['r.example:5000'],
     });
     await writeFile(config, '');
-    expect(await read({ config })).toMatchObject({ memory: undefined, mirrors: [], offline: false });
+    expect(await read({ config })).toEqual(
+      expect.not.objectContaining({ memory: expect.anything(), mirror: expect.anything(), offline: expect.anything() }),
+    );
     await writeFile(config, '{ memory: lots, sokcet: /x, streamingPort: 70000 }');
     await expect(read({ config })).rejects.toMatchObject({
       details: [
@@ -97,5 +104,19 @@ describe('the settings of `kina cri serve`', () => {
   it('do not share a folder twice', async () => {
     await mkdir(join(folder, 'below'));
     expect((await read({ share: [join(folder, 'below'), folder] })).shares).toEqual([folder]);
+  });
+
+  it('reach the process that builds the sandbox image as a settings file', async () => {
+    const source = { mirror: ['https://m.example'], debianMirror: 'https://d.example/debian', offline: true };
+    const settings = await read({ ...source, provider: 'podman', insecureRegistry: ['r.example:5000'] });
+    const config = join(folder, 'settings.json');
+    await writeFile(config, settingsFile(settings));
+    const flags = { ...nothing, config, provider: undefined, sandboxImage: 'a/b:1' };
+    expect(await imageSettings(flags)).toEqual({
+      ...source,
+      provider: 'podman',
+      sandboxImage: 'a/b:1',
+      insecureRegistry: ['r.example:5000'],
+    });
   });
 });

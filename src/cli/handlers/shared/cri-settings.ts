@@ -4,15 +4,18 @@ import { mkdir, readFile, realpath, stat } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { homedir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
-import { parse } from 'yaml';
+import { text as streamText } from 'node:stream/consumers';
+import { parse, YAMLParseError } from 'yaml';
 import { z } from 'zod';
 import { checkRoot, socketPath } from '../../../cri/socket.ts';
 import { outermost } from '../../../cri/spec/shares.ts';
 import { checkStreamingAddress } from '../../../cri/streaming/server.ts';
-import { processEnvironment } from '../../../host/environment.ts';
+import type { Environment } from '../../../host/environment.ts';
 import { isErrno, KinaError } from '../../../host/errors.ts';
 import type { CriSettings } from '../../../ops/cri.ts';
+import type { SandboxImageOptions } from '../../../ops/sandbox-image.ts';
 import { requestedProvider } from '../../../provider/select.ts';
+import type { SourceOptions } from '../../../session/connection.ts';
 import { criSocket, type MirrorFlags } from '../../flags.ts';
 import type { GlobalFlags } from '../../terminal/context.ts';
 
@@ -55,25 +58,36 @@ const schema = z.strictObject({
   offline: z.boolean({ error: 'expected true or false' }).optional(),
   insecureRegistry: list.optional(),
 });
-type Wishes = z.infer<typeof schema>;
+/** The settings file. Its keys are the names of the flags. */
+type FileSettings = z.infer<typeof schema>;
 type Problems = (string | undefined)[];
 
 /** Flags override the file. Throws `usage` with all problems. The only side effect is that it creates the kubelet directory. */
-export async function readSettings(flags: ServeFlags): Promise<CriSettings> {
-  const file = flags.config === undefined ? {} : await readFileSettings(flags.config);
-  const wishes: Wishes = { ...file, ...wishesOf(flags) };
+export async function readSettings(flags: ServeFlags, environment: Environment): Promise<CriSettings> {
+  const {
+    socket: socketSetting,
+    root: rootSetting,
+    share,
+    route,
+    streamingAddress,
+    streamingPort,
+    ...settings
+  } = {
+    ...(await readFileSettings(flags.config)),
+    ...flagSettings(flags),
+  };
   const problems: Problems = [...numberProblems(flags)];
-  const streaming = { address: wishes.streamingAddress ?? '127.0.0.1', port: wishes.streamingPort ?? 0 };
-  const root = await rootFolder(wishes.root);
+  const streaming = { address: streamingAddress ?? '127.0.0.1', port: streamingPort ?? 0 };
+  const root = await rootFolder(rootSetting, environment);
   let socket = '';
   problems.push(
-    said(() => (socket = socketPath(wishes.socket ?? criSocket))),
+    said(() => (socket = socketPath(socketSetting ?? criSocket))),
     said(() => checkRoot(root)),
     said(() => checkStreamingAddress(streaming.address)),
-    said(() => requestedProvider(wishes.provider)),
+    said(() => requestedProvider(settings.provider, environment)),
   );
-  const routes = (wishes.route ?? []).map((one) => parseRoute(one, problems));
-  const shares = wishes.share === undefined ? await kubeletFolder() : await sharedFolders(wishes.share, problems);
+  const routes = (route ?? []).map((one) => parseRoute(one, problems));
+  const shares = share === undefined ? await kubeletFolder() : await sharedFolders(share, problems);
   const found = problems.filter((one) => one !== undefined);
   if (found.length > 0)
     throw new KinaError('usage', 'invalid settings', {
@@ -81,27 +95,35 @@ export async function readSettings(flags: ServeFlags): Promise<CriSettings> {
       hint: 'See `kina cri serve --help`.',
     });
   return {
+    ...settings,
     socket,
     root,
     streaming,
     routes,
     shares: outermost(shares),
-    provider: wishes.provider,
-    sandboxImage: wishes.sandboxImage,
-    cpus: wishes.cpus,
-    memory: wishes.memory,
-    network: wishes.network ?? 'kina-cri',
-    mirrors: wishes.mirror ?? [],
-    debianMirror: wishes.debianMirror,
-    debianSecurityMirror: wishes.debianSecurityMirror,
-    offline: wishes.offline ?? false,
-    insecureRegistries: wishes.insecureRegistry ?? [],
+    network: settings.network ?? 'kina-cri',
   };
 }
 
+/** The settings that `kina cri sandbox-image` needs; the rest of the file is for the service. */
+export async function imageSettings(
+  flags: Pick<ServeFlags, keyof MirrorFlags | 'insecureRegistry'> & {
+    [K in 'config' | 'provider' | 'sandboxImage']: string | undefined;
+  },
+): Promise<SourceOptions & SandboxImageOptions> {
+  const { config, provider, sandboxImage } = flags;
+  return { ...(await readFileSettings(config)), ...given({ provider, sandboxImage, ...sourceSettings(flags) }) };
+}
+
+/** The part of a settings file that says which sandbox image to build or load, and from where. */
+export function settingsFile(settings: CriSettings): string {
+  const { provider, sandboxImage, mirror, debianMirror, debianSecurityMirror, offline, insecureRegistry } = settings;
+  const file: FileSettings = { provider, sandboxImage, debianMirror, debianSecurityMirror, offline };
+  return JSON.stringify({ ...file, mirror, insecureRegistry });
+}
+
 /** The settings in flags, with the keys of the file. */
-function wishesOf(flags: ServeFlags): Wishes {
-  const several = (values: string[]) => (values.length > 0 ? values : undefined);
+function flagSettings(flags: ServeFlags): FileSettings {
   const counted = (text: string | undefined) => (text === undefined ? undefined : number(text));
   return given({
     socket: flags.socket,
@@ -115,13 +137,19 @@ function wishesOf(flags: ServeFlags): Wishes {
     memory: counted(flags.memory),
     streamingAddress: flags.streamingAddress,
     streamingPort: counted(flags.streamingPort),
-    mirror: several(flags.mirror),
-    insecureRegistry: several(flags.insecureRegistry),
-    debianMirror: flags.debianMirror,
-    debianSecurityMirror: flags.debianSecurityMirror,
-    offline: flags.offline || undefined,
+    ...sourceSettings(flags),
   });
 }
+
+const sourceSettings = (flags: Pick<ServeFlags, keyof MirrorFlags | 'insecureRegistry'>): FileSettings => ({
+  mirror: several(flags.mirror),
+  insecureRegistry: several(flags.insecureRegistry),
+  debianMirror: flags.debianMirror,
+  debianSecurityMirror: flags.debianSecurityMirror,
+  offline: flags.offline || undefined,
+});
+
+const several = (values: string[]): string[] | undefined => (values.length > 0 ? values : undefined);
 
 /** Numbers in the file are checked when it is read. */
 function numberProblems(flags: ServeFlags): Problems {
@@ -181,12 +209,12 @@ async function kubeletFolder(): Promise<string[]> {
 }
 
 /** A state directory, not a cache: records of pods must not be cleaned up. */
-async function rootFolder(flag: string | undefined): Promise<string> {
+async function rootFolder(flag: string | undefined, environment: Environment): Promise<string> {
   if (flag !== undefined) return withoutLinks(resolve(flag));
   if (process.getuid?.() === 0) return withoutLinks('/var/lib/kina-cri');
   if (process.platform === 'darwin')
     return withoutLinks(join(homedir(), 'Library', 'Application Support', 'kina', 'cri'));
-  return withoutLinks(join(processEnvironment().XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'kina', 'cri'));
+  return withoutLinks(join(environment.XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'kina', 'cri'));
 }
 
 /**
@@ -205,21 +233,17 @@ async function withoutLinks(path: string): Promise<string> {
 const given = <T extends object>(fields: T): Partial<T> =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Partial<T>;
 
-async function readFileSettings(path: string): Promise<Wishes> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    if (!isErrno(error, 'ENOENT', 'EISDIR', 'EACCES')) throw error;
-    throw new KinaError('usage', `--config ${path} cannot be read: ${(error as Error).message}`, { cause: error });
-  }
+/** `-` is standard input. */
+async function readFileSettings(path: string | undefined): Promise<FileSettings> {
+  if (path === undefined) return {};
   let content: unknown;
   try {
-    content = parse(text) ?? {};
+    content = parse(path === '-' ? await streamText(process.stdin) : await readFile(path, 'utf8')) ?? {};
   } catch (error) {
-    throw new KinaError('usage', `${path} is not valid YAML: ${(error as Error).message.split('\n')[0]}`, {
-      cause: error,
-    });
+    if (error instanceof YAMLParseError)
+      throw new KinaError('usage', `${path} is not valid YAML: ${error.message.split('\n')[0]}`, { cause: error });
+    if (!isErrno(error, 'ENOENT', 'EISDIR', 'EACCES')) throw error;
+    throw new KinaError('usage', `--config ${path} cannot be read: ${(error as Error).message}`, { cause: error });
   }
   const parsed = schema.safeParse(content);
   if (parsed.success) return parsed.data;
