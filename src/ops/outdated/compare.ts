@@ -1,17 +1,17 @@
-/** Two locks compared the way people ask: what became newer, and why does that matter? */
+/** Compares two locks: what is newer, and why it matters. */
 import { debianPool } from '../../artifacts/artifact.ts';
 import type { Lock } from '../../build/lock.ts';
 
 export interface Update {
-  /** `replaced`: the same address or name, other bytes. */
+  /** `replaced`: the same URL or name with different bytes. */
   readonly kind: 'kubernetes' | 'component' | 'debian' | 'replaced';
   readonly name: string;
-  /** Undefined for what was not there. */
+  /** Undefined if it is new. */
   readonly locked: string | undefined;
-  /** Undefined for what is no longer there. */
+  /** Undefined if it is gone. */
   readonly newest: string | undefined;
   readonly platforms: readonly string[];
-  /** From Debian's security archive. */
+  /** Whether it comes from Debian's security archive. */
   readonly security: boolean;
   readonly why: string;
 }
@@ -24,7 +24,7 @@ interface Package {
   readonly archive: string;
 }
 
-/** Security first, then Kubernetes, components and packages by name. `kubernetes`: the newest patch that is known. */
+/** Security updates first, then Kubernetes, components and packages by name. `kubernetes`: the newest known patch. */
 export function compareLocks(old: Lock, now: Lock, kubernetes: string | undefined = now.kubernetes): Update[] {
   const platforms = Object.keys(old.platforms);
   const found: Update[] = [];
@@ -56,7 +56,7 @@ function patchRelease(locked: string, newest: string): Found {
   return { kind: 'kubernetes', name: 'kubernetes', locked, newest, security: false, why };
 }
 
-/** What kubeadm names exactly; an image of another version is preloaded for nothing. */
+/** Required by kubeadm in exact versions; a preloaded image of a different version would not be used. */
 const ofKubeadm = new Set(['etcd', 'coredns', 'pause']);
 
 function components(before: Steps, after: Steps, now: Lock): Found[] {
@@ -68,12 +68,12 @@ function components(before: Steps, after: Steps, now: Lock): Found[] {
     newest,
     security: false,
     why: ofKubeadm.has(name)
-      ? `what kubeadm ${now.kubernetes} asks for`
-      : `what kina's version table has for Kubernetes ${now.kubernetes}`,
+      ? `required by kubeadm ${now.kubernetes}`
+      : `in kina's version table for Kubernetes ${now.kubernetes}`,
   }));
 }
 
-/** Versions by component, without those that are Debian packages (listed as such) or Kubernetes itself. */
+/** Versions by component, except Debian packages (listed separately) and Kubernetes itself. */
 function versions(steps: Steps): Map<string, string> {
   return new Map(
     Object.entries(steps)
@@ -108,7 +108,7 @@ function installed(steps: Steps): Map<string, Package> {
   );
 }
 
-/** Released files do not change, and tags of releases do not move; where one did, a person should look before taking it. */
+/** Released files do not change, and release tags do not move; if one did, it should be reviewed before it is used. */
 function replaced(before: Steps, after: Steps): Found[] {
   const [was, is] = [bytesOf(before), bytesOf(after)];
   return differing(was, is)
@@ -119,11 +119,11 @@ function replaced(before: Steps, after: Steps): Found[] {
       locked: locked?.slice(0, 19),
       newest: newest?.slice(0, 19),
       security: false,
-      why: 'the same name, other bytes: find out why before you take it',
+      why: 'same name, different bytes: find out why before you update',
     }));
 }
 
-/** Digests by address, and of images by name. */
+/** Digests by URL, and of images by name. */
 function bytesOf(steps: Steps): Map<string, string> {
   return new Map(
     Object.values(steps).flatMap(({ artifacts = [], images = [] }) => [

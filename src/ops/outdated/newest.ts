@@ -1,7 +1,7 @@
 /**
- * What a lock would pin today: its recipe, variables and platforms, resolved against upstream now, with the newest patch of
- * its Kubernetes minor. The same resolution as `kina lock`, so signatures, suites, priorities and dependencies count as
- * they do there, and what is newest is what a new lock would really have.
+ * What a lock would pin today: its recipe, variables and platforms, resolved again with the newest patch of its Kubernetes
+ * minor. The resolution is that of `kina lock`, so signatures, suites, priorities and dependencies have the same effect,
+ * and the result is what a new lock would contain.
  */
 import semver from 'semver';
 import type { Lock } from '../../build/lock.ts';
@@ -13,13 +13,13 @@ import type { Session } from '../../session/session.ts';
 
 export interface Newest {
   readonly lock: Lock;
-  /** The newest patch that upstream's marker or kina's table names; the lock may be of an older one, see `newestLock`. */
+  /** The newest patch in upstream's marker or kina's table; the lock may have an older one, see `newestLock`. */
   readonly kubernetes: string | undefined;
 }
 
 /**
- * `recipe`: name or file. Where the newest patch cannot be had (a mirror that lacks it), a warning says so and the rest is
- * resolved for the lock's own. Throws `usage` for a lock whose Kubernetes is not a release, and what resolving throws.
+ * `recipe`: name or file. If the newest patch is not available (a mirror that lacks it), it warns and resolves the rest for
+ * the lock's own version. Throws `usage` for a lock whose Kubernetes is not a release, and the errors of resolving.
  */
 export async function newestLock(old: Lock, recipe: string, session: Session): Promise<Newest> {
   const newest = old.kubernetes === undefined ? undefined : await newestPatch(old.kubernetes, session);
@@ -32,13 +32,13 @@ export async function newestLock(old: Lock, recipe: string, session: Session): P
   } catch (error) {
     if (newest === old.kubernetes || !(error instanceof KinaError) || error.code !== 'not-found') throw error;
     session.reporter.warn(
-      `Kubernetes ${newest} cannot be had from here (${error.message}); the rest is for ${old.kubernetes}`,
+      `Kubernetes ${newest} is not available (${error.message}); everything else is compared for ${old.kubernetes}`,
     );
     return { lock: await resolveLike(old, recipe, old.kubernetes, session), kubernetes: newest };
   }
 }
 
-/** What the lock's recipe, variables and platforms resolve to now, for that release of Kubernetes. */
+/** The lock's recipe, variables and platforms, resolved for this Kubernetes release. */
 export async function resolveLike(
   old: Lock,
   recipe: string,
@@ -51,14 +51,14 @@ export async function resolveLike(
   return (await resolveRecipe({ ...request, sourceType }, session)).lock;
 }
 
-/** The greatest of upstream's marker for the minor, the version table's, and the one at hand. */
+/** The newest of upstream's marker for the minor, the version table, and the current version. */
 async function newestPatch(kubernetes: string, { transport }: Session): Promise<string> {
   const { major, minor } = semver.parse(kubernetes) ?? { major: 0, minor: 0 };
   const { row } = await versionRow(kubernetes);
   const marker = await transport
     .text(`https://dl.k8s.io/release/stable-${major}.${minor}.txt`, { limit: 4096 })
     .catch((error) => {
-      // A mirror without markers; the table has what was newest when this kina was made.
+      // A mirror without markers; the table has the newest patch at the time of kina's release.
       if (error instanceof KinaError && error.code === 'not-found') return '';
       throw error;
     });

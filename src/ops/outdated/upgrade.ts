@@ -1,9 +1,9 @@
 /**
- * `kina lock --upgrade NAME`: one thing of a lock brought up to date, everything else as it is pinned.
+ * `kina lock --upgrade NAME`: updates one thing in a lock and keeps the other pins.
  *
- * - `kubernetes`: what is pinned otherwise for the newest patch than for the lock's own, and only that.
- * - a Debian package: the package and what has to come with it (`debian/hold.ts`), in every image that has it.
- * - a step, by its component or its place (`runc`, `images/etcd`), or a layer: pinned again.
+ * - `kubernetes`: updates only the pins that differ between the lock's patch release and the newest one.
+ * - a Debian package: the package and the packages it needs (`debian/partial-upgrade.ts`), in every image that has it.
+ * - a step, by its component or its path (`runc`, `images/etcd`), or a layer: pinned again.
  */
 import { type Lock, lockedArtifacts } from '../../build/lock.ts';
 import { readLock } from '../../build/lock-file.ts';
@@ -18,8 +18,8 @@ import { newestLock, resolveLike } from './newest.ts';
 type Steps = Lock['platforms'][string];
 
 /**
- * The lock of the file `path` with the newest `name`. Throws `usage` for a name that it does not have, `lock` when the
- * recipe has changed since, and what resolving throws.
+ * The lock of the file `path` with the newest `name`. Throws `usage` for an unknown name, `lock` if the recipe has changed
+ * since, and the errors of resolving.
  */
 export async function upgradeOne(path: string, recipe: string, name: string, session: Session): Promise<Lock> {
   const old = await readLock(path);
@@ -39,7 +39,7 @@ export async function upgradeOne(path: string, recipe: string, name: string, ses
   if (concerned.length === 0) {
     const known = ['kubernetes', ...packagesOf(old), ...steps, ...[...steps].flatMap((id) => id.split('/'))];
     throw new KinaError('usage', `${path} has no ${name}${didYouMean(name, [...new Set(known)])}`, {
-      hint: `Name kubernetes, a Debian package, or one of ${[...steps].filter((id) => id.split('/').length === 2).join(', ')}.`,
+      hint: `Use kubernetes, a Debian package, or one of ${[...steps].filter((id) => id.split('/').length === 2).join(', ')}.`,
     });
   }
   const now = await resolveLike(old, recipe, old.kubernetes, session);
@@ -59,7 +59,7 @@ function packagesOf(lock: Lock): Set<string> {
   return new Set(artifacts.filter(({ type }) => type === 'deb').map(({ name }) => name));
 }
 
-/** Steps of `now` where `takes` says so, and where the old lock has none; the recipe's order is `now`'s. */
+/** Steps of `now` if `takes` returns true or the old lock lacks them, otherwise of the old lock; in the order of `now`. */
 function mixed(old: Lock, now: Lock, takes: (id: string, platform: string) => boolean): Lock {
   const platforms = Object.entries(now.platforms).map(([platform, steps]): [string, Steps] => {
     const before = old.platforms[platform] ?? {};
@@ -72,21 +72,21 @@ function mixed(old: Lock, now: Lock, takes: (id: string, platform: string) => bo
   return { ...now, platforms: Object.fromEntries(platforms) };
 }
 
-/** Pins of a step that the recipe has changed since are of no use: all that disagree, at once. */
+/** Pins of a step that has changed in the recipe cannot be kept: reports all differences together. */
 function checkRecipe(old: Lock, now: Lock, path: string): void {
   const details = Object.entries(now.platforms).flatMap(([platform, steps]) => {
     const before = old.platforms[platform] ?? {};
     const ids = [...new Set([...Object.keys(before), ...Object.keys(steps)])];
     const changed = ids.filter((id) => before[id]?.step !== steps[id]?.step).map((id) => `${platform} ${id}`);
     const image = old.settings?.[platform];
-    // Other steps are another order as well, and locks of old say nothing about it.
+    // Other steps also mean a different order, about which old locks have no information.
     if (changed.length > 0 || image === undefined || image === now.settings?.[platform]) return changed;
     return [`${platform}: description, image settings or order of steps`];
   });
   if (details.length > 0)
-    throw new KinaError('lock', `${path} and the recipe disagree, so not everything can stay as it is`, {
+    throw new KinaError('lock', `${path} does not match the recipe, so its pins cannot be kept`, {
       details,
-      hint: 'Lock all of it again: `kina lock --upgrade`, without a name.',
+      hint: 'Update the whole lock: `kina lock --upgrade`, without a name.',
     });
 }
 

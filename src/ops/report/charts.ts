@@ -1,4 +1,4 @@
-/** The report's drawings as SVG: the timeline of a build, and the treemap of an image. Colours are the page's classes. */
+/** The report's charts as SVG: the timeline of a build, and the treemap of an image. Colors are classes of the page. */
 import type { ReportPlatform } from './data.ts';
 import { longestWait, type RecordedTask } from './record.ts';
 import { type Box, squarify } from './treemap.ts';
@@ -6,7 +6,7 @@ import { type Box, squarify } from './treemap.ts';
 const width = 1100;
 const escapes: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
 
-/** For text and attributes: names in an image are its maker's, not ours. */
+/** Escapes text and attributes: names come from the image and are not trusted. */
 export function html(text: string): string {
   return text.replace(/[&<>"]/g, (c) => escapes[c] as string);
 }
@@ -22,7 +22,7 @@ export function secondsText(ms: number): string {
   return `${(ms / 1000).toFixed(ms < 10_000 ? 2 : 1)} s`;
 }
 
-/** Bars by kind of work, packed into as few rows as they need; those that everything waited for are outlined. */
+/** Bars by kind of work, packed into as few rows as possible; those on the critical path are outlined. */
 export function timeline(tasks: readonly RecordedTask[]): string {
   const end = Math.max(1, ...tasks.map((task) => task.end));
   const left = 90;
@@ -54,7 +54,7 @@ export function timeline(tasks: readonly RecordedTask[]): string {
   return `<svg viewBox="0 0 ${width} ${y}" role="img" aria-label="timeline">${ticks.join('')}${bars.join('')}</svg>`;
 }
 
-/** Layers, and in each its packages and large files, by size. */
+/** Layers with their packages and large files, by size. */
 export function treemap({ layers }: ReportPlatform): string {
   const height = 520;
   const sized = layers
@@ -102,7 +102,7 @@ function place({ x, y, width: w, height: h }: Box): string {
   return `x="${x.toFixed(1)}" y="${y.toFixed(1)}" width="${w.toFixed(1)}" height="${h.toFixed(1)}"`;
 }
 
-/** Text cut to about `room` pixels: 6.3 per letter at the page's size. */
+/** Truncates text to about `room` pixels: 6.3 per letter at the page's font size. */
 function label(text: string, x: number, y: number, room: number, kind = 'label'): string {
   const letters = Math.floor(room / 6.3);
   const shown = text.length <= letters ? text : letters > 3 ? `${text.slice(0, letters - 1)}…` : '';

@@ -1,4 +1,4 @@
-/** What a build's report shows, as plain data: sizes by layer, package and file; versions and licences. */
+/** The data of a build report: sizes by layer, package and file; versions and licenses. */
 import { components } from '../../layers/image/diff.ts';
 import { isPackageText, packagesOf } from '../../layers/image/packages.ts';
 import { readImage } from '../../layers/image/read.ts';
@@ -8,7 +8,7 @@ import { nameOf } from '../../oci/image/select.ts';
 import type { Store } from '../../oci/store/store.ts';
 import type { RecordedTask } from './record.ts';
 
-/** A package, a large file, or what is left over; bytes as in the container. */
+/** A package, a large file, or the rest; uncompressed bytes. */
 export interface SizedPart {
   readonly name: string;
   readonly size: number;
@@ -18,7 +18,7 @@ export interface ReportLayer {
   readonly steps: readonly string[];
   /** Bytes of the blob. */
   readonly blobSize: number;
-  /** The biggest first. */
+  /** Largest first. */
   readonly parts: readonly SizedPart[];
 }
 export interface ReportPlatform {
@@ -39,10 +39,10 @@ export interface ReportData {
   readonly platforms: readonly ReportPlatform[];
 }
 
-/** Files that no package owns are shown by themselves from this size on, else together as `other files`. */
+/** Files without a package are listed separately from this size on, otherwise as `other files`. */
 const largeFile = 500_000;
 
-/** Reads the image back. Throws `store` when it is damaged. */
+/** Reads the image from the store. Throws `store` if it is damaged. */
 export async function collectReport(
   store: Store,
   index: Descriptor,

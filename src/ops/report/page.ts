@@ -1,6 +1,6 @@
 /**
- * The report as one page: no script, no font, no image from elsewhere, so that it can be an artifact of a CI run and be
- * read in ten years. Light or dark as the reader's system is. Everything that hovers shows its numbers.
+ * The report as one self-contained page: no scripts, no fonts, no external images, so that it can be an artifact of a CI
+ * run and remains readable. It is light or dark, like the reader's system. Numbers are shown on hover.
  */
 import { bytesText, html, secondsText, timeline, treemap } from './charts.ts';
 import type { ReportData, ReportPlatform } from './data.ts';
@@ -19,7 +19,7 @@ ${data.platforms.map(platformSection).join('\n')}
 }
 
 function timelineSection({ tasks }: ReportData): string {
-  if (!tasks.length) return '<p>Nothing had to be done: the image was known.</p>';
+  if (!tasks.length) return '<p>Nothing to do: the image was cached.</p>';
   const rows = longestWait(tasks).map(
     ({ kind, title, start, end }) =>
       `<tr><td>${kind}</td><td>${html(title)}</td><td class="n">${secondsText(start)}</td><td class="n">${secondsText(end - start)}</td></tr>`,

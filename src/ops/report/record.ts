@@ -1,4 +1,4 @@
-/** A reporter that also remembers when each task began and ended; what a build's timeline is drawn from. */
+/** A reporter that also records when each task began and ended, for the timeline of a build. */
 import type { Reporter, TaskKind } from '../../host/progress.ts';
 
 export interface RecordedTask {
@@ -11,11 +11,11 @@ export interface RecordedTask {
 }
 export interface Recording {
   readonly reporter: Reporter;
-  /** What has ended with work done; what was found done is left out. In order of beginning. */
+  /** Completed tasks that did work, without cached ones, in the order of their start. */
   tasks(): RecordedTask[];
 }
 
-/** Passes everything on to `inner`. */
+/** Forwards everything to `inner`. */
 export function record(inner: Reporter, now: () => number = () => performance.now()): Recording {
   const began = now();
   const tasks: RecordedTask[] = [];
@@ -42,12 +42,12 @@ export function record(inner: Reporter, now: () => number = () => performance.no
 }
 
 /**
- * The chain that the build waited for: from the task that ended last, back to whichever ended last before that one
- * began. Dependencies are not recorded; these are the only possible ones.
+ * An approximation of the critical path: from the task that ended last, back to the one that ended last before it began,
+ * and so on. Dependencies between tasks are not recorded.
  */
 export function longestWait(tasks: readonly RecordedTask[]): RecordedTask[] {
   const chain: RecordedTask[] = [];
-  // A task without length would come before itself.
+  // A task without duration would precede itself.
   const lastBefore = (time: number) =>
     tasks.reduce<RecordedTask | undefined>(
       (last, task) => (task.end <= time && !chain.includes(task) && (!last || task.end > last.end) ? task : last),

@@ -10,7 +10,7 @@ export interface Box {
   readonly height: number;
 }
 
-/** A box for each of `sizes` (positive, biggest first) in the same order; together they fill `box`. */
+/** A box for each of `sizes` (positive, largest first) in the same order; together they fill `box`. */
 export function squarify(sizes: readonly number[], box: Box): Box[] {
   const total = sizes.reduce((sum, size) => sum + size, 0);
   if (total <= 0) return [];
@@ -46,7 +46,7 @@ export function squarify(sizes: readonly number[], box: Box): Box[] {
   return boxes;
 }
 
-/** The largest ratio of sides in a row along `side`. */
+/** The largest aspect ratio in a row along `side`. */
 function worst(row: readonly number[], side: number, scale: number): number {
   const area = row.reduce((sum, size) => sum + size, 0) * scale;
   const areas = row.map((size) => size * scale);

@@ -1,4 +1,4 @@
-/** `--report`: the page about a build, written when the image is there. */
+/** `--report`: the page about a build, written once the image is complete. */
 import { isErrno, KinaError } from '../../host/errors.ts';
 import { atomicWrite } from '../../host/files.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
@@ -7,7 +7,7 @@ import { collectReport } from './data.ts';
 import { reportPage } from './page.ts';
 import type { RecordedTask } from './record.ts';
 
-/** Throws `usage` when `file` cannot be written. */
+/** Throws `usage` if `file` cannot be written. */
 export async function writeReport(
   file: string,
   store: Store,

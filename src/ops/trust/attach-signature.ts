@@ -1,4 +1,4 @@
-/** A signature beside an image in a registry, once: what the same key has signed already is not signed again. */
+/** Attaches a signature to an image in a registry, unless the same key has already signed it. */
 import { KinaError } from '../../host/errors.ts';
 import type { Transport } from '../../host/http.ts';
 import type { Descriptor, Digest } from '../../oci/descriptor.ts';
@@ -8,7 +8,7 @@ import { isBundleType, type ReadBundle, readBundle, signatureAttachment } from '
 import { checkSignature } from './check-signature.ts';
 import type { ImageSigner } from './sign.ts';
 
-/** A signature is 1 KB with a key, and with a certificate and a log's proof 10 KB. */
+/** A signature has 1 KB with a key, and 10 KB with a certificate and a log's proof. */
 export const maxBundleBytes = 1 << 20;
 
 interface Tools {
@@ -16,7 +16,7 @@ interface Tools {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The digest of the signature's manifest. Throws what signing and pushing throw. */
+/** The digest of the signature's manifest. Throws the errors of signing and pushing. */
 export async function attachSignature(
   to: ImageReference,
   image: Descriptor,
@@ -30,7 +30,7 @@ export async function attachSignature(
   return (await attach(to, signatureAttachment(image, bundle), transport, signal)).digest;
 }
 
-/** One by the signer's key that covers all of it; undefined for signers whose key lives for one signature. */
+/** An existing signature by the signer's key that covers all of it; undefined for keyless signers. */
 async function signatureBy(
   to: ImageReference,
   image: Digest,
@@ -47,7 +47,7 @@ async function signatureBy(
   return undefined;
 }
 
-/** A damaged or only listed referrer is not a signature, and does not prevent a new one. */
+/** A damaged or missing signature is ignored: it must not prevent a new one. */
 async function bundleOf(
   to: ImageReference,
   referrer: Digest,

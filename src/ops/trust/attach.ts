@@ -1,6 +1,6 @@
 /**
- * `--sbom`, `--provenance` and `--sign`: documents about an image, put beside it in every repository that it was pushed to.
- * A signature covers the image and the documents that came with it.
+ * `--sbom`, `--provenance` and `--sign`: attaches documents about an image to it in every repository that it was pushed to.
+ * A signature covers the image and the documents that were attached with it.
  */
 import { formatLock } from '../../build/lock-file.ts';
 import type { Transport } from '../../host/http.ts';
@@ -34,7 +34,7 @@ export interface Attached {
   readonly subject: string;
 }
 
-/** `root` is of the image as it was pushed, in the store. Throws what pushing throws; `not-found` without provenance. */
+/** `root`: of the pushed image, in the store. Throws the errors of pushing; `not-found` without provenance. */
 export async function attachDocuments(
   root: Descriptor,
   references: readonly ImageReference[],
@@ -80,7 +80,7 @@ export async function attachDocuments(
   return attached;
 }
 
-/** The lock that the image was built from, so that others can build it; undefined when its addresses grant access. */
+/** The lock of the image, so that others can build it; undefined if its URLs grant access. */
 async function publicLock(store: Store, contents: ImageContents): Promise<string | undefined> {
   const origins = await originsOf(store, contents);
   if (!origins) return undefined;

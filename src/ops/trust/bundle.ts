@@ -1,10 +1,10 @@
 /**
- * A signature of an image, as cosign 3 makes and reads them: a sigstore bundle (github.com/sigstore/protobuf-specs,
- * `sigstore_bundle.proto`) around a DSSE envelope around an in-toto statement whose subject is the image's digest; beside the
- * image in the registry (github.com/sigstore/cosign, `specs/BUNDLE_SPEC.md`).
+ * A signature of an image in the format of cosign 3: a sigstore bundle (github.com/sigstore/protobuf-specs,
+ * `sigstore_bundle.proto`) with a DSSE envelope with an in-toto statement whose subject is the image's digest. It is a
+ * referrer of the image (github.com/sigstore/cosign, `specs/BUNDLE_SPEC.md`).
  *
- * The same kind of bundle holds attestations, whose statements say other things about the image. Only the predicate type
- * tells them apart, so nothing but `signaturePredicate` counts as a signature.
+ * The same format is used for attestations, which state something else about the image. Only the predicate type
+ * distinguishes them, so only `signaturePredicate` counts as a signature.
  */
 import { type Bundle, bundleFromJSON, bundleToJSON } from '@sigstore/bundle';
 import { z } from 'zod';
@@ -28,37 +28,37 @@ export type ReadBundle =
   | { readonly kind: 'attestation'; readonly predicateType: string }
   | { readonly kind: 'unreadable'; readonly problem: string };
 
-/** Also older versions of the format and bundles of the same kind that other tools made. */
+/** Includes older versions of the format and bundles of other tools. */
 export function isBundleType(type: string): boolean {
   return type.startsWith('application/vnd.dev.sigstore.bundle');
 }
 
-/** The statement to sign. The image comes first; `documents` are manifests beside it that the signature covers too. */
+/** The statement to sign. The image comes first; `documents` are attached manifests that the signature covers as well. */
 export function signatureStatement(image: Digest, documents: readonly Digest[]): Buffer {
   const subject = [image, ...documents].map((digest) => ({ digest: { sha256: hexOf(digest) } }));
   return Buffer.from(JSON.stringify({ _type: inToto, subject, predicateType: signaturePredicate, predicate: {} }));
 }
 
-/** Says nothing about who signed: that is `checkSignature`'s to find out. */
+/** Parses only; `checkSignature` verifies. */
 export function readBundle(bytes: Uint8Array): ReadBundle {
   let bundle: Bundle;
   try {
     bundle = bundleFromJSON(JSON.parse(Buffer.from(bytes).toString('utf8')));
   } catch (error) {
-    return { kind: 'unreadable', problem: `it is not a sigstore bundle: ${(error as Error).message}` };
+    return { kind: 'unreadable', problem: `not a sigstore bundle: ${(error as Error).message}` };
   }
-  if (bundle.content.$case !== 'dsseEnvelope') return { kind: 'unreadable', problem: 'it holds no DSSE envelope' };
+  if (bundle.content.$case !== 'dsseEnvelope') return { kind: 'unreadable', problem: 'no DSSE envelope' };
   const { payload, payloadType } = bundle.content.dsseEnvelope;
-  if (payloadType !== statementType) return { kind: 'unreadable', problem: `it holds ${payloadType}` };
+  if (payloadType !== statementType) return { kind: 'unreadable', problem: `unsupported payload ${payloadType}` };
   const statement = parse(payload);
-  if (!statement) return { kind: 'unreadable', problem: 'it holds no in-toto statement' };
+  if (!statement) return { kind: 'unreadable', problem: 'no in-toto statement' };
   const { predicateType, subject } = statement;
   if (predicateType !== signaturePredicate) return { kind: 'attestation', predicateType };
   const subjects = subject.flatMap(({ digest: { sha256 } }): Digest[] => (sha256 ? [`sha256:${sha256}`] : []));
   return { kind: 'signature', bundle, subjects: new Set(subjects) };
 }
 
-/** As a referrer of the image, with the annotations by which cosign lists it. */
+/** The bundle as a referrer of the image, with the annotations that cosign lists it by. */
 export function signatureAttachment(subject: Descriptor, bundle: Bundle): Attachment {
   return {
     subject,

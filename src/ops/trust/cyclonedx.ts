@@ -1,11 +1,11 @@
-/** An inventory as CycloneDX 1.6 (cyclonedx.org/docs/1.6/json), in JSON with one spelling. */
+/** An inventory as CycloneDX 1.6 (cyclonedx.org/docs/1.6/json), in canonical JSON. */
 import { sha256 } from '../../host/json.ts';
 import type { Inventory } from './inventory.ts';
 import type { InventoryItem } from './item.ts';
 import { expressionOf } from './licences.ts';
 import { purlOf, uuidOf } from './purl.ts';
 
-/** `name` is the image's, `version` kina's. */
+/** `name` is the name of the image, `version` that of kina. */
 export function cyclonedx(inventory: Inventory, name: string, version: string): object {
   const serial = uuidOf(sha256(`cyclonedx ${version} ${name} ${inventory.manifest}`).slice(7));
   return {

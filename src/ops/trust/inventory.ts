@@ -1,7 +1,7 @@
 /**
- * What is in an image, whatever the document that says so: Debian packages from dpkg's database in the image with the
- * licences of their copyright files, and, where the store saw the image built, every upstream artifact with its address
- * and digest and every image to preload. Of other images the versions in their labels are known.
+ * The content of an image, independent of the SBOM format: Debian packages from the image's dpkg database, with the
+ * licenses of their copyright files, and, if the store knows the build, every upstream artifact with its URL and digest
+ * and every preloaded image. For other images, only the versions in their labels are known.
  */
 import type { Artifact, ArtifactType } from '../../artifacts/artifact.ts';
 import type { Lock } from '../../build/lock.ts';
@@ -19,12 +19,12 @@ import { publicAddress } from './purl.ts';
 export interface Inventory {
   readonly platform: string;
   readonly manifest: Digest;
-  /** RFC 3339; the image's own time, so that documents can be made again. */
+  /** RFC 3339; the image's own time, so that documents are reproducible. */
   readonly created: string;
   readonly items: readonly InventoryItem[];
 }
 
-/** Reads the image. Throws `store` when it is damaged. */
+/** Reads the image. Throws `store` if it is damaged. */
 export async function inventory(store: Store, image: PlatformImage): Promise<Inventory> {
   const origin = await originOf(store, image.manifest.config.digest);
   const artifacts = origin ? artifactsOf(origin) : [];
@@ -44,7 +44,7 @@ export async function inventory(store: Store, image: PlatformImage): Promise<Inv
   };
 }
 
-/** Parts of images from registries are not listed: the image is. */
+/** Layers of images in registries are not listed, only the images. */
 const partsOfImages: ReadonlySet<ArtifactType> = new Set(['manifest', 'config', 'layer']);
 
 function upstreamItem(artifact: Artifact): InventoryItem {

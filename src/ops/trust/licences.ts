@@ -1,7 +1,7 @@
 /**
- * Debian's names of licences as SPDX expressions. Debian's copyright files name licences in words of their own
- * (copyright-format 1.0, "License specification"); those that are certain are in the table, any other becomes a
- * `LicenseRef-` that says where its text is. Nothing is guessed.
+ * Converts Debian's names of licenses to SPDX expressions. Debian's copyright files use their own names (copyright-format
+ * 1.0, "License specification"); the table has those with an exact equivalent, and any other becomes a `LicenseRef-` that
+ * refers to its text. Nothing is guessed.
  */
 
 const gnu: Readonly<Record<string, string>> = {
@@ -44,22 +44,22 @@ const others: Readonly<Record<string, string>> = {
   X11: 'X11',
   Zlib: 'Zlib',
 };
-/** The same, whatever the case: Debian writes `BSD-3-clause` and `BSD-3-Clause`, `zlib` and `Zlib`. */
+/** Case-insensitive: Debian writes `BSD-3-clause` and `BSD-3-Clause`, `zlib` and `Zlib`. */
 const byName = new Map(Object.entries(others).map(([name, id]) => [name.toLowerCase(), id]));
 
-/** An SPDX licence expression, and the references in it with the names that they stand for. */
+/** An SPDX license expression, and the names of its `LicenseRef-`s. */
 export interface Expression {
   readonly text: string;
   readonly references: ReadonlyMap<string, string>;
 }
 
-/** All of the licences together; undefined for none. */
+/** All licenses combined; undefined if there are none. */
 export function expressionOf(names: readonly string[]): Expression | undefined {
   if (!names.length) return undefined;
   const references = new Map<string, string>();
   const parts = names.flatMap((name) => {
     const choices = name.split(/\s+or\s+/i);
-    // What `A and B or C` means depends on a comma that most files do not have.
+    // The meaning of `A and B or C` depends on a comma, which most files do not have.
     if (choices.length > 1 && /\s+and\s+/i.test(name)) return [identifier(name, references)];
     if (choices.length > 1) return [`(${choices.map((one) => identifier(one.trim(), references)).join(' OR ')})`];
     return name.split(/\s+and\s+/i).map((one) => identifier(one.trim(), references));

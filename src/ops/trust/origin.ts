@@ -1,6 +1,6 @@
 /**
- * What a build knew and an image does not say: the lock. Remembered in the store under the image's config, which stays the
- * same when layers are compressed otherwise. An image from elsewhere has none.
+ * The lock of an image, which the image does not contain. It is recorded in the store by the image's config, which does not
+ * change if layers are compressed differently. Images from elsewhere have none.
  */
 import type { Artifact } from '../../artifacts/artifact.ts';
 import type { BuiltNodeImage } from '../../build/image.ts';
@@ -10,7 +10,7 @@ import { type Digest, hexOf, maxManifestBytes, parseManifest } from '../../oci/d
 import type { ImageContents } from '../../oci/image/contents.ts';
 import type { Store } from '../../oci/store/store.ts';
 
-/** Remembers the lock of each platform's image. */
+/** Records the lock of each platform's image. */
 export async function rememberOrigin(store: Store, lock: Lock, built: BuiltNodeImage): Promise<void> {
   for (const { platform, manifest } of built.platforms) {
     const { config } = parseManifest(await store.readBytes(manifest.digest, maxManifestBytes), manifest.digest);
@@ -18,7 +18,7 @@ export async function rememberOrigin(store: Store, lock: Lock, built: BuiltNodeI
   }
 }
 
-/** Undefined for an image that this store did not see built. */
+/** Undefined for an image that this store did not build. */
 export async function originOf(store: Store, config: Digest): Promise<Lock | undefined> {
   const record = await store.getRecord('origin', hexOf(config));
   if (record === undefined) return undefined;
@@ -30,7 +30,7 @@ export async function originOf(store: Store, config: Digest): Promise<Lock | und
   }
 }
 
-/** Of every platform; undefined when this store did not see one of them built. */
+/** The locks of all platforms; undefined if this store did not build one of them. */
 export async function originsOf(store: Store, { platforms }: ImageContents): Promise<[Lock, ...Lock[]] | undefined> {
   const origins: Lock[] = [];
   for (const { manifest } of platforms) {
@@ -47,7 +47,7 @@ export function joinOrigins(origins: readonly [Lock, ...Lock[]]): Lock {
   return { ...origins[0], platforms: Object.assign({}, ...origins.map(({ platforms }) => platforms)) };
 }
 
-/** Every artifact once, sorted by address. */
+/** Every artifact once, sorted by URL. */
 export function artifactsOf(lock: Lock): Artifact[] {
   const unique = new Map(lockedArtifacts(lock).map((one) => [`${one.url} ${one.digest}`, one]));
   return [...unique].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, one]) => one);

@@ -1,7 +1,7 @@
 /**
- * How an image came to be: an in-toto statement with SLSA provenance (slsa.dev/spec/v1.0/provenance). It names recipe,
- * variables, lock digest, kina's version and every material with its digest, and no time, no machine and no person: the same
- * build says the same. By itself it is not signed; `bundle.ts` signs it together with the image.
+ * Provenance of an image: an in-toto statement with SLSA provenance (slsa.dev/spec/v1.0/provenance). It contains recipe,
+ * variables, lock digest, kina's version and every material with its digest, but no time, machine or person, so the same
+ * build gives the same statement. It is not signed by itself; `bundle.ts` signs it together with the image.
  */
 import { lockDigest } from '../../build/lock.ts';
 import { KinaError } from '../../host/errors.ts';
@@ -13,12 +13,12 @@ import { labels } from '../../oci/node-conventions.ts';
 import type { Store } from '../../oci/store/store.ts';
 import { artifactsOf, joinOrigins, originsOf } from './origin.ts';
 
-/** `name` is the image's, without tag and digest. Throws `not-found` for an image that this store did not see built. */
+/** `name`: of the image, without tag and digest. Throws `not-found` for an image that this store did not build. */
 export async function provenance(store: Store, image: ImageContents, name: string): Promise<object> {
   const origins = await originsOf(store, image);
   if (!origins)
-    throw new KinaError('not-found', `how ${name} was built is not known here`, {
-      hint: 'Provenance can be given where the image was built: build it again, with the same lock, and push from there.',
+    throw new KinaError('not-found', `no build record for ${name} in this store`, {
+      hint: 'Provenance needs the store of the build: build the image again with the same lock, then push it.',
     });
   const whole = joinOrigins(origins);
   const version = image.platforms[0]?.config.config?.Labels?.[labels.kina] ?? 'unknown';
@@ -45,7 +45,7 @@ export async function provenance(store: Store, image: ImageContents, name: strin
         },
         internalParameters: {
           lock: lockDigest(whole),
-          // Of each platform alone, as the label of its image says.
+          // For each platform alone, like the label of its image.
           locks: Object.fromEntries(
             origins.flatMap((origin) =>
               Object.keys(origin.platforms).map((platform) => [platform, lockDigest(origin)]),

@@ -1,9 +1,9 @@
-/** Names for things that every scanner understands: package URLs (github.com/package-url/purl-spec) and public addresses. */
+/** Identifiers for scanners: package URLs (github.com/package-url/purl-spec) and public URLs. */
 import { type Artifact, debianPool } from '../../artifacts/artifact.ts';
 import { redact } from '../../host/http-route.ts';
 import type { InventoryItem } from './item.ts';
 
-/** Undefined where there is no type for it and no address. */
+/** Undefined if there is no type for it and no URL. */
 export function purlOf({ kind, name, version, architecture, url, sha256 }: InventoryItem): string | undefined {
   const at = version === undefined ? '' : `@${encodeURIComponent(version)}`;
   if (kind === 'debian') return `pkg:deb/debian/${encodeURIComponent(name)}${at}?arch=${architecture}`;
@@ -30,7 +30,7 @@ const debianServers: Readonly<Record<string, string>> = {
   'debian-security': 'http://security.debian.org/debian-security',
 };
 
-/** The address without a mirror and without credentials. Files of the building machine have none. */
+/** The URL without mirror and credentials. Local files have none. */
 export function publicAddress(artifact: Artifact): string | undefined {
   const { type, url } = artifact;
   if (type === 'local' || url.startsWith('file:')) return undefined;
@@ -39,7 +39,7 @@ export function publicAddress(artifact: Artifact): string | undefined {
   return redact(server ? `${server}/${pool.path}` : url);
 }
 
-/** A UUID made of a digest's bits (RFC 9562, version 8): the same document has the same one. */
+/** A UUID from a digest (RFC 9562, version 8): the same document has the same UUID. */
 export function uuidOf(hex: string): string {
   const variant = ((Number.parseInt(hex[16] as string, 16) & 3) | 8).toString(16);
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`;

@@ -1,10 +1,10 @@
 /**
- * Signing images: with a key of one's own, without any server, or keyless as pipelines do it. Keyless means that the
- * pipeline's identity token is exchanged at Fulcio for a certificate of a key that lives for this one signature, and that
- * Rekor, a public log, vouches for the time; both are any instance of Sigstore.
+ * Signs images: with a key, without any server, or keyless, for pipelines. Keyless means that the pipeline's identity token
+ * is exchanged at Fulcio for the certificate of a key that is used for one signature, and that the transparency log Rekor
+ * proves the time. Both can be any instance of Sigstore.
  *
- * The token is worth the pipeline's name while it is valid. It is asked for at the moment of signing, goes to Fulcio and
- * nowhere else, and what the library and the servers say is searched for it before anybody sees it.
+ * The token grants the pipeline's identity while it is valid. It is requested at the moment of signing and sent only to
+ * Fulcio, and it is masked in all messages of the library and the servers.
  */
 
 import { type KeyObject, sign as signBytes } from 'node:crypto';
@@ -18,9 +18,9 @@ import { signatureStatement, statementType } from './bundle.ts';
 import { keyHint, publicHalf } from './keys.ts';
 
 export interface ImageSigner {
-  /** Signs the image and the documents beside it whose manifests are named, in one signature. */
+  /** Signs the image and the given manifests of attached documents in one signature. */
   sign(image: Digest, documents: readonly Digest[]): Promise<Bundle>;
-  /** Verifies what it signs; undefined for keys that live for one signature. */
+  /** The public key; undefined for keyless signing. */
   readonly publicKey: KeyObject | undefined;
 }
 
@@ -30,13 +30,13 @@ export interface Instance {
   readonly rekor: string;
 }
 
-/** Milliseconds that a service may take, and how often it is asked again. */
+/** Timeout in milliseconds and number of retries of a service. */
 const patience = { timeout: 20_000, retry: { retries: 2 } };
 
 export function keySigner(key: KeyObject): ImageSigner {
   const signer = {
     async sign(data: Buffer) {
-      // No digest is named: Node takes SHA-256 for P-256 and RSA, and Ed25519 has its own.
+      // No digest algorithm: Node uses SHA-256 for P-256 and RSA, and Ed25519 has its own.
       const pem = publicHalf(key).export({ format: 'pem', type: 'spki' }).toString();
       return {
         signature: signBytes(undefined, data, key),
@@ -49,15 +49,15 @@ export function keySigner(key: KeyObject): ImageSigner {
     async sign(image, documents) {
       const data = signatureStatement(image, documents);
       const bundle = await new DSSEBundleBuilder({ signer, witnesses: [] }).create({ data, type: statementType });
-      // The library repeats the hint as the envelope's key id, and cosign (3.1) passes signatures over whose id is not what
-      // it calls the key itself. An id is a hint by the DSSE specification, optional and not signed.
+      // The library uses the hint as the envelope's key id, and cosign (3.1) skips signatures whose id is not its own hint
+      // of the key. The DSSE specification defines the id as an optional, unsigned hint.
       for (const signature of bundle.content.dsseEnvelope.signatures) signature.keyid = '';
       return bundle;
     },
   };
 }
 
-/** Throws `usage` when no token can be had here, or when a service would get it over plain HTTP. */
+/** Throws `usage` if there is no token, or if a service would receive it over plain HTTP. */
 export function keylessSigner(
   { fulcio, rekor }: Instance,
   environment: Environment,
@@ -65,8 +65,8 @@ export function keylessSigner(
 ): ImageSigner {
   const { SIGSTORE_ID_TOKEN, ACTIONS_ID_TOKEN_REQUEST_URL, ACTIONS_ID_TOKEN_REQUEST_TOKEN } = environment;
   if (!SIGSTORE_ID_TOKEN && !(ACTIONS_ID_TOKEN_REQUEST_URL && ACTIONS_ID_TOKEN_REQUEST_TOKEN))
-    throw new KinaError('usage', 'there is no identity to sign with', {
-      hint: 'In GitHub Actions give the job `permissions: id-token: write`; elsewhere put an OIDC token for the audience sigstore into SIGSTORE_ID_TOKEN; or sign with a key.',
+    throw new KinaError('usage', 'no identity for signing', {
+      hint: 'In GitHub Actions, set `permissions: id-token: write` for the job. Elsewhere, set SIGSTORE_ID_TOKEN to an OIDC token for the audience sigstore, or sign with a key.',
     });
   for (const [flag, url] of Object.entries({ '--fulcio-url': fulcio, '--rekor-url': rekor })) checkService(flag, url);
   return {
@@ -92,8 +92,8 @@ export function keylessSigner(
 async function identityToken(): Promise<string> {
   const token = await new CIContextProvider('sigstore').getToken().catch(() => undefined);
   if (!token)
-    throw new KinaError('network', "the pipeline's identity token could not be had", {
-      hint: 'The job may lack `permissions: id-token: write`, or its token server is in trouble. Try again.',
+    throw new KinaError('network', "cannot get the pipeline's identity token", {
+      hint: 'The job may lack `permissions: id-token: write`, or the token server failed. Try again.',
     });
   const [, claims = ''] = token.split('.');
   try {
@@ -101,7 +101,7 @@ async function identityToken(): Promise<string> {
     return token;
   } catch {
     throw new KinaError('usage', 'the identity token is not a JSON web token', {
-      hint: 'SIGSTORE_ID_TOKEN holds the token itself, three parts with dots between them.',
+      hint: 'SIGSTORE_ID_TOKEN must contain the token itself: three parts separated by dots.',
     });
   }
 }
@@ -112,7 +112,7 @@ const steps: Readonly<Record<string, keyof Instance>> = {
   TLOG_FETCH_ENTRY_ERROR: 'rekor',
 };
 
-/** Without a cause: the library's own errors can quote the token. */
+/** Without a cause: the library's own errors can contain the token. */
 function explain(error: unknown, token: string, instance: Instance): KinaError {
   const service = error instanceof InternalError ? steps[error.code] : undefined;
   const reasons = [error, error instanceof Error ? error.cause : undefined].flatMap((one) =>
@@ -125,8 +125,8 @@ function explain(error: unknown, token: string, instance: Instance): KinaError {
       details: [...new Set(reasons)],
       hint:
         service === 'fulcio'
-          ? 'The token may have expired, or be of an issuer or for an audience that this instance does not know.'
-          : 'Try again: everything that was pushed is there, and only the signature is missing.',
+          ? 'The token may have expired, or this instance may not accept its issuer or audience.'
+          : 'Try again: the image was pushed, only the signature is missing.',
     },
   );
 }

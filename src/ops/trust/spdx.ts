@@ -1,11 +1,11 @@
-/** An inventory as SPDX 2.3 (spdx.github.io/spdx-spec/v2.3), in JSON with one spelling. */
+/** An inventory as SPDX 2.3 (spdx.github.io/spdx-spec/v2.3), in canonical JSON. */
 import { sha256 } from '../../host/json.ts';
 import type { Inventory } from './inventory.ts';
 import type { InventoryItem } from './item.ts';
 import { expressionOf } from './licences.ts';
 import { purlOf, uuidOf } from './purl.ts';
 
-/** `name` is the image's, `version` kina's. */
+/** `name` is the name of the image, `version` that of kina. */
 export function spdx(inventory: Inventory, name: string, version: string): object {
   const references = new Map<string, string>();
   const ids = new Set<string>();
@@ -79,7 +79,7 @@ const purposes: Readonly<Record<InventoryItem['kind'], string>> = {
   image: 'CONTAINER',
 };
 
-/** Letters, digits, `.` and `-` (3.2 "SPDX identifier"); a number keeps apart what becomes the same. */
+/** Letters, digits, `.` and `-` (3.2 "SPDX identifier"); a number makes equal results unique. */
 function unique(taken: Set<string>, wanted: string): string {
   const base = wanted.replace(/[^A-Za-z0-9.-]+/g, '-').replace(/-+$/, '');
   let id = base;

@@ -1,7 +1,7 @@
 /**
- * What stands beside an image in its registry: every referrer of the index and of its manifests is followed down to its
- * bytes, so that one changed byte of an SBOM or a signature is found like one of a layer. Of kinds that kina does not know
- * only the manifest is read: they may be of any size.
+ * The documents attached to an image in its registry: every referrer of the index and of its manifests is checked down to
+ * its bytes, so that a changed byte in an SBOM or a signature is found like one in a layer. For types that kina does not
+ * know, only the manifest is read, because they may have any size.
  */
 import { KinaError } from '../../host/errors.ts';
 import type { Damage } from '../../layers/image/verify.ts';
@@ -15,9 +15,9 @@ import type { Session } from '../../session/session.ts';
 import { lockType, provenanceType, sbomType } from '../trust/attach.ts';
 import { isBundleType } from '../trust/bundle.ts';
 
-/** A document beside the image. */
+/** A document attached to the image. */
 export interface Beside {
-  /** Of the referrer's manifest. */
+  /** Digest of the referrer's manifest. */
   readonly digest: Digest;
   readonly subject: Digest;
   /** `SBOM of linux/arm64`, `signature` and so on. */
@@ -30,7 +30,7 @@ export interface Surroundings {
   readonly damage: readonly Damage[];
 }
 
-/** More than any statement, lock or SBOM has: a node's are 200 KB to 2 MB. */
+/** More than any statement, lock or SBOM needs: a node's have 200 KB to 2 MB. */
 const maxDocumentBytes = 16 << 20;
 
 const names: Readonly<Record<string, string>> = {
@@ -39,7 +39,7 @@ const names: Readonly<Record<string, string>> = {
   [lockType]: 'lock',
 };
 
-/** Reports damage; throws when the registry cannot be read. */
+/** Reports damage; throws if the registry cannot be read. */
 export async function readSurroundings(
   origin: ImageReference,
   image: ImageContents,
@@ -53,7 +53,7 @@ export async function readSurroundings(
   ]);
   for (const [subject, of] of subjects)
     for (const listed of await referrersOf(origin, subject, transport, signal)) {
-      // What a list calls it, until the manifest itself is known.
+      // The type in the list, until the manifest itself is read.
       let type = typeOf(listed);
       try {
         const { entry, documents: parts } = await readReferrer(origin, listed, subject, transport, signal);
@@ -71,7 +71,7 @@ export async function readSurroundings(
   return { documents, damage };
 }
 
-/** Where cosign before 3 puts signatures, in a form of its own. */
+/** Whether there are signatures where cosign before 3 stores them, in its own format. */
 export async function hasCosignTag(
   origin: ImageReference,
   digest: Digest,

@@ -1,8 +1,8 @@
 /**
- * The strongest thing that can be said about an image: made again from its lock, it is the same. Everything is made anew
- * (only verified downloads are taken from the store, and the compressed copy of a layer that came out the same), with the image's own time stamp and compression.
+ * Verifies an image by building it again from its lock. Everything is built again with the image's timestamp and
+ * compression; only verified downloads come from the store, and the compressed copy of a layer with the same content.
  *
- * When the digests differ, the images are compared as `kina image diff` does, and the first layer and file are named.
+ * If the digests differ, the images are compared as in `kina image diff`, and the first layer and file are reported.
  */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -20,15 +20,15 @@ import { type Session, withoutUnpacked } from '../../session/session.ts';
 import { labelOf, lockName } from './statement.ts';
 
 export interface Rebuilt {
-  /** Of the index that was made. */
+  /** Digest of the rebuilt index. */
   readonly digest: Digest;
-  /** `same`: the digest. `compression`: every layer unpacks to the same, and the config is the same. */
+  /** `same`: equal digests. `compression`: equal configs, so every layer unpacks to the same content. */
   readonly result: 'same' | 'compression' | 'different';
-  /** What differs first; empty unless `different`. */
+  /** The first difference; empty unless `different`. */
   readonly differences: readonly string[];
 }
 
-/** `recipe`: name or file. Throws what building from a lock throws. */
+/** `recipe`: name or file. Throws the errors of building from a lock. */
 export async function rebuild(image: ImageContents, lock: Lock, recipe: string, known: Session): Promise<Rebuilt> {
   const folder = known.store.temporaryPath();
   await mkdir(folder);
@@ -41,7 +41,7 @@ export async function rebuild(image: ImageContents, lock: Lock, recipe: string, 
     const resolved = await resolveRecipe(request, tools);
     const options = { compression: compressionOf(image), noCache: true, epoch: epochOf(image) };
     const built = await buildNodeImage(resolved, options, tools);
-    // A name can stand for one platform's manifest without an index around it.
+    // A name can refer to the manifest of one platform, without an index.
     const [only] = built.platforms;
     const digest = image.index || !only ? built.index.digest : only.manifest.digest;
     if (digest === image.descriptor.digest) return { digest, result: 'same', differences: [] };
@@ -50,7 +50,7 @@ export async function rebuild(image: ImageContents, lock: Lock, recipe: string, 
     const diff = await diffImages(tools.store, image.platforms, made.platforms, { signal: tools.signal });
     return { digest, result: 'different', differences: [...otherVersion(image, tools.version), ...firstOf(diff)] };
   } finally {
-    // Work that a failure has left behind may still be ending there; what went wrong is the thing to say.
+    // Work that a failure left behind may still be ending there; the failure is the error to report.
     await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }).catch(() => {});
   }
 }
@@ -65,25 +65,28 @@ function epochOf({ platforms }: ImageContents): number {
   return Math.floor(Date.parse(platforms[0]?.config.created ?? '1970-01-01T00:00:00Z') / 1000);
 }
 
-/** A config names what each layer unpacks to, so equal configs are equal images. */
+/** A config lists the digests of the unpacked layers, so equal configs mean equal images. */
 function configsOf({ platforms }: ImageContents): string {
   return platforms.map(({ manifest }) => manifest.config.digest).join();
 }
 
 function otherVersion({ platforms }: ImageContents, version: string): string[] {
   const by = platforms[0] && labelOf(platforms[0], labels.kina);
-  return by === version ? [] : [`the image was built by kina ${by ?? 'of no version'}, this is kina ${version}`];
+  return by === version
+    ? []
+    : [`the image was built by kina ${by ?? 'of an unknown version'}, this is kina ${version}`];
 }
 
-/** Per platform the first layer that differs, and the first file in it. */
+/** For each platform, the first layer that differs, and the first file in it. */
 export function firstOf({ platforms }: ImageDiff): string[] {
   return platforms.map(({ platform, layers, files, config }) => {
     const [layer] = layers;
-    if (!layer) return `${platform}: the layers are the same, the config differs in ${config[0]?.name ?? 'its form'}`;
+    if (!layer)
+      return `${platform}: the layers are the same, the config differs in ${config[0]?.name ?? 'its encoding'}`;
     if (layer.a === undefined) return `${platform}: the image lacks the layer ${layer.name}`;
     if (layer.b === undefined) return `${platform}: the layer ${layer.name} does not come from the lock`;
     const file = files.find(({ a, b }) => a?.layer === layer.name || b?.layer === layer.name);
-    if (!file) return `${platform}: the layer ${layer.name} differs in time stamps, order or form, not in its files`;
+    if (!file) return `${platform}: the layer ${layer.name} differs in timestamps, order or encoding, not in its files`;
     const how =
       file.a === undefined
         ? 'is missing in the image'

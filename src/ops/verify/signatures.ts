@@ -1,4 +1,4 @@
-/** The signatures of an image, checked against the trusted key or identity: one that verifies is enough. */
+/** Verifies the signatures of an image: one by the trusted key or identity is enough, whatever other signatures exist. */
 import type { Digest } from '../../oci/descriptor.ts';
 import { isBundleType, readBundle } from '../trust/bundle.ts';
 import { checkSignature, type Trust } from '../trust/check-signature.ts';
@@ -6,15 +6,15 @@ import type { Beside } from './beside.ts';
 
 export interface Signatures {
   /**
-   * `unchecked`: there are some, but no trusted key or identity, or their format is not supported; `wrong`: none
-   * is by who was named.
+   * `unchecked`: there are signatures, but no trusted key or identity was given, or their format is not supported; `wrong`:
+   * none is by the trusted key or identity.
    */
   readonly state: 'none' | 'unchecked' | 'verified' | 'wrong';
-  /** Who signed: `key HINT`, `IDENTITY (ISSUER)`. */
+  /** The signers: `key HINT`, `IDENTITY (ISSUER)`. */
   readonly by: readonly string[];
-  /** Manifests of documents beside the image that verified signatures cover too. */
+  /** Manifests of attached documents that the verified signatures cover. */
   readonly covers: ReadonlySet<Digest>;
-  /** Why none verifies. */
+  /** Why no signature was accepted. */
   readonly problems: readonly string[];
 }
 
@@ -39,7 +39,7 @@ export function judge(
   const problems: string[] = [];
   for (const { digest, read } of found) {
     const checked = read.kind === 'signature' ? checkSignature(read, image, trust) : read;
-    if ('problem' in checked) problems.push(`the signature ${digest} is not accepted: ${checked.problem}`);
+    if ('problem' in checked) problems.push(`signature ${digest} is not accepted: ${checked.problem}`);
     else by.add(checked.by);
     if ('by' in checked && read.kind === 'signature') for (const one of read.subjects) covers.add(one);
   }

@@ -1,7 +1,7 @@
 /**
- * What stands beside an image, compared with the image: a provenance statement's subjects, recipe, lock and version against
- * digests and labels; a lock against the label with its digest; an SBOM's subject against the platform's manifest. Agreement
- * says that they belong together, not who wrote them: that is what signatures are for.
+ * Compares attached documents with the image: a provenance statement's subjects, recipe, lock and version with digests and
+ * labels; a lock with the label that has its digest; an SBOM's subject with the platform's manifest. A match shows that they
+ * belong together, not who wrote them, which needs signatures.
  */
 import { z } from 'zod';
 import { type Lock, lockDigest, lockedArtifacts, platformLock } from '../../build/lock.ts';
@@ -27,7 +27,7 @@ const schema = z.looseObject({
 });
 export type Statement = z.infer<typeof schema>;
 
-/** Undefined if it is not a provenance of kina: statements of other tools do not cover the labels of kina. */
+/** Undefined if it is not kina's provenance: statements of other tools have no information about kina's labels. */
 export function parseStatement(bytes: Uint8Array): Statement | undefined {
   try {
     const parsed = schema.safeParse(JSON.parse(Buffer.from(bytes).toString('utf8')));
@@ -37,7 +37,7 @@ export function parseStatement(bytes: Uint8Array): Statement | undefined {
   }
 }
 
-/** `linux/arm64`: what locks call the platform. */
+/** `linux/arm64`: the platform's name in locks. */
 export function lockName({ config }: PlatformImage): string {
   return `${config.os}/${config.architecture}`;
 }
@@ -46,19 +46,19 @@ export function labelOf({ config }: PlatformImage, label: string): string | unde
   return config.config?.Labels?.[label];
 }
 
-/** Everything that does not fit; empty when statement and image agree. */
+/** All mismatches; empty if statement and image match. */
 export function statementProblems(statement: Statement, image: ImageContents): string[] {
   const { buildDefinition, runDetails } = statement.predicate;
   const subjects = new Set(statement.subject.map(({ digest }) => digest.sha256));
   const problems: string[] = [];
   if (!subjects.has(hexOf(image.descriptor.digest)))
-    problems.push(`the provenance is about other images than ${image.descriptor.digest}`);
+    problems.push(`the provenance is not about ${image.descriptor.digest}`);
   for (const platform of image.platforms) {
     const name = lockName(platform);
     const compare = (what: string, said: string | undefined, label: string): void => {
       const labelled = labelOf(platform, label);
       if (said !== labelled)
-        problems.push(`${name}: the provenance says ${what} ${said ?? 'none'}, the image ${labelled ?? 'none'}`);
+        problems.push(`${name}: ${what} does not match: provenance ${said ?? 'none'}, image ${labelled ?? 'none'}`);
     };
     if (!subjects.has(hexOf(platform.descriptor.digest)))
       problems.push(`${name}: the provenance is not about ${platform.descriptor.digest}`);
@@ -70,15 +70,14 @@ export function statementProblems(statement: Statement, image: ImageContents): s
   return problems;
 }
 
-/** The same for a lock; with a statement, also whether its materials are the lock's artifacts. */
+/** The same for a lock; with a statement, also compares its materials with the lock's artifacts. */
 export function lockProblems(lock: Lock, image: ImageContents, statement?: Statement): string[] {
   const problems: string[] = [];
   for (const platform of image.platforms) {
     const name = lockName(platform);
     const digest = lockDigest(platformLock(lock, name));
     const labelled = labelOf(platform, labels.lock);
-    if (digest !== labelled)
-      problems.push(`${name}: the image was built from the lock ${labelled ?? 'of nothing'}, this one is ${digest}`);
+    if (digest !== labelled) problems.push(`${name}: wrong lock: got ${digest}, want ${labelled ?? 'none'}`);
   }
   if (!statement) return problems;
   const pinned = new Set(lockedArtifacts(lock).map(({ digest }) => digest.slice(7)));
@@ -87,8 +86,7 @@ export function lockProblems(lock: Lock, image: ImageContents, statement?: State
   );
   const unsaid = [...pinned].filter((one) => !materials.has(one));
   const unpinned = [...materials].filter((one) => !pinned.has(one));
-  if (unsaid.length)
-    problems.push(`${unsaid.length} artifacts of the lock are missing from the materials of the provenance`);
+  if (unsaid.length) problems.push(`${unsaid.length} artifacts of the lock are not in the provenance`);
   if (unpinned.length) problems.push(`${unpinned.length} materials of the provenance are not in the lock`);
   return problems;
 }
@@ -103,7 +101,7 @@ const sbom = z.looseObject({
   ),
 });
 
-/** The same for an SBOM, which `what` names. Other tools' say in other words what they are about, and are left alone. */
+/** The same for an SBOM, which `what` names. SBOMs of other tools have no comparable subject and are skipped. */
 export function sbomProblems(what: string, bytes: Uint8Array, subject: Digest): string[] {
   let value: unknown;
   try {
@@ -117,5 +115,5 @@ export function sbomProblems(what: string, bytes: Uint8Array, subject: Digest): 
   const about = image?.checksums?.find(({ algorithm }) => algorithm === 'SHA256')?.checksumValue;
   return about === hexOf(subject)
     ? []
-    : [`the ${what} is about ${about ?? 'nothing'} and stands beside ${hexOf(subject)}`];
+    : [`the ${what} is about ${about ?? 'nothing'}, but is attached to ${hexOf(subject)}`];
 }

@@ -1,8 +1,8 @@
 /**
- * `kina verify`: what can be found out about an image without believing anybody. The chain of digests from the name to every
- * file; the documents beside it, compared with it; with `rebuild`, the image made again from its lock.
+ * `kina verify`: verifies an image without trusting the registry. It checks the chain of digests from the name to every
+ * file, the attached documents, and, with `rebuild`, an image built again from the lock.
  *
- * Documents of an image in the store are what this store remembers of the build; of one in a registry, its referrers.
+ * For an image in the store, the documents are the store's records of the build; for one in a registry, its referrers.
  */
 import type { Lock } from '../../build/lock.ts';
 import { parseLock } from '../../build/lock-file.ts';
@@ -25,37 +25,37 @@ export interface Verdict {
   readonly ref: string;
   readonly digest: Digest;
   readonly from: 'store' | 'registry';
-  /** Blobs and bytes hashed. */
+  /** Number of blobs and bytes hashed. */
   readonly blobs: number;
   readonly bytes: number;
   readonly damage: readonly Damage[];
-  /** Undefined when there is none. `signed`: a verified signature covers it too. */
+  /** Undefined if there is none. `signed`: covered by a verified signature. */
   readonly provenance:
     | { readonly kina: string | undefined; readonly materials: number; readonly signed: boolean }
     | undefined;
-  /** SBOMs beside the image that are about its platforms. */
+  /** Attached SBOMs that match their platforms. */
   readonly sboms: number;
-  /** Where the lock was found: `recorded` in the store, `attached` in the registry, `given`. */
+  /** The source of the lock: `recorded` in the store, `attached` in the registry, or `given`. */
   readonly lock: 'recorded' | 'attached' | 'given' | undefined;
   readonly signature: Signatures['state'];
-  /** Who signed, of signatures that verify. */
+  /** Signers of verified signatures. */
   readonly signers: readonly string[];
-  /** What documents and image disagree about. */
+  /** Mismatches between documents and image. */
   readonly problems: readonly string[];
   readonly rebuilt: Rebuilt | undefined;
 }
 export interface VerifyOptions {
   readonly rebuild: boolean;
-  /** Instead of the recorded or attached one. */
+  /** Overrides the recorded or attached lock. */
   readonly lock: Lock | undefined;
-  /** Name or file, when the lock's recipe is not one that kina has. */
+  /** Name or file, if the lock's recipe is not built-in. */
   readonly recipe: string | undefined;
-  /** Whose signature counts; undefined: none does. */
+  /** The trusted key or identity; if undefined, signatures are not checked. */
   readonly trust: Trust | undefined;
 }
 
 interface Documents {
-  /** With the digests of the manifests that brought them. */
+  /** With the digests of the manifests that refer to them. */
   readonly statements: readonly { readonly statement: Statement; readonly digest: Digest }[];
   readonly lock: Lock | undefined;
   readonly sboms: readonly Beside[];
@@ -63,7 +63,7 @@ interface Documents {
   readonly damage: readonly Damage[];
 }
 
-/** Throws `integrity` for a broken chain in a registry, `not-found`, `network`; `lock` when a rebuild has no lock. */
+/** Throws `integrity` for a broken chain in a registry, `not-found`, `network`; `lock` if a rebuild has no lock. */
 export async function verify(ref: string, options: VerifyOptions, tools: Session): Promise<Verdict> {
   const { descriptor, origin } = await obtain(ref, tools);
   const task = tools.reporter.task('read', ref);
@@ -95,7 +95,7 @@ export async function verify(ref: string, options: VerifyOptions, tools: Session
   const problems = [
     ...found.statements.flatMap(({ statement }) => statementProblems(statement, image)),
     ...found.sboms.flatMap(({ what, subject, bytes: document }) => sbomProblems(what, document, subject)),
-    // One that was given may be of other platforms too; the attached one is the whole of what the statement says.
+    // A given lock may contain other platforms, too; the attached one must match the statement completely.
     ...(lock ? lockProblems(lock, image, options.lock ? undefined : first?.statement) : []),
     ...signatures.problems,
   ];
@@ -118,8 +118,8 @@ export async function verify(ref: string, options: VerifyOptions, tools: Session
 
 async function again(image: ImageContents, lock: Lock | undefined, recipe: string | undefined, tools: Session) {
   if (lock) return rebuild(image, lock, recipe ?? lock.recipe, tools);
-  throw new KinaError('lock', 'the lock that the image was built from is neither beside it nor in the store', {
-    hint: 'Name it with --lock FILE. Images pushed with --provenance have theirs beside them.',
+  throw new KinaError('lock', 'the lock of the image is neither attached to it nor in the store', {
+    hint: 'Set --lock FILE. Images that were pushed with --provenance have it attached.',
   });
 }
 
@@ -151,7 +151,7 @@ async function inRegistry(
   const [lock] = ofImage(lockType);
   return {
     statements,
-    lock: lock && parseLock(lock.bytes.toString('utf8'), 'the lock beside the image'),
+    lock: lock && parseLock(lock.bytes.toString('utf8'), 'the attached lock'),
     sboms: documents.filter(({ type }) => type === sbomType),
     signatures: judge(documents, digest, trust, await hasCosignTag(origin, digest, tools)),
     damage,

@@ -54,7 +54,7 @@ describeUnless(registry.skip, 'the command line signs', () => {
     expect(good.stdout).toMatch(/^SBOM {8}matches: 1 attached to the image$/m);
     const wrong = await verify('cli/key:v1', '--key', 'other.pub');
     expect(wrong).toMatchObject({ code: 1, stdout: '' });
-    expect(wrong.stderr).toContain('is not accepted: it does not verify');
+    expect(wrong.stderr).toContain('is not accepted: verification failed');
     // Without a key: it passes with a note, but not with --require-signature.
     const unnamed = await verify('cli/key:v1');
     expect(unnamed.code).toBe(0);
@@ -140,19 +140,29 @@ describeUnless(registry.skip, 'the command line signs', () => {
     const there = `${host}/cli/refused:v1`;
     for (const [said, ...args] of [
       ['cannot be used together', 'push', small, there, '--sign', '--sign-key', 'key.pem'],
-      ['no identity to sign with', 'push', small, there, '--sign'],
+      ['no identity for signing', 'push', small, there, '--sign'],
       ['require --sign', 'push', small, there, '--rekor-url', 'https://x.example'],
       ['cannot read the key', 'push', small, there, '--sign-key', 'none.pem'],
-      ['no passphrase was given', 'push', small, there, '--sign-key', 'key.pem'],
-      ['holds no private key', 'push', small, there, '--sign-key', 'key.pub'],
-      ['of a kind that kina does not use: ec secp384r1', 'push', small, there, '--sign-key', 'p384.pem'],
+      ['there is no passphrase', 'push', small, there, '--sign-key', 'key.pem'],
+      ['does not contain a private key', 'push', small, there, '--sign-key', 'key.pub'],
+      ['unsupported type of key: ec secp384r1', 'push', small, there, '--sign-key', 'p384.pem'],
       ['requires --push', 'build', 'node-image', version, '--sign-key', 'key.pem'],
       ['is a private key', 'verify', small, '--key', 'key.pem'],
-      ['holds no public key', 'verify', small, '--key', 'root.json'],
+      ['does not contain a public key', 'verify', small, '--key', 'root.json'],
       ['must be used together', 'verify', small, '--identity', 'x'],
       ['requires --trusted-root', 'verify', small, '--identity', 'x', '--issuer', 'y'],
       ['--key cannot be used with', 'verify', small, '--key', 'key.pub', '--identity', 'x', '--issuer', 'y'],
-      ['not a trusted root', 'verify', small, '--identity', 'x', '--issuer', 'y', '--trusted-root', 'no-root.json'],
+      [
+        'not a Sigstore trusted root',
+        'verify',
+        small,
+        '--identity',
+        'x',
+        '--issuer',
+        'y',
+        '--trusted-root',
+        'no-root.json',
+      ],
       ['--trusted-root requires', 'verify', small, '--trusted-root', 'root.json'],
     ] as const) {
       const refused = await bench.kina(args);

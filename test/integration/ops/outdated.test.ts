@@ -63,7 +63,7 @@ test('a mirror that lacks the newest patch: it is named, the rest is for the ver
   const newest = await newestLock(lock, smallRecipe, workshop.tools);
   upstream.intercept = undefined;
   expect(newest).toMatchObject({ kubernetes: beyond, lock: { kubernetes: 'v1.34.2' } });
-  expect(workshop.warnings.join()).toContain(`${beyond} cannot be had from here`);
+  expect(workshop.warnings.join()).toContain(`${beyond} is not available`);
   expect(compareLocks(lock, newest.lock, newest.kubernetes)).toHaveLength(1);
 });
 

@@ -91,7 +91,7 @@ describeUnless(registry.skip, 'signatures', () => {
     expect(await judge(ref, undefined)).toMatchObject({ signature: 'unchecked', signers: [], problems: [] });
     const wrong = await judge(ref, byKey(other.publicKey));
     expect(wrong).toMatchObject({ signature: 'wrong', signers: [], provenance: { signed: false } });
-    expect(wrong.problems.join()).toMatch(/the signature sha256:[0-9a-f]{64} is not accepted: it does not verify/);
+    expect(wrong.problems.join()).toMatch(/signature sha256:[0-9a-f]{64} is not accepted: verification failed/);
     // Pushed and signed again: nothing is added, or every nightly push would leave another one.
     const before = await referrersOf(to, root.digest, transport);
     await attachDocuments(root, [to], documents, tools());
@@ -123,7 +123,7 @@ describeUnless(registry.skip, 'signatures', () => {
     const bundle = await keySigner(own.privateKey).sign(`sha256:${'f'.repeat(64)}`, []);
     await attach(to, signatureAttachment(root, bundle), transport);
     const { signature, problems } = await judge(ref, byKey(own.publicKey));
-    expect([signature, problems.join()]).toEqual(['wrong', expect.stringContaining(`it is about sha256:ffff`)]);
+    expect([signature, problems.join()]).toEqual(['wrong', expect.stringContaining(`wrong image: got sha256:ffff`)]);
   });
 
   test('an attestation by the same key is not a signature: it makes a different statement about the image', async () => {
@@ -194,10 +194,10 @@ describeUnless(registry.skip, 'signatures', () => {
         const { signature, problems } = await judge(ref, { identity, issuer: by, root });
         expect([signature, problems.join()]).toEqual([
           'wrong',
-          expect.stringContaining(`it is by ${person} (${issuer})`),
+          expect.stringContaining(`wrong identity: got ${person} (${issuer})`),
         ]);
       }
-      expect((await judge(ref, byKey(own.publicKey))).problems.join()).toContain('by an identity, not by a key');
+      expect((await judge(ref, byKey(own.publicKey))).problems.join()).toContain('with an identity, not with a key');
       expect(sigstore.requests).toHaveLength(asked);
     });
 

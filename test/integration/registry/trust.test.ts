@@ -173,7 +173,7 @@ describeUnless(registry.skip, 'beside the image in a registry', () => {
     expect((await bench.kina([...args, '--sbom'], { store: 'elsewhere' })).code).toBe(0);
     const refused = await bench.kina([...args, '--provenance'], { store: 'elsewhere' });
     expect(refused).toMatchObject({ code: 1, stdout: '' });
-    expect(refused.stderr).toContain('was built is not known here');
+    expect(refused.stderr).toContain('no build record for');
   });
 
   test('without a push there is nothing to attach to', async () => {

@@ -67,8 +67,8 @@ test('components: what kubeadm wants is told apart from what the table suggests;
   const before = lockOf(steps('3.6.4-0', '1.3.0'), 'v1.34.1', ['linux/amd64', 'linux/arm64']);
   const after = lockOf(steps('3.6.5-0', '1.3.6'), 'v1.34.1', ['linux/amd64', 'linux/arm64']);
   expect(compareLocks(before, after).map(({ name, why, platforms }) => [name, why, platforms.length])).toEqual([
-    ['etcd', 'what kubeadm v1.34.1 asks for', 2],
-    ['runc', "what kina's version table has for Kubernetes v1.34.1", 2],
+    ['etcd', 'required by kubeadm v1.34.1', 2],
+    ['runc', "in kina's version table for Kubernetes v1.34.1", 2],
     ['containerd', 'newer in debian', 2],
   ]);
 });
