@@ -1,17 +1,17 @@
 /**
- * etcd's members of a cluster with several control planes know each other by address, and addresses change at every start:
- * then no two of them find each other, and there is no quorum that could be told the new ones. So they are introduced by
- * name, once, as soon as all are there; names resolve on every node.
+ * etcd members know their peers by address, and addresses change at every start of the nodes. Then no member finds another,
+ * and without a quorum the new addresses cannot be set. So the peer URLs are changed to names, once, when all members have
+ * joined; the names resolve on every node.
  */
 import { versionAtLeast } from '../oci/node-conventions.ts';
 import { apiServerPort } from './names.ts';
 import type { Node } from './node.ts';
 
-/** The port on which members talk to each other. */
+/** Port for the traffic between members. */
 const peerPort = 2380;
 
 interface Members {
-  /** Numbers beyond 2^53: read as text. */
+  /** IDs are above 2^53 and read from the text instead. */
   readonly members: readonly { readonly name: string; readonly peerURLs: readonly string[] }[];
 }
 
@@ -41,16 +41,16 @@ export async function namePeers(controlPlane: Node): Promise<void> {
 }
 
 /**
- * Restarts the first control plane's API server, once all members are there. While its etcd waits for a second member it
- * has no leader, and then some watches through this API server stay open and silent for ever (seen with v1.20.2: no
- * Service gets endpoints). Learner mode, on by default from 1.29, adds members without losing the leader.
+ * Restarts the API server of the first control plane when all members have joined. While etcd waits for its second member
+ * it has no leader, and some watches through this API server then stay open without events (v1.20.2: Services get no
+ * endpoints). Learner mode, the default since 1.29, adds members without losing the leader.
  */
 export async function renewWatches(controlPlane: Node, kubernetes: string, signal: AbortSignal): Promise<void> {
   if (versionAtLeast(kubernetes, '1.29.0')) return;
   await controlPlane.shell(restart, [String(apiServerPort)], { signal, timeout: 180_000 });
 }
 
-// Not asked to end: it would wait up to a minute for those very watches, and it keeps nothing that could be lost.
+// SIGKILL: on SIGTERM it would wait up to a minute for these watches. It has no state to lose.
 const restart = `
 pkill -KILL -x kube-apiserver || exit 0
 sleep 1

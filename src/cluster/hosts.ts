@@ -1,16 +1,16 @@
 /**
- * Names of all nodes in every node's /etc/hosts. Not every runtime has name resolution between nodes, and addresses change
- * at every start, so kina writes them at creation and after each start, on every runtime alike. Runtimes rewrite the file
- * at a node's start; lines of others are kept.
+ * Writes the names of all nodes to /etc/hosts of every node. Some runtimes have no name resolution between nodes, and
+ * addresses change at every start, so kina writes the names at creation and after each start, on every runtime. Runtimes
+ * rewrite the file when a node starts; other lines are kept.
  *
- * Pods on the node's network (etcd, the API server, kube-proxy) have a copy of the file, which kubelet makes when it
- * starts their containers. After a start of the node that is before the new names are known, and would stay so until
- * the containers' next start: so the copies are written too, in place, where running containers see it.
+ * Pods on the network of the node (etcd, the API server, kube-proxy) have a copy of the file, which kubelet writes when it
+ * starts their containers. After a restart of the node that happens before the new addresses are known. kina therefore
+ * also updates the copies in place, so that running containers see the change.
  */
 import type { NodeStatus } from '../provider/provider.ts';
 import type { Node } from './node.ts';
 
-// In place: the file is a mount, and a rename would fail. The whole goes through a variable, so that nobody reads half.
+// In place, because the file is a mount and a rename would fail; in one write, so that no program reads half of it.
 const script = String.raw`
 kept=$(grep -v '# kina$' /etc/hosts)
 printf '%s\n%s\n' "$kept" "$1" >/etc/hosts
@@ -24,7 +24,7 @@ done
 export async function writeHosts(nodes: readonly Node[], statuses: readonly NodeStatus[]): Promise<void> {
   await Promise.all(
     nodes.map((node) => {
-      // its own name comes from the runtime, with the address that the node's entrypoint has looked at
+      // the runtime writes the name of the node itself, and the entrypoint has read that address
       const others = statuses.filter((status) => status.name !== node.name);
       const lines = others.flatMap(({ name, ipv4, ipv6 }) =>
         [ipv4, ipv6].filter((one) => one !== undefined).map((address) => `${address}\t${name} # kina`),

@@ -1,26 +1,25 @@
 /**
- * What HAProxy in front of several control planes is told. It passes TLS through untouched, so that certificates are
- * the API servers' own, and asks each of them over TLS whether it wants traffic.
+ * The configuration of HAProxy in front of several control planes. It forwards TLS unchanged, so clients see the
+ * certificates of the API servers, and checks over TLS whether each server is ready.
  *
- * Servers are given by address where it is known: the resolver of a container may not know names, or not yet. After a
- * change the configuration is written again, to /kina/haproxy.cfg in the container, and `kina-reload` there checks it
- * and has a new worker started, while the old one serves its connections to their end.
+ * Servers are listed by address where it is known, because the resolver of the container may not know the names yet. A new
+ * configuration is written to /kina/haproxy.cfg in the container; `kina-reload` validates it and starts a new worker, while
+ * the old worker serves its open connections.
  */
+
+import { apiServerPort } from './names.ts';
 
 /** One control plane. */
 interface BalancedServer {
   /** Name of the node. */
   readonly name: string;
-  /** Its address; without one its name is resolved when HAProxy loads, and the server counts as down if that fails. */
+  /** Without an address HAProxy resolves the name when it loads; if that fails, the server counts as down. */
   readonly address?: string | undefined;
 }
 
-/** Where API servers listen in their nodes. */
-const API_SERVER_PORT = 6443;
-
 /**
- * HAProxy's configuration. `port` is the one that it listens on in its container, on IPv6 as well when `ipv6`. Servers
- * keep the order given; none is allowed, for a balancer that starts before the nodes.
+ * HAProxy listens on `port` in its container, and with `ipv6` also on IPv6. `servers` may be empty, for a load balancer
+ * that starts before the nodes.
  */
 export function haproxyConfig(options: {
   readonly servers: readonly BalancedServer[];
@@ -30,7 +29,7 @@ export function haproxyConfig(options: {
   const { servers, port, ipv6 } = options;
   return `${[
     'global',
-    // As many as the limit of open files allows would be memory for a million.
+    // The default follows the limit of open files, and would allocate memory for a million connections.
     '  maxconn 4096',
     '  log stdout format raw daemon notice',
     '',
@@ -39,29 +38,29 @@ export function haproxyConfig(options: {
     '  log global',
     '  timeout connect 5s',
     '  timeout check 5s',
-    // Watches and `kubectl exec` may have nothing to say for hours.
+    // Watches and `kubectl exec` may be idle for hours.
     '  timeout client 24h',
     '  timeout server 24h',
     '  option tcpka',
     '',
     'listen control-plane',
     `  bind *:${port}`,
-    // One socket for each family: an IPv6 socket for both fails where a kernel setting says so.
+    // One socket per family: an IPv6 socket for both fails with net.ipv6.bindv6only=1.
     ...(ipv6 ? [`  bind :::${port} v6only`] : []),
     '  balance roundrobin',
-    // Until its first checks every server counts as up; who meets a dead one is sent to the next.
+    // Servers count as up until their first check; a connection to a dead server is redispatched.
     '  retries 3',
     '  option redispatch 1',
-    // Unlike healthz, readyz fails as soon as an API server is asked to stop.
+    // Unlike healthz, readyz fails as soon as an API server shuts down.
     '  option httpchk GET /readyz',
     '  http-check expect status 200',
-    // Clients check the certificate; this asks only whether the server is well.
+    // Clients verify the certificate; the check only tests readiness.
     '  default-server check check-ssl verify none inter 2s fastinter 500ms fall 3 rise 1 init-addr last,libc,none',
     ...servers.map(({ name, address }) => `  server ${name} ${target(address ?? name)}`),
   ].join('\n')}\n`;
 }
 
-/** HAProxy reads what follows the last colon as the port, and takes brackets around IPv6 addresses. */
+/** HAProxy reads the part after the last colon as the port; IPv6 addresses need brackets. */
 function target(host: string): string {
-  return host.includes(':') ? `[${host}]:${API_SERVER_PORT}` : `${host}:${API_SERVER_PORT}`;
+  return host.includes(':') ? `[${host}]:${apiServerPort}` : `${host}:${apiServerPort}`;
 }

@@ -1,4 +1,4 @@
-/** What things of a cluster are called. Scripts written for kind rely on these forms. */
+/** Names of the parts of a cluster. Scripts written for kind rely on these forms. */
 
 export const roles = {
   controlPlane: 'control-plane',
@@ -6,13 +6,13 @@ export const roles = {
   loadBalancer: 'external-load-balancer',
 } as const;
 
-/** Context, user and cluster in a kubeconfig. */
+/** Name of the context, user and cluster in a kubeconfig. */
 export const contextName = (cluster: string): string => `kina-${cluster}`;
 
-/** Scripts that put a registry beside the nodes say `docker network connect kind …`: so the default's is `kina`. */
+/** `kina` for the default cluster: scripts for kind run `docker network connect kind …` to attach a registry. */
 export const networkName = (cluster: string): string => (cluster === 'kina' ? 'kina' : `kina-${cluster}`);
 
 export const loadBalancerName = (cluster: string): string => `${cluster}-external-load-balancer`;
 
-/** Where the API server listens on every control plane and on the load balancer. */
+/** Port of the API server in the control planes and in the load balancer. */
 export const apiServerPort = 6443;

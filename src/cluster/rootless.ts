@@ -1,6 +1,6 @@
 /**
- * Clusters without root on the host. They need cgroup v2 with the controllers that kubelet sets limits with, delegated to
- * the user; without them kubelet starts and pods never do, so it is asked before anything is made.
+ * Checks the requirements of clusters without root on the host: cgroup v2, with the controllers that kubelet needs
+ * delegated to the user. Without them kubelet starts but pods do not.
  */
 import { type Environment, processEnvironment } from '../host/environment.ts';
 import { KinaError } from '../host/errors.ts';
@@ -8,13 +8,13 @@ import type { Provider } from '../provider/provider.ts';
 
 const needed = ['cpu', 'memory', 'pids'] as const;
 
-/** Whether nodes will be rootless. Throws `provider` when they would be and cannot work. */
+/** Whether nodes run without root on the host. Throws `provider` when rootless nodes cannot work. */
 export async function checkRootless(
   provider: Provider,
   uid = process.getuid?.(),
   environment: Environment = processEnvironment(),
 ): Promise<boolean> {
-  // An engine that root runs for root has no user namespace unless somebody asked for one, and asking costs a call.
+  // For root the engine is not rootless, unless DOCKER_HOST points to that of a user. This saves a call.
   if (uid === 0 && !environment.DOCKER_HOST?.includes('/run/user/')) return false;
   const { rootless, cgroupVersion, controllers } = await provider.host();
   if (!rootless) return false;
@@ -28,6 +28,6 @@ export async function checkRootless(
     hint:
       cgroupVersion === 1
         ? 'Run it as root, or boot the host with systemd.unified_cgroup_hierarchy=1.'
-        : 'Put `[Service]` and `Delegate=cpu cpuset io memory pids` into /etc/systemd/system/user@.service.d/delegate.conf, then `systemctl daemon-reload` and log in again.',
+        : 'Write `[Service]` and `Delegate=cpu cpuset io memory pids` to /etc/systemd/system/user@.service.d/delegate.conf, run `systemctl daemon-reload`, and log in again.',
   });
 }

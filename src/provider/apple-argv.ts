@@ -1,9 +1,9 @@
 /**
- * The command lines that make a node and its network with Apple's `container`. Options are written `--name=value`, before
- * the image: whatever follows it would silently become an argument of the guest.
+ * The command lines of Apple's `container` that create nodes and networks. Options are written `--name=value`, before the
+ * image: everything after the image is silently passed to the guest.
  *
- * "Privileged" is all capabilities and no masked or read-only paths; there is nothing else to lift. What the runtime's
- * defaults would get wrong is always said: 1 GiB of memory, 4 CPUs, an MTU of 1280, 5 seconds to stop.
+ * "Privileged" means all capabilities and no masked or read-only paths. Options with unsuitable defaults are always set:
+ * 1 GiB of memory, 4 CPUs, an MTU of 1280, 5 seconds to stop.
  */
 import { createHash } from 'node:crypto';
 import { BlockList, isIPv6 } from 'node:net';
@@ -11,7 +11,7 @@ import { KinaError } from '../host/errors.ts';
 import { ipv6Label } from './apple-decode.ts';
 import { type NodePort, type NodeSpec, nodeLabels, type SandboxSpec } from './provider.ts';
 
-/** What a node gets that names no size. */
+/** Size of this machine. Nodes without a size in the configuration get a share of it. */
 export interface Machine {
   readonly cpus: number;
   /** MiB. */
@@ -23,20 +23,20 @@ interface Size {
   readonly memory: number;
 }
 
-/** Least sizes by role; a load balancer is HAProxy alone and needs no more than its least. */
-const least: Readonly<Record<string, Size>> = {
+/** Minimum sizes by role. A load balancer runs only HAProxy and always gets its minimum. */
+const minimumSizes: Readonly<Record<string, Size>> = {
   'control-plane': { cpus: 2, memory: 4096 },
   worker: { cpus: 2, memory: 2048 },
   'external-load-balancer': { cpus: 1, memory: 512 },
 };
 
 const defaultMtu = 1500;
-/** IPv6's least, which the runtime insists on. */
-const leastMtu = 1280;
+/** Minimum of IPv6, which the runtime enforces. */
+const minimumMtu = 1280;
 
-/** A quarter of the machine, at least what the role needs; what the configuration says goes first. */
+/** The configured size, else a quarter of the machine but at least the minimum of the role. */
 export function nodeSize({ role, cpus, memory }: Pick<NodeSpec, 'role' | 'cpus' | 'memory'>, machine: Machine): Size {
-  const floor = least[role] ?? least.worker!;
+  const floor = minimumSizes[role] ?? minimumSizes.worker!;
   const share = role === 'external-load-balancer' ? floor : { cpus: machine.cpus / 4, memory: machine.memory / 4 };
   return {
     cpus: Math.ceil(cpus ?? Math.max(floor.cpus, Math.floor(share.cpus))),
@@ -44,10 +44,7 @@ export function nodeSize({ role, cpus, memory }: Pick<NodeSpec, 'role' | 'cpus' 
   };
 }
 
-/**
- * `run` for a node whose ports are all chosen; `network` may be another than the specification's. Throws `config` for
- * what Apple's runtime cannot do.
- */
+/** `run` for a node. All ports of `spec` are above 0. Throws `config` for settings that the runtime does not support. */
 export function runArguments(spec: NodeSpec, platform: string, machine: Machine, network = spec.network): string[] {
   const labels = {
     [nodeLabels.cluster]: spec.cluster,
@@ -57,9 +54,9 @@ export function runArguments(spec: NodeSpec, platform: string, machine: Machine,
   };
   const { cpus, memory } = nodeSize(spec, machine);
   const { mtu = defaultMtu } = spec;
-  if (mtu < leastMtu)
+  if (mtu < minimumMtu)
     throw new KinaError('config', `an MTU of ${mtu} is too small for Apple's container`, {
-      hint: `It takes ${leastMtu} and more.`,
+      hint: `Use ${minimumMtu} or more.`,
     });
   return [
     'run',
@@ -82,10 +79,10 @@ export function runArguments(spec: NodeSpec, platform: string, machine: Machine,
   ];
 }
 
-/** Sizes of a pod sandbox that names none; the least that the runtime takes is 200 MiB. */
+/** Default size of a pod sandbox. The runtime requires at least 200 MiB. */
 const sandboxSize: Size = { cpus: 2, memory: 1024 };
 
-/** `run` for a pod sandbox. The host name is the name's, up to the first dot: the agent sets the pod's. */
+/** `run` for a pod sandbox. The host name is the part of the name before the first dot; the agent changes it. */
 export function sandboxArguments(spec: SandboxSpec, platform: string, network = spec.network): string[] {
   const labels = { [nodeLabels.service]: spec.service, ...spec.labels };
   const { cpus = sandboxSize.cpus, memory = sandboxSize.memory, mtu = defaultMtu } = spec;
@@ -112,24 +109,24 @@ const allPrivileges = ['--cap-add=ALL', '--masked-path=NONE', '--read-only-path=
 const volumes = (mounts: NodeSpec['mounts'] = []): string[] =>
   mounts.map((mount) => `--volume=${mount.source}:${mount.target}${mount.readOnly ? ':ro' : ''}`);
 
-/** The runtime splits a container's label at every `=`. */
+/** The runtime splits labels of containers at every `=`. */
 function labelValue(key: string, value: string): string {
   if (!value.includes('=')) return value;
-  throw new KinaError('config', `the label ${key} of a node cannot have the value ${JSON.stringify(value)}`, {
-    hint: "Apple's container allows no = in a label's value.",
+  throw new KinaError('config', `invalid value of the node label ${key}: ${JSON.stringify(value)}`, {
+    hint: "With Apple's container the value of a label cannot contain =.",
   });
 }
 
 function publish({ address, hostPort, containerPort, protocol }: NodePort): string {
   if (protocol === 'SCTP')
     throw new KinaError('config', `port ${containerPort}/SCTP cannot be published`, {
-      hint: "Apple's container forwards TCP and UDP only.",
+      hint: "Apple's container forwards only TCP and UDP.",
     });
   const host = isIPv6(address) ? `[${address}]` : address;
   return `${host}:${hostPort}:${containerPort}/${protocol.toLowerCase()}`;
 }
 
-/** `network create` for a subnet that is free. */
+/** `network create`. */
 export function networkArguments(name: string, subnets: { ipv4: string; ipv6: string | undefined }): string[] {
   return [
     'network',
@@ -142,9 +139,9 @@ export function networkArguments(name: string, subnets: { ipv4: string; ipv6: st
 }
 
 /**
- * The IPv4 subnets to try, best first: a /24 of 192.168.0.0/16 that the network's name picks, so that it comes out the
- * same again, without those in which one of `taken` (subnets or addresses) lies. The first 65 are left to routers at home
- * and to the runtime's own networks.
+ * The IPv4 subnets to try, best first: the /24 subnets of 192.168.0.0/16, starting with one that depends on the name of
+ * the network, so that a name gets the same subnet again. Subnets that overlap one of `taken` (subnets or addresses) are
+ * left out, and so are the first 66, which home routers and the runtime use.
  */
 export function subnetCandidates(name: string, taken: readonly string[]): string[] {
   const first = createHash('sha256').update(name).digest().readUInt16BE(0);
@@ -152,13 +149,13 @@ export function subnetCandidates(name: string, taken: readonly string[]): string
   return all.filter((subnet) => !taken.some((one) => overlap(subnet, one)));
 }
 
-/** A /64 of fd00::/8 from the name (RFC 4193). */
+/** A /64 subnet of fd00::/8 that depends on the name (RFC 4193). */
 export function uniqueLocal(name: string): string {
   const hex = createHash('sha256').update(`${name}\0v6`).digest('hex');
   return `fd${hex.slice(0, 2)}:${hex.slice(2, 6)}:${hex.slice(6, 10)}:${hex.slice(10, 14)}::/64`;
 }
 
-/** Of two IPv4 blocks one holds the other's first address, or they do not meet. */
+/** Two IPv4 subnets overlap if one contains the first address of the other. */
 function overlap(one: string, other: string): boolean {
   if (other.includes(':')) return false;
   const within = (block: string, member: string): boolean => {

@@ -1,6 +1,6 @@
 /**
- * The JSON of Apple's `container` (1.0 and later: `{id, configuration, status}`) as data. Of each answer only what kina
- * uses is described, and that strictly; anything else may come and go between versions.
+ * Decodes the JSON of Apple's `container` (1.0 and later: `{id, configuration, status}`). The schemas contain only the
+ * fields that kina uses; other fields may change between versions.
  */
 import { z } from 'zod';
 import { KinaError } from '../host/errors.ts';
@@ -23,7 +23,7 @@ const container = z.object({
       }),
     ),
   }),
-  // Before 1.0 `status` was a word: that is refused.
+  // Before 1.0 `status` was a string, which is refused.
   status: z.object({
     state: z.string(),
     networks: z.array(z.object({ ipv4Address: z.string(), ipv6Address: z.string().optional() })),
@@ -47,7 +47,7 @@ const network = z.object({
   status: z.object({ ipv4Subnet: z.string().optional(), ipv6Subnet: z.string().optional() }).optional(),
 });
 
-// 1.4.1 nests everything but `status`.
+// Since 1.4.1 everything except `status` is nested.
 const serviceStatus = z.object({
   status: z.string(),
   apiServerVersion: z.string().optional(),
@@ -56,7 +56,7 @@ const serviceStatus = z.object({
 
 export type AppleNetwork = z.infer<typeof network>;
 
-/** Label of nodes of clusters with IPv6: every VM has such an address, which other clusters must not use by accident. */
+/** Label of nodes in clusters with IPv6. Every virtual machine has an IPv6 address; other clusters must not use it. */
 export const ipv6Label = 'dev.kina.ipv6';
 
 function decode<T extends z.ZodType>(schema: T, text: string, what: string): z.infer<T> {
@@ -71,13 +71,13 @@ function decode<T extends z.ZodType>(schema: T, text: string, what: string): z.i
   }
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  throw new KinaError('provider', `\`container ${what}\` answered in a form that kina does not know`, {
+  throw new KinaError('provider', `\`container ${what}\` printed JSON in an unknown format`, {
     details: parsed.error.issues.slice(0, 5).map(({ path, message }) => `${path.join('.')}: ${message}`),
-    hint: 'kina reads the JSON of container 1.0 and later; please report the version that `container --version` says.',
+    hint: 'kina supports container 1.0 and later. Please report the output of `container --version`.',
   });
 }
 
-/** Of `list --all` and `inspect`: kina's own containers, in the order of their names. */
+/** Decodes `list --all` and `inspect`: the containers that kina created, ordered by name. */
 export function decodeNodes(text: string, value?: string, label: string = nodeLabels.cluster): NodeStatus[] {
   return decode(z.array(container), text, 'list')
     .filter(({ configuration }) => {
@@ -88,7 +88,7 @@ export function decodeNodes(text: string, value?: string, label: string = nodeLa
     .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-/** Host ports of all containers, kina's or not, running or not: a stopped one wants its port back at its start. */
+/** Host ports of all containers, running or stopped: a stopped container needs its port when it starts again. */
 export function decodePorts(text: string): Set<number> {
   const ports = decode(z.array(container), text, 'list').flatMap((one) => one.configuration.publishedPorts);
   return new Set(ports.flatMap(({ hostPort, count = 1 }) => Array.from({ length: count }, (_, i) => hostPort + i)));
@@ -96,7 +96,7 @@ export function decodePorts(text: string): Set<number> {
 
 function nodeStatus({ id, configuration, status }: z.infer<typeof container>): NodeStatus {
   const running = status.state === 'running';
-  // The first network is the one that /etc/hosts and published ports use; addresses carry the prefix length.
+  // /etc/hosts and published ports use the first network. Addresses include the prefix length.
   const [first] = running ? status.networks : [];
   const bare = (address: string | undefined) => address?.split('/')[0] || undefined;
   return {
@@ -117,7 +117,7 @@ function nodeStatus({ id, configuration, status }: z.infer<typeof container>): N
   };
 }
 
-/** Of `image inspect` of one reference: the variant for an architecture; undefined when it has none. */
+/** Decodes `image inspect`: the variant for an architecture, or undefined. */
 export function decodeImage(text: string, architecture: string): EngineImage | undefined {
   const [found] = decode(z.array(image), text, 'image inspect');
   const variant = found?.variants.find(
@@ -137,18 +137,18 @@ export function decodeNetworks(text: string): AppleNetwork[] {
   return decode(z.array(network), text, 'network list');
 }
 
-/** IPv4 first; as they are now, else as they were asked for. */
+/** IPv4 first. The requested subnet is used while the network has no actual one. */
 export function subnetsOf({ configuration, status }: AppleNetwork): string[] {
   return [status?.ipv4Subnet ?? configuration.ipv4Subnet, status?.ipv6Subnet].filter((one) => one !== undefined);
 }
 
-/** `running`, `not running`, `unregistered`, and the service's version as far as it tells it. */
+/** The status is `running`, `not running` or `unregistered`. Some versions of the service omit their version. */
 export function decodeService(text: string): { status: string; version: string | undefined } {
   const { status, apiServerVersion, server } = decode(serviceStatus, text, 'system status');
   return { status, version: versionIn(server?.version ?? apiServerVersion ?? '') };
 }
 
-/** The number in whatever line it stands: `container CLI version 1.2.2 (build: release, commit: …)`. */
+/** Finds the version number in a line, e.g. in `container CLI version 1.2.2 (build: release, commit: …)`. */
 export function versionIn(text: string): string | undefined {
   return /\b(\d+\.\d+\.\d+)\b/.exec(text)?.[1];
 }

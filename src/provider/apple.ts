@@ -1,14 +1,14 @@
 /**
- * Apple's `container` as a provider: one node is one virtual machine. The runtime is told nothing but command lines and
- * asked nothing but JSON; words are read only of refusals (`apple-errors.ts`).
+ * Apple's `container` as a provider: each node is a virtual machine. kina runs its command line and reads its JSON. Text
+ * for people is read only to classify failures (`apple-errors.ts`).
  *
- * Its ways, and what follows from them here:
- * - Creating, booting and deleting share one lock in its service, and who waits a minute for it fails: nodes are created
- *   and started one after the other, in the order that they come in.
- * - A `run` that fails after half its work leaves a node behind that only a forced removal takes away.
- * - Its service answers some requests within a second or not at all: what only reads is asked again.
- * - Files reach a node through `exec -i` alone: its own copy writes below what is mounted there, and reports success.
- * - Ports and addresses belong to the runtime: a published port stays, an address is another one after every start.
+ * Properties of the runtime, and how this provider handles them:
+ * - Creating, booting and deleting share a lock in the service, and a request that waits a minute for it fails. Nodes are
+ *   created and started one after the other.
+ * - A failed `run` may leave a node behind, which only a forced removal deletes.
+ * - The service sometimes does not answer a request. Requests that change nothing are retried.
+ * - `container cp` writes below mounts in the node and reports success. Files are copied through `exec -i`.
+ * - A published port stays the same, but addresses change at every start.
  */
 
 import { spawn } from 'node:child_process';
@@ -52,10 +52,10 @@ import { nodeLabels } from './provider.ts';
 
 const program = 'container';
 
-/** Debugging turns its standard error into a log; the platform would overrule ours. Neither is the user's wish for kina. */
+/** CONTAINER_DEBUG writes a log to standard error; CONTAINER_DEFAULT_PLATFORM overrides `--platform`. */
 const environment = { CONTAINER_DEBUG: undefined, CONTAINER_DEFAULT_PLATFORM: undefined };
 
-/** How often a request is made that an overloaded service does not answer, and the milliseconds between. */
+/** How often a request to an overloaded service is made, and the milliseconds between attempts. */
 const attempts = 4;
 const pause = 1000;
 
@@ -76,7 +76,7 @@ export class AppleProvider implements Provider {
   };
   readonly connectivityHint =
     'try `container system stop`, `container system start` and `kina start cluster`, or disconnect a VPN';
-  /** Networks that a Mac before macOS 26 has not. */
+  /** False before macOS 26. */
   #networks = true;
   #turn: Promise<unknown> = Promise.resolve();
   #checked: Promise<string> | undefined;
@@ -85,14 +85,14 @@ export class AppleProvider implements Provider {
     return run([program, ...args], { ...options, env: environment });
   }
 
-  /** Runs a call that has to succeed; its standard output. */
+  /** Runs a call that must succeed. Returns its standard output. */
   async #call(args: readonly string[], options?: ProcessOptions): Promise<string> {
     const result = await this.#run(args, options);
     if (result.code !== 0) throw appleFailure(args, result);
     return result.stdout;
   }
 
-  /** A call that changes nothing, again while the service is overloaded. */
+  /** Runs a call that changes nothing, with retries while the service is overloaded. */
   async #ask(args: readonly string[], options?: ProcessOptions): Promise<ProcessResult> {
     for (let left = attempts; ; left--) {
       const result = await this.#run(args, options);
@@ -107,20 +107,20 @@ export class AppleProvider implements Provider {
     return result.stdout;
   }
 
-  /** One after the other, in the order of the calls; a failure does not keep the next. */
+  /** Runs one at a time, in the order of the calls. A failure does not affect the next. */
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const mine = this.#turn.then(work, work);
     this.#turn = mine.catch(() => {});
     return mine;
   }
 
-  /** Every node is root in a machine of its own, with a cgroup v2 hierarchy that is all its own. */
+  /** Every node is a virtual machine with its own kernel and cgroup v2 hierarchy. */
   async host(): Promise<EngineHost> {
     await this.#ready();
     return { rootless: false, cgroupVersion: 2, controllers: undefined };
   }
 
-  /** Throws when the runtime is too old or its service does not run; asked once. */
+  /** Throws when the runtime is too old or its service is not running. Checked once. */
   #ready(): Promise<string> {
     this.#checked ??= this.version();
     return this.#checked;
@@ -131,7 +131,7 @@ export class AppleProvider implements Provider {
     if (asked.code !== 0) throw appleFailure(['--version'], asked);
     const version = versionIn(asked.stdout);
     if (!version || semver.lt(version, minimumVersion)) throw tooOld(version ?? 'of an unknown version');
-    // It ends with 1 when the service is down, and answers all the same.
+    // The exit code is 1 when the service is down, but the output is complete.
     const args = ['system', 'status', '--format=json'];
     const said = await this.#run(args, { timeout: 20_000 });
     if (!said.stdout.trim()) throw appleFailure(args, said);
@@ -167,7 +167,7 @@ export class AppleProvider implements Provider {
     );
   }
 
-  /** `made` lists what may have been made under this name, and by kina alone. */
+  /** `made` lists the containers of kina that may have this name. */
   #create(
     spec: Pick<NodeSpec, 'name' | 'ports'>,
     made: () => Promise<NodeStatus[]>,
@@ -179,29 +179,29 @@ export class AppleProvider implements Provider {
       const args = argumentsFor(await this.#choosePorts(spec));
       for (let left = attempts; ; left--) {
         const result = await this.#run(args, { signal }).catch(async (error) => {
-          await this.#takeBack(spec.name, made);
+          await this.#removeIncomplete(spec.name, made);
           throw error;
         });
         if (result.code === 0) return;
         if (left === 1 || troubleOf(result) !== 'overloaded') throw appleFailure(args, result);
-        // It may have got any distance, and what it left would be in the way.
-        await this.#takeBack(spec.name, made);
+        // An incomplete node would keep the next attempt from creating it.
+        await this.#removeIncomplete(spec.name, made);
       }
     });
   }
 
   /**
-   * Removes what an interrupted creation left. The service continues a creation after its client is gone, so a container
-   * may appear a moment later. A foreign container of that name does not have the labels.
+   * Removes what an interrupted creation left. The service continues the creation after its client has ended, so the node
+   * may appear later. Containers that kina did not create do not have its labels.
    */
-  async #takeBack(name: string, made: () => Promise<NodeStatus[]>): Promise<void> {
+  async #removeIncomplete(name: string, made: () => Promise<NodeStatus[]>): Promise<void> {
     for (let left = attempts; left > 0; left--) {
       if ((await made()).some((node) => node.name === name)) return this.#remove([name]);
       await sleep(pause);
     }
   }
 
-  /** Port 0 means "any", which this runtime does not know: a free one, that no stopped container waits for. */
+  /** The runtime does not support port 0. Picks free ports that no stopped container has published. */
   async #choosePorts({ ports = [] }: Pick<NodeSpec, 'ports'>): Promise<NonNullable<NodeSpec['ports']>> {
     const open = ports.filter(({ hostPort }) => hostPort === 0).map(({ address }) => address);
     if (open.length === 0) return ports;
@@ -240,7 +240,7 @@ export class AppleProvider implements Provider {
     const variables = Object.entries(env).map(([key, value]) => `--env=${key}=${value}`);
     const input = options.input === undefined ? [] : ['-i'];
     const result = await this.#run(['exec', ...input, ...variables, node, ...argv], rest);
-    // Failures of the program itself look like the guest's: told apart by its prefix.
+    // Failures of `container` have this prefix, unlike those of the command in the node.
     if (result.code !== 1 || !/^Error: /m.test(result.stderr)) return result;
     const trouble = troubleOf(result);
     if (trouble === 'no-service') throw appleFailure(['exec', node], result);
@@ -253,7 +253,7 @@ export class AppleProvider implements Provider {
 
   attach(node: string, argv: readonly string[]): Promise<number> {
     const terminal = process.stdin.isTTY && process.stdout.isTTY;
-    // It makes its standard input non-blocking, also for others who have the same one open: a pipe of its own, then.
+    // `container` makes its standard input non-blocking, also for other processes that share it: give it a pipe.
     const child = spawn(program, ['exec', '-i', ...(terminal ? ['-t'] : []), node, ...argv], {
       stdio: [terminal ? 'inherit' : 'pipe', 'inherit', 'inherit'],
       env: { ...processEnvironment(), ...environment },
@@ -271,12 +271,12 @@ export class AppleProvider implements Provider {
     });
   }
 
-  /** What the first process wrote, then the console of the VM's kernel. */
+  /** The output of the first process, then the console of the kernel. */
   async logs(node: string): Promise<string> {
     const parts: string[] = [];
     for (const which of [[], ['--boot']]) {
       const whole = await this.#run(['logs', ...which, node], { timeout: 20_000 });
-      // A single byte that is not UTF-8 makes the whole log fail, but not its end.
+      // The whole log fails on a byte that is not UTF-8; the last lines work.
       const end =
         whole.code === 0 ? whole : await this.#run(['logs', ...which, '-n', '5000', node], { timeout: 20_000 });
       parts.push(end.code === 0 ? end.stdout : end.stderr);
@@ -305,7 +305,7 @@ export class AppleProvider implements Provider {
     if (!known) {
       this.#networks = false;
       if (nodes === 1) return [];
-      throw new KinaError('platform', `this macOS has no networks for a cluster of ${nodes} nodes`, {
+      throw new KinaError('platform', `this version of macOS does not support a cluster of ${nodes} nodes`, {
         hint: oneNodeOnly,
       });
     }
@@ -323,10 +323,10 @@ export class AppleProvider implements Provider {
     }
     const made = (await this.#listNetworks())?.find(({ id }) => id === name);
     if (made) return this.#own(made);
-    throw new KinaError('provider', `container made the network ${name}, and does not list it`);
+    throw new KinaError('provider', `container created the network ${name} but does not list it`);
   }
 
-  /** All networks; undefined where the runtime has none to manage. */
+  /** All networks; undefined where the runtime does not support networks. */
   async #listNetworks(): Promise<AppleNetwork[] | undefined> {
     const args = ['network', 'list', '--format=json'];
     const result = await this.#ask(args);
@@ -337,7 +337,7 @@ export class AppleProvider implements Provider {
 
   #own(network: AppleNetwork): string[] {
     if (network.configuration.labels[nodeLabels.cluster] !== undefined) return subnetsOf(network);
-    throw new KinaError('conflict', `there is a network ${network.id} that kina did not make`, {
+    throw new KinaError('conflict', `network ${network.id} exists and was not created by kina`, {
       hint: 'Choose another --name for the cluster, or delete that network.',
     });
   }
@@ -375,7 +375,7 @@ export class AppleProvider implements Provider {
     await this.#call(['image', 'delete', '--force', reference]);
   }
 
-  /** Through a file: another process reads it, so a pipe would be copied to one, slowly, or not be found. */
+  /** Uses a file: the service reads it, and would first copy a pipe to one, or not find it. */
   async load(archive: Readable, signal?: AbortSignal): Promise<void> {
     const folder = await mkdtemp(join(tmpdir(), 'kina-image-'));
     try {

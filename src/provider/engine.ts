@@ -1,9 +1,8 @@
 /**
- * docker and podman as one provider. What they share is here; where they differ is a table (`EngineDifferences`), one per
- * engine, so that a difference is a line and not a copy. Both answer `inspect` in the same JSON, and that is the only
- * thing read: no table meant for people is parsed, and English only to tell "is not there" from other failures.
+ * docker and podman as one provider. Their differences are a table for each engine (`EngineDifferences`). Both print the
+ * same JSON for `inspect`, and kina reads nothing else, except messages that tell a missing object from other failures.
  *
- * One `inspect` of all names answers everything about a cluster, so the number of engine calls does not grow with it.
+ * One `inspect` returns all nodes, so the number of engine calls does not grow with the size of a cluster.
  */
 
 import { spawn } from 'node:child_process';
@@ -29,30 +28,30 @@ import {
 
 export interface EngineDifferences {
   readonly name: ProviderName;
-  /** The program, with flags that every call gets. */
+  /** The program and the flags of every call. */
   readonly program: readonly string[];
-  /** What to do when the engine does not answer. */
+  /** Hint for an engine that does not answer. */
   readonly hint: string;
-  /** Flags of a privileged node besides the common ones. */
+  /** Additional flags of a privileged node. */
   readonly privileged: readonly string[];
-  /** The restart after a reboot of the host, where the engine can do that. */
+  /** Flags that restart a node after a reboot of the host, if the engine can do that. */
   readonly restart: readonly string[];
   readonly networkOptions: readonly string[];
-  /** The network driver's option for the MTU. */
+  /** Option of the network driver for the MTU. */
   readonly mtuOption: string;
-  /** Flags that give a node or sandbox storage of its own at a path, filled from the image; `rm --volumes` takes it along. */
+  /** Flags that create a volume at a path, filled from the image; `rm --volumes` removes it. */
   storage(path: string): readonly string[];
   publish(port: NodePort): string;
   readonly stopTimeout: string;
-  /** Reads what `info` answers. */
+  /** Decodes the output of `info`. */
   host(info: unknown): EngineHost;
-  /** Saves an image as `Provider.saveLayout` says. */
+  /** Arguments for `Provider.saveLayout`. */
   saveLayout?(reference: string, folder: string): readonly string[];
-  /** References as this engine looks them up. */
+  /** The form of a reference that this engine finds. */
   reference(name: string): string;
 }
 
-/** Inspect's answer, as far as it is read; both engines. */
+/** The fields of `inspect` that kina reads, for both engines. */
 interface Inspected {
   Name: string;
   State: { Running: boolean };
@@ -92,14 +91,14 @@ export class EngineProvider implements Provider {
     return run([...this.#engine.program, ...args], options);
   }
 
-  /** Runs a call that has to succeed; its standard output. */
+  /** Runs a call that must succeed. Returns its standard output. */
   async #call(args: readonly string[], options?: ProcessOptions): Promise<string> {
     const result = await this.#run(args, options);
     if (result.code !== 0) throw this.#failure(args, result);
     return result.stdout;
   }
 
-  /** `undefined` for a definite "is not there". */
+  /** Undefined when an object does not exist. */
   async #inspect<T>(args: readonly string[]): Promise<T[] | undefined> {
     const result = await this.#run(args);
     if (result.code === 0) return JSON.parse(result.stdout);
@@ -109,16 +108,20 @@ export class EngineProvider implements Provider {
 
   #failure(args: readonly string[], result: ProcessResult): KinaError {
     const said = lastLines(result.stderr || result.stdout, 8);
-    return new KinaError('provider', `\`${this.name} ${args.slice(0, 2).join(' ')}\` ended with ${result.code}`, {
-      details: said,
-      hint: explain(said.join('\n')) ?? this.#engine.hint,
-    });
+    return new KinaError(
+      'provider',
+      `\`${this.name} ${args.slice(0, 2).join(' ')}\` failed with exit code ${result.code}`,
+      {
+        details: said,
+        hint: hintFor(said.join('\n')) ?? this.#engine.hint,
+      },
+    );
   }
 
   async version(): Promise<string> {
     const result = await this.#run(['version', '--format', '{{json .}}'], { timeout: 20_000 });
     if (result.code !== 0)
-      throw new KinaError('provider', `${this.name} does not work here`, {
+      throw new KinaError('provider', `${this.name} does not work on this machine`, {
         details: lastLines(result.stderr || result.stdout, 4),
         hint: this.#engine.hint,
       });
@@ -138,7 +141,7 @@ export class EngineProvider implements Provider {
     const listed = await this.#call(['ps', '--all', '--quiet', '--no-trunc', '--filter', `label=${filter}`]);
     const ids = listed.split('\n').filter(Boolean);
     if (ids.length === 0) return [];
-    // A container can go between the two calls: then `inspect` fails for all, and the list is asked again.
+    // When a container is removed between the two calls, `inspect` fails for all of them: start again.
     const found = await this.#inspect<Inspected>(['inspect', '--type', 'container', ...ids]);
     if (!found) return this.#labelled(filter);
     return found.map(nodeStatus).sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -190,8 +193,8 @@ export class EngineProvider implements Provider {
       spec.network,
       ...labelFlags(labels),
       ...engine.restart,
-      // systemd wants a /run to write to, and tools a /tmp; /var must not lie on the container's own overlay, on which
-      // containerd could not put another
+      // systemd needs a writable /run, and tools a /tmp. /var must not be on the overlay of the container: containerd
+      // cannot mount an overlay on an overlay
       ...(spec.privileged
         ? ['--privileged', '--cgroupns=private', '--tmpfs', '/tmp', '--tmpfs', '/run', ...engine.privileged]
         : []),
@@ -273,7 +276,7 @@ export class EngineProvider implements Provider {
       const flags = ipv6 ? ['--ipv6', '--subnet', uniqueLocalSubnet(name, attempt)] : [];
       const result = await this.#run([...create, ...flags, name]);
       if (result.code === 0 || /already exists/i.test(result.stderr)) break;
-      // Another network may have the subnet, e.g. one of the same name on another engine.
+      // The subnet may be in use, e.g. by a network of the same name on another engine.
       if (!ipv6 || attempt === 4 || !/overlap|already (being )?used/i.test(result.stderr))
         throw this.#failure(create, result);
     }
@@ -368,7 +371,7 @@ function nodeStatus(container: Inspected): NodeStatus {
     ports: Object.entries(container.NetworkSettings.Ports ?? {}).flatMap(([key, bindings]) => {
       const [port = '', protocol = 'tcp'] = key.split('/');
       return (bindings ?? []).map((binding) => ({
-        // podman leaves the address out when it is every address
+        // podman omits the address for all addresses
         address: binding.HostIp || '0.0.0.0',
         hostPort: Number(binding.HostPort),
         containerPort: Number(port),
@@ -378,10 +381,10 @@ function nodeStatus(container: Inspected): NodeStatus {
   };
 }
 
-/** What people can do about failures that look alike on both engines. */
-function explain(said: string): string | undefined {
+/** Hints for failures that both engines report. */
+function hintFor(said: string): string | undefined {
   if (/address already in use|port is already allocated/i.test(said))
-    return 'Something else listens on that port of the host: choose another hostPort or apiServerPort.';
+    return 'The port is in use on the host: choose another hostPort or apiServerPort.';
   if (/no space left on device|disk quota exceeded/i.test(said))
     return 'The disk of the engine is full: remove unused images and volumes.';
   if (/permission denied.*(docker\.sock|socket)/i.test(said)) return 'This user may not use the engine.';

@@ -1,4 +1,4 @@
-/** What is different about docker and about podman: one table each. */
+/** The differences between docker and podman, one table each. */
 import type { EngineDifferences } from './engine.ts';
 import type { NodePort } from './provider.ts';
 
@@ -7,9 +7,9 @@ const address = (port: NodePort): string => (port.address.includes(':') ? `[${po
 export const docker: EngineDifferences = {
   name: 'docker',
   program: ['docker'],
-  hint: 'Start the docker daemon, or point DOCKER_HOST to one; `docker version` must answer.',
+  hint: 'Start the docker daemon, or set DOCKER_HOST. Check it with `docker version`.',
   privileged: ['--security-opt', 'seccomp=unconfined', '--security-opt', 'apparmor=unconfined', '--init=false'],
-  // the closest to "after a reboot, but not after a stop"
+  // closest to: restart after a reboot, but not after `docker stop`
   restart: ['--restart', 'on-failure:1'],
   networkOptions: ['--opt', 'com.docker.network.bridge.enable_ip_masquerade=true'],
   mtuOption: 'com.docker.network.driver.mtu',
@@ -21,7 +21,7 @@ export const docker: EngineDifferences = {
     return {
       rootless: (SecurityOptions ?? []).some((option) => option.split(',').includes('name=rootless')),
       cgroupVersion: CgroupVersion === '2' ? 2 : 1,
-      // its limits (MemoryLimit, …) are all false without systemd, delegated or not
+      // without systemd its limits (MemoryLimit, …) are false even if the controllers are delegated
       controllers: undefined,
     };
   },

@@ -1,21 +1,21 @@
 /**
- * What a container runtime has to offer so that Kubernetes nodes can live on it: the only interface between clusters and
- * podman, docker or Apple's container. It takes and returns data and streams; it never prints, and it knows no kubeadm.
+ * The interface between clusters and a container runtime: podman, docker or Apple's container. It takes and returns data
+ * and streams, never prints, and does not know kubeadm.
  *
- * The interface is as narrow as the least of them: addresses may change at every start, names need not resolve between
- * nodes, nothing is restarted after a reboot, and files reach a node only through `exec`. State lives in the runtime
- * alone, in labels: kina keeps no file about a cluster.
+ * Callers can only rely on what all runtimes offer: addresses may change at every start, names may not resolve between
+ * nodes, nodes may not restart after a reboot, and files are copied through `exec`. All state is in labels of the runtime:
+ * kina writes no files about a cluster.
  */
 import type { Readable } from 'node:stream';
 
 export const providerNames = ['podman', 'docker', 'apple'] as const;
 export type ProviderName = (typeof providerNames)[number];
 
-/** Labels of what kina makes; the only state there is. */
+/** Labels of everything that kina creates. They are its only state. */
 export const nodeLabels = {
   cluster: 'dev.kina.cluster',
   role: 'dev.kina.role',
-  /** Of a pod sandbox: the CRI service that made it. */
+  /** Of a pod sandbox: the CRI service that created it. */
   service: 'dev.kina.cri',
 } as const;
 
@@ -24,7 +24,7 @@ export interface NodeMount {
   readonly source: string;
   readonly target: string;
   readonly readOnly?: boolean;
-  /** Give it the node's SELinux label. */
+  /** Set the SELinux label of the node. */
   readonly relabel?: boolean;
   readonly propagation?: 'None' | 'HostToContainer' | 'Bidirectional';
 }
@@ -32,49 +32,49 @@ export interface NodeMount {
 export interface NodePort {
   /** Address on the host, e.g. 127.0.0.1 or ::1. */
   readonly address: string;
-  /** 0: the runtime picks one, and may pick another at every start. */
+  /** 0: the runtime picks a port at every start. */
   readonly hostPort: number;
   readonly containerPort: number;
   readonly protocol: 'TCP' | 'UDP' | 'SCTP';
 }
 
 export interface NodeSpec {
-  /** Container name, host name and Kubernetes node name in one. */
+  /** Name of the container, host name and Kubernetes node name. */
   readonly name: string;
   readonly cluster: string;
   readonly role: string;
   readonly image: string;
   readonly network: string;
-  /** A Kubernetes node may do everything; a load balancer nothing. */
+  /** True for Kubernetes nodes, false for load balancers. */
   readonly privileged: boolean;
   readonly labels?: Readonly<Record<string, string>>;
   readonly env?: Readonly<Record<string, string>>;
   readonly mounts?: readonly NodeMount[];
   readonly ports?: readonly NodePort[];
-  /** Devices of the host; privileged nodes without root see none by themselves. */
+  /** Devices of the host, for rootless nodes, which otherwise see none. */
   readonly devices?: readonly string[];
   readonly ipv6?: boolean;
   readonly cpus?: number | undefined;
   /** MiB. */
   readonly memory?: number | undefined;
-  /** Of the network card, where the runtime decides that for each node; else `NetworkSpec` has it. */
+  /** For runtimes that set the MTU for each node; the others use `NetworkSpec.mtu`. */
   readonly mtu?: number | undefined;
-  /** Absolute path of a kernel and words for its command line, where a node is a virtual machine. */
+  /** Absolute path of the kernel, for nodes in virtual machines; `kernelArguments` extend its command line. */
   readonly kernel?: string | undefined;
   readonly kernelArguments?: readonly string[] | undefined;
-  /** Programs of amd64 run in an arm64 virtual machine. */
+  /** Run amd64 programs in an arm64 virtual machine. */
   readonly rosetta?: boolean | undefined;
 }
 
-/** A machine whose own program is its first process: all privileges, no systemd. */
+/** A privileged container or virtual machine that runs the program of its image, without systemd. */
 export interface SandboxSpec
   extends Pick<NodeSpec, 'name' | 'image' | 'network' | 'labels' | 'mounts' | 'ports' | 'cpus' | 'memory' | 'mtu'> {
-  /** Which CRI service made it; a label. */
+  /** ID of the CRI service that creates it; stored as a label. */
   readonly service: string;
   readonly hostname: string;
-  /** An absolute path in it that has storage of its own, not an overlay; goes with it. */
+  /** Absolute path inside that is a volume, not an overlay. It is removed with the sandbox. */
   readonly storage: string;
-  /** Unix sockets that its programs make, on its root file system, and where the host finds them; folders are there. */
+  /** Unix sockets that its programs create, and their paths on the host. The folders exist. */
   readonly sockets: readonly { readonly host: string; readonly inside: string }[];
 }
 
@@ -85,10 +85,10 @@ export interface NodeStatus {
   readonly state: 'running' | 'stopped';
   readonly image: string;
   readonly labels: Readonly<Record<string, string>>;
-  /** Absent while it is stopped, as is `ipv6`, which is absent too where the cluster does not use it. */
+  /** Undefined while the node is stopped, like `ipv6`, which is also undefined in clusters without IPv6. */
   readonly ipv4?: string | undefined;
   readonly ipv6?: string | undefined;
-  /** As published now; of a stopped node those that it will have again, where the runtime tells. */
+  /** The published ports; for a stopped node those of its next start, if the runtime reports them. */
   readonly ports: readonly NodePort[];
 }
 
@@ -110,31 +110,31 @@ export interface ExecResult {
 
 export interface NetworkSpec {
   readonly name: string;
-  /** IPv6 as well; where the host has none, the network is made without and `ensureNetwork` says so. */
+  /** Enable IPv6. On hosts without IPv6 the network is created without it, see the result of `ensureNetwork`. */
   readonly ipv6: boolean;
-  /** How many nodes it is for (default 1). */
+  /** Number of nodes; default 1. */
   readonly nodes?: number;
-  /** Of every card in it, where the runtime decides that for the network; absent: the runtime's. */
+  /** For runtimes that set the MTU for the network. Default: that of the runtime. */
   readonly mtu?: number | undefined;
 }
 
-/** An image as the runtime has it. */
+/** An image in the runtime. */
 export interface EngineImage {
-  /** Digest of the image's config: the same for every copy of one image and platform. Some runtimes tell the manifest's. */
+  /** Digest of the config, which identifies an image and platform in every format. Some runtimes report the manifest. */
   readonly config: string;
-  /** Digest of the image index under which the runtime keeps it, where it keeps one. */
+  /** Digest of the image index, if the runtime stores it. */
   readonly index?: string;
   readonly architecture: string;
   readonly names: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
 }
 
-/** What the runtime's machine gives to its nodes. */
+/** Properties of the machine that the runtime runs on. */
 export interface EngineHost {
-  /** Without root on that machine: nodes live in a user namespace. */
+  /** The runtime has no root on the machine: nodes run in a user namespace. */
   readonly rootless: boolean;
   readonly cgroupVersion: 1 | 2;
-  /** cgroup controllers that nodes get; undefined where the runtime does not say. */
+  /** cgroup controllers of nodes; undefined if the runtime does not report them. */
   readonly controllers: readonly string[] | undefined;
 }
 
@@ -162,47 +162,47 @@ export interface Provider {
   /** The version of the runtime. Throws `provider` with a hint when the runtime does not work. */
   version(): Promise<string>;
 
-  /** Nodes of one cluster, or of all, stopped ones too; ordered by name. */
+  /** Running and stopped nodes of one cluster or of all, ordered by name. */
   nodes(cluster?: string): Promise<NodeStatus[]>;
-  /** Creates and starts. Throws `provider`; whatever half of the node exists then, `remove` removes. */
+  /** Creates and starts a node. Throws `provider`; `remove` then removes an incomplete node. */
   create(spec: NodeSpec, signal?: AbortSignal): Promise<void>;
-  /** As `create`, for a pod sandbox. */
+  /** Like `create`, for a pod sandbox. */
   createSandbox(spec: SandboxSpec, signal?: AbortSignal): Promise<void>;
-  /** The sandboxes of one CRI service, stopped ones too; `nodes` does not tell of them. */
+  /** Running and stopped sandboxes of one CRI service. `nodes` does not return them. */
   sandboxes(service: string): Promise<NodeStatus[]>;
   start(names: readonly string[]): Promise<void>;
-  /** Shuts down, and insists after `seconds`. */
+  /** Shuts nodes down, and kills them after `seconds`. */
   stop(names: readonly string[], seconds: number): Promise<void>;
-  /** With their volumes; absent ones are fine. */
+  /** Removes nodes and their volumes. Removing missing nodes succeeds. */
   remove(names: readonly string[]): Promise<void>;
-  /** Runs a program as root in a node. Never through a shell. */
+  /** Runs a program as root in a node, without a shell. */
   exec(node: string, argv: readonly string[], options?: ExecOptions): Promise<ExecResult>;
-  /** The node's standard output as a stream of bytes. */
+  /** Runs a program in a node and streams its standard output. */
   stream(node: string, argv: readonly string[], signal?: AbortSignal): { stdout: Readable; finished: Promise<void> };
-  /** For people: their terminal, the program's exit code. */
+  /** Runs a program with the terminal of this process. Returns the exit code. */
   attach(node: string, argv: readonly string[]): Promise<number>;
-  /** What the node's first process wrote. */
+  /** Output of the first process of the node. */
   logs(node: string): Promise<string>;
-  /** The runtime's own view of a node, as it gives it: for bug reports. */
+  /** The unchanged `inspect` output of the runtime, for bug reports. */
   inspect(node: string): Promise<unknown>;
   host(): Promise<EngineHost>;
-  /** The runtime's own description, as it gives it. */
+  /** The unchanged `info` output of the runtime, for bug reports. */
   info(): Promise<unknown>;
 
-  /** Makes the network if it is not there. Answers with its subnets. */
+  /** Creates the network unless it exists. Returns its subnets. */
   ensureNetwork(spec: NetworkSpec): Promise<readonly string[]>;
-  /** Removes an unused network that kina created; true if it is gone. */
+  /** Removes a network that kina created. Returns false if containers still use it. */
   removeNetwork(name: string): Promise<boolean>;
 
   image(reference: string): Promise<EngineImage | undefined>;
   pull(reference: string, platform: string, signal?: AbortSignal): Promise<void>;
-  /** Takes a name away, and the image with its last name; an absent one is fine. */
+  /** Removes a name, and the image with its last name. Removing a missing name succeeds. */
   removeImage(reference: string): Promise<void>;
-  /** Loads an archive of one image, in the form that `archive` says. */
+  /** Loads an archive with one image, in the format `archive`. */
   load(archive: Readable, signal?: AbortSignal): Promise<void>;
   /**
-   * Adds an image to an OCI layout folder, layers uncompressed, and leaves out blobs that are in `blobs/sha256` already.
-   * Only where the engine can do that.
+   * Adds an image with uncompressed layers to an OCI layout folder. Blobs that exist in `blobs/sha256` are skipped. Absent
+   * if the engine cannot do that.
    */
   saveLayout?(reference: string, folder: string, signal?: AbortSignal): Promise<void>;
   /** A docker-archive of these images. */

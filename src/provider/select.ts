@@ -1,6 +1,6 @@
 /**
- * Selects the provider: the requested one, the one that has the cluster, or the first one that works. Installed is not
- * enough: a docker client without a daemon is skipped.
+ * Selects the provider: the requested one, the one that has the cluster, else the first that works. A client without a
+ * daemon is installed but does not work, and is skipped.
  */
 import { type Environment, processEnvironment } from '../host/environment.ts';
 import { KinaError } from '../host/errors.ts';
@@ -20,12 +20,12 @@ const makers = {
 export const preferredProviders: readonly ProviderName[] =
   process.platform === 'darwin' ? ['apple', 'docker', 'podman'] : ['docker', 'podman'];
 
-/** The provider of this name, working or not; throws `usage` for an unknown name. */
+/** The provider with a name, whether it works or not. Throws `usage` for an unknown name. */
 export function providerNamed(name: string, where: string): Provider {
   if (!isProvider(name))
     throw new KinaError(
       'usage',
-      `${where}: there is no provider ${JSON.stringify(name)}${didYouMean(name, providerNames)}`,
+      `${where}: unknown provider ${JSON.stringify(name)}${didYouMean(name, providerNames)}`,
       {
         hint: `Providers: ${providerNames.join(', ')}.`,
       },
@@ -35,17 +35,17 @@ export function providerNamed(name: string, where: string): Provider {
 
 const isProvider = (name: string): boolean => (providerNames as readonly string[]).includes(name);
 
-/** Kind's variable, and what becomes of it in a script where the word was replaced. */
+/** kind's variable, also with the prefix replaced, as in scripts that were adapted from kind. */
 const kindVariables = ['KINA_EXPERIMENTAL_PROVIDER', 'KIND_EXPERIMENTAL_PROVIDER'] as const;
 
-/** Which of them names what kina has not, `VARIABLE=NAME`: kind goes on without it then, and says so. */
+/** `VARIABLE=NAME` for a provider that kina does not have. Like kind, kina warns and ignores it. */
 export function unknownKindProvider(env: Environment = processEnvironment()): string | undefined {
   const variable = kindVariables.find((name) => env[name]);
   const name = env[variable ?? ''];
   return name && !env.KINA_PROVIDER && !isProvider(name) ? `${variable}=${name}` : undefined;
 }
 
-/** The provider in the flag or the environment (KINA_PROVIDER, else the variable of kind); undefined if neither is set. */
+/** The provider requested by flag or environment (KINA_PROVIDER, else kind's variable); undefined without a request. */
 export function requestedProvider(
   flag: string | undefined,
   env: Environment = processEnvironment(),
@@ -56,7 +56,7 @@ export function requestedProvider(
   return kinds && isProvider(kinds) ? providerNamed(kinds, 'environment') : undefined;
 }
 
-/** All providers that answer, in the order of preference, and what is wrong with the others. */
+/** All providers that work, in order of preference, and the problems of the others. */
 async function tryProviders(): Promise<{ working: Provider[]; problems: string[] }> {
   const problems: string[] = [];
   const tried = await Promise.all(
@@ -74,17 +74,17 @@ async function tryProviders(): Promise<{ working: Provider[]; problems: string[]
   return { working: tried.filter((one) => one !== undefined), problems: problems.sort() };
 }
 
-/** At least one. Throws `provider` that says of each why it does not work. */
+/** Throws `provider`, with the problem of each, when none works. */
 async function workingProviders(): Promise<Provider[]> {
   const { working, problems } = await tryProviders();
   if (working.length > 0) return working;
-  throw new KinaError('provider', 'no container engine works here', {
+  throw new KinaError('provider', 'no container engine works on this machine', {
     details: problems,
-    hint: `Install ${process.platform === 'darwin' ? "Apple's container" : 'podman or docker'}, or start its service; --provider NAME says more about one.`,
+    hint: `Install ${process.platform === 'darwin' ? "Apple's container" : 'podman or docker'}, or start its service. --provider NAME shows more about one.`,
   });
 }
 
-/** A provider to create with. Throws `provider` that says of each why it does not work. */
+/** The provider for a new cluster. Throws `provider`, with the problem of each, when none works. */
 export async function selectProvider(flag: string | undefined, env?: Environment): Promise<Provider> {
   const asked = requestedProvider(flag, env);
   if (asked) return asked;
@@ -96,13 +96,13 @@ export async function plannedProvider(flag: string | undefined, env?: Environmen
   return requestedProvider(flag, env) ?? (await tryProviders()).working[0];
 }
 
-/** The providers to look for clusters on: the one that was asked for, else all that answer. Throws like `selectProvider`. */
+/** The providers to search for clusters: the requested one, else all that work. Throws like `selectProvider`. */
 export async function providersToSearch(flag: string | undefined, env?: Environment): Promise<Provider[]> {
   const asked = requestedProvider(flag, env);
   return asked ? [asked] : workingProviders();
 }
 
-/** The provider that has a cluster's nodes, and the nodes; undefined when none has. */
+/** The provider that has the nodes of a cluster; undefined if the cluster does not exist. */
 export async function findCluster(
   name: string,
   flag: string | undefined,

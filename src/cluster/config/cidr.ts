@@ -1,4 +1,4 @@
-/** IP addresses and networks of both families as numbers, so that they can be compared. */
+/** IP addresses and networks of both families as numbers, to compare them. */
 import { isIPv4, isIPv6 } from 'node:net';
 
 export type Family = 'ipv4' | 'ipv6';
@@ -12,7 +12,7 @@ export interface Cidr {
 
 const bitsOf = { ipv4: 32, ipv6: 128 } as const;
 
-/** `undefined` for what is no address; zones (`fe80::1%eth0`) are none here. */
+/** Undefined if `text` is not an address. Zones (`fe80::1%eth0`) are not supported. */
 export function parseAddress(text: string): { family: Family; value: bigint } | undefined {
   if (isIPv4(text)) return { family: 'ipv4', value: numberOf(text.split('.').map(Number), 8n) };
   if (!isIPv6(text) || text.includes('%')) return undefined;

@@ -1,7 +1,6 @@
 /**
- * Reads a cluster file into a `Cluster`. Everything that can be wrong with it is found here, before anything is made, and
- * is reported in one error with a line for each problem; only what depends on the Kubernetes version waits for
- * `checkPatches` (kubeadm/documents.ts).
+ * Loads and validates the configuration of a cluster. All problems are reported in one error with a line each. Problems
+ * that depend on the Kubernetes version are found later, by `checkPatches` (kubeadm/documents.ts).
  */
 import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -26,24 +25,24 @@ import {
 export type { Cluster, IpFamily, NodeConfig } from './model.ts';
 
 export interface LoadOptions {
-  /** The file's text where the caller has it (standard input); `file` then only names it in messages. */
+  /** Text of the file, e.g. from standard input. `file` is then only its name in messages. */
   readonly text?: string | undefined;
-  /** Neither: all defaults. */
+  /** Path of the file. Without `text` and `file` everything has its default. */
   readonly file?: string | undefined;
   readonly overrides: {
     readonly name?: string | undefined;
-    /** For every node, also for those that name one; so are kernel and Rosetta. */
+    /** Image of all nodes, also of those that name one. The same applies to kernel and Rosetta. */
     readonly image?: string | undefined;
     readonly kernel?: string | undefined;
     readonly rosetta?: boolean | undefined;
     readonly allowEvenControlPlanes?: boolean | undefined;
   };
-  /** What relative paths in the file are relative to, as in kind. */
+  /** Base of relative paths in the file, as in kind. */
   readonly cwd: string;
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
-/** Throws `config` with every problem as a detail `FILE:LINE:COLUMN: what`, or `not-found` without the file. */
+/** Throws `config` with all problems as details `FILE:LINE:COLUMN: what`, or `not-found` for a missing file. */
 export function loadCluster(options: LoadOptions): Cluster {
   const given = options.text ?? (options.file === undefined ? undefined : read(resolve(options.cwd, options.file)));
   const label = options.file ?? 'config';
@@ -56,7 +55,7 @@ export function loadCluster(options: LoadOptions): Cluster {
 
   const parsed = schema.safeParse(content);
   const problems: Problem[] = parsed.success ? [] : problemsOf(parsed.error, schema).map(otherFormat);
-  // The rest is checked without the values that are wrong already, so that all is said in one go.
+  // Further checks run without the invalid values, so that all problems are reported together.
   const file = (parsed.success ? parsed : schema.safeParse(without(content, problems))).data as ClusterFile | undefined;
   const lines: string[] = [];
   const patches = parsePatches(file, text, (line) => lines.push(line));
@@ -76,16 +75,16 @@ function read(path: string): string {
     const absent = isErrno(error, 'ENOENT', 'ENOTDIR');
     throw new KinaError(
       absent ? 'not-found' : 'config',
-      absent ? `no cluster configuration ${path}` : `${path} cannot be read: ${(error as Error).message}`,
-      { hint: 'Give the path of a YAML file, or - for standard input.', cause: error },
+      absent ? `cluster configuration not found: ${path}` : `cannot read ${path}: ${(error as Error).message}`,
+      { hint: 'Pass the path of a YAML file, or - for standard input.', cause: error },
     );
   }
 }
 
-/** The first element of a path that is no place in the file. */
+/** First element of the path of problems that are not in the file. */
 const outside = Symbol('outside the file');
 
-/** Everything about the whole cluster. `found` is what the schema says already. */
+/** Checks the cluster as a whole. `found` are the problems that the schema has reported. */
 function check(file: ClusterFile, cluster: Cluster, found: readonly Problem[], options: LoadOptions): Problem[] {
   const wrong = (...keys: string[]) => found.some(({ path, key }) => keys.includes(String(key ?? path.at(-1))));
   const nodes = file.nodes ?? [{}];
@@ -93,7 +92,7 @@ function check(file: ClusterFile, cluster: Cluster, found: readonly Problem[], o
   const bad = nameProblem(name, nodeNames(cluster));
   return [
     ...(bad ? [{ path: [from === 'name' ? 'name' : outside], message: `${from}: ${bad}` }] : []),
-    // A role that is misspelt could be either.
+    // A misspelt role could be either one.
     ...(wrong('role') ? [] : controlPlaneProblems(nodes, options.overrides.allowEvenControlPlanes ?? false)),
     ...(wrong('ipFamily', 'podSubnet', 'serviceSubnet') ? [] : subnetProblems(cluster.networking)),
     ...nodes.flatMap((node, i) => [...mountProblems(node, ['nodes', i]), ...labelProblems(node, ['nodes', i])]),
@@ -102,19 +101,19 @@ function check(file: ClusterFile, cluster: Cluster, found: readonly Problem[], o
   ];
 }
 
-/** Files that are needed later, and the two ways to say that there is no CNI. */
+/** Files that do not exist, and contradicting settings of the CNI. */
 function fileProblems(file: ClusterFile, { networking, nodes }: Cluster, kernelForAll: boolean): Problem[] {
   const problems: Problem[] = [];
   const { cni, disableDefaultCNI } = file.networking ?? {};
   if (disableDefaultCNI && cni !== undefined && cni !== 'none')
     problems.push({ path: ['networking', 'cni'], message: `cni: ${cni} contradicts disableDefaultCNI: true` });
   if (typeof networking.cni === 'object' && !isFile(networking.cni.file))
-    problems.push({ path: ['networking', 'cni'], message: `cni: no file ${networking.cni.file}` });
+    problems.push({ path: ['networking', 'cni'], message: `cni: file not found: ${networking.cni.file}` });
   const kernels = kernelForAll ? nodes.slice(0, 1) : nodes;
   for (const [i, { kernel }] of kernels.entries()) {
     if (kernel === undefined || isFile(kernel)) continue;
-    if (kernelForAll) problems.push({ path: [outside], message: `--kernel: no file ${kernel}` });
-    else problems.push({ path: ['nodes', i, 'kernel'], message: `kernel: no file ${kernel}` });
+    if (kernelForAll) problems.push({ path: [outside], message: `--kernel: file not found: ${kernel}` });
+    else problems.push({ path: ['nodes', i, 'kernel'], message: `kernel: file not found: ${kernel}` });
   }
   return problems;
 }
@@ -123,7 +122,7 @@ function isFile(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
 }
 
-/** The patches of the cluster and of each node, and whether the containerd ones parse. */
+/** Parses the patches of the cluster and of each node, and checks the syntax of those for containerd. */
 function parsePatches(file: ClusterFile | undefined, text: ClusterText, report: (line: string) => void): NodePatches[] {
   for (const [i, patch] of (file?.containerdConfigPatches ?? []).entries())
     checkToml(patch, ['containerdConfigPatches', i], text, report);
@@ -145,25 +144,25 @@ function parsePatches(file: ClusterFile | undefined, text: ClusterText, report: 
 
 function unknownFormat(version: unknown): string {
   const known = Object.keys(formats);
-  if (version === undefined) return `no apiVersion: expected ${known.join(' or ')}, with kind: Cluster`;
-  return `apiVersion ${JSON.stringify(version)} is not known${didYouMean(String(version), known)} (known: ${known.join(', ')})`;
+  if (version === undefined) return `apiVersion is missing: expected ${known.join(' or ')}, with kind: Cluster`;
+  return `unknown apiVersion ${JSON.stringify(version)}${didYouMean(String(version), known)} (known: ${known.join(', ')})`;
 }
 
 const kinaOnly = new Set(['provider', 'cni', 'mtu', 'cpus', 'memory', 'disk', 'kernel', 'kernelArguments', 'rosetta']);
 
-/** A key of kina's own format in a file of kind's: say where it belongs. */
+/** Explains a key of kina's format in a file of kind's format. */
 function otherFormat(problem: Problem): Problem {
   if (!problem.key || !kinaOnly.has(problem.key) || !problem.message.startsWith('unknown key')) return problem;
   return {
     ...problem,
-    message: `${problem.key} needs apiVersion: kina.dev/v1alpha1, which has all of kind's keys too`,
+    message: `${problem.key} needs apiVersion: kina.dev/v1alpha1, which also has all keys of kind`,
   };
 }
 
-/** Keys with lists of small things: one wrong in it, and the list is left out, for what is required may be missing. */
+/** Lists that are removed as a whole for a problem inside: without one key an entry may be invalid. */
 const lists = /^(extraMounts|extraPortMappings|.*Patches(JSON6902)?)$/;
 
-/** The content without the values that problems are about. */
+/** The content without the values that have problems. */
 function without(content: unknown, problems: readonly Problem[]): unknown {
   const copy = structuredClone(content);
   for (const { path, key } of problems) {
@@ -177,7 +176,7 @@ function without(content: unknown, problems: readonly Problem[]): unknown {
   return copy;
 }
 
-/** By line and column; what has none comes first. */
+/** Orders by line and column; lines without a position come first. */
 function byPlace(a: string, b: string): number {
   const [one, two] = [a, b].map((line) => /:(\d+):(\d+): /.exec(line)?.slice(1).map(Number) ?? [0, 0]);
   return one![0]! - two![0]! || one![1]! - two![1]!;

@@ -1,6 +1,6 @@
 /**
- * Labels that a kubelet may give its own node. It refuses to start with any other one in Kubernetes' own namespaces
- * (kubernetes pkg/kubelet/apis/well_known_labels.go, flag --node-labels), which shows as a node that never comes up.
+ * The labels in the namespaces of Kubernetes that a kubelet may set on its node. It does not start with any other label in
+ * them, and the node never becomes Ready (kubernetes pkg/kubelet/apis/well_known_labels.go, flag --node-labels).
  */
 
 const ownNames = new Set([
@@ -23,15 +23,15 @@ const ownNamespaces = ['kubelet.kubernetes.io', 'node.kubernetes.io'];
 const name = /^[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?$/;
 const dnsName = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/;
 
-/** Why kubelet would refuse the label; `undefined` when it would not. */
+/** Why kubelet refuses the label; undefined if it does not. */
 export function labelProblem(key: string, value: string): string | undefined {
   const [last = '', namespace, ...more] = key.split('/').reverse();
   if (more.length > 0 || !name.test(last) || (namespace !== undefined && !dnsName.test(namespace)))
-    return `${JSON.stringify(key)} is no label name such as tier or example.com/tier`;
+    return `invalid label name ${JSON.stringify(key)}: expected a name such as tier or example.com/tier`;
   if (value !== '' && !name.test(value))
-    return `label ${key}: ${JSON.stringify(value)} is no label value: up to 63 letters, digits, "-", "_" and "."`;
+    return `label ${key}: invalid value ${JSON.stringify(value)}: expected up to 63 letters, digits, "-", "_" and "."`;
   const within = (domain: string) => namespace === domain || namespace?.endsWith(`.${domain}`);
   const reserved = within('kubernetes.io') || within('k8s.io');
   if (!reserved || ownNames.has(key) || ownNamespaces.some(within)) return undefined;
-  return `label ${key}: kubelet refuses labels of ${namespace}; use kubectl label once the cluster runs`;
+  return `label ${key}: kubelet cannot set labels of ${namespace}; use kubectl label when the cluster is running`;
 }

@@ -1,6 +1,6 @@
 /**
- * Changing documents with patches: merge patches (RFC 7386) and JSON patches (RFC 6902). Both return a new document
- * and leave the old one alone: the same documents are patched for every node.
+ * Merge patches (RFC 7386) and JSON patches (RFC 6902). Both return a new document and do not change the old one: the same
+ * documents are patched for every node.
  */
 import { applyPatch, type Operation } from 'rfc6902';
 
@@ -9,7 +9,7 @@ export interface JsonObject {
   readonly [key: string]: Json;
 }
 
-/** How a key is merged that has rules of its own; `undefined`: by the RFC. `target` is undefined where there is none. */
+/** Merges a key in a special way. Returns undefined to merge it by the RFC. `target` is undefined for a new key. */
 export type MergeRule = (key: string, target: Json | undefined, patch: Json) => Json | undefined;
 
 /**
@@ -19,7 +19,7 @@ export type MergeRule = (key: string, target: Json | undefined, patch: Json) => 
  */
 export function mergePatch(target: Json | undefined, patch: Json, rule?: MergeRule): Json {
   if (!isObject(patch)) return patch;
-  // A map, because a key may be called `__proto__`.
+  // A Map, because a key may be `__proto__`.
   const merged = new Map(isObject(target) ? Object.entries(target) : []);
   for (const [key, value] of Object.entries(patch)) {
     if (value === null) merged.delete(key);
@@ -28,11 +28,11 @@ export function mergePatch(target: Json | undefined, patch: Json, rule?: MergeRu
   return Object.fromEntries(merged);
 }
 
-/** RFC 6902. Throws an `Error` that names the operation which cannot be done; then nothing is changed. */
+/** Applies RFC 6902. Throws an `Error` that names the operation that failed. */
 export function jsonPatch(document: Json, operations: readonly Operation[]): Json {
   const root = { document: structuredClone(document) };
   for (const [i, operation] of operations.entries()) {
-    // The library cannot replace a whole document, which the RFC allows: so the document is a member of `root`.
+    // The library cannot replace a whole document, which the RFC allows, so the document is a member of `root`.
     const moved = { ...operation, path: `/document${operation.path}` };
     if ('from' in moved) moved.from = `/document${moved.from}`;
     const [failure] = applyPatch(root, [moved]);
@@ -41,7 +41,7 @@ export function jsonPatch(document: Json, operations: readonly Operation[]): Jso
       failure?.name === 'TestError'
         ? 'the test fails'
         : failure?.name === 'MissingError'
-          ? 'there is no such place'
+          ? 'path not found'
           : 'not a valid operation';
     throw new Error(`operation ${i + 1} (${operation.op} ${JSON.stringify(operation.path)}): ${why}`);
   }

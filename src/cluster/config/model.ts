@@ -1,6 +1,6 @@
 /**
- * A cluster as everything after the configuration file sees it: defaults filled in, paths absolute, nodes named, patches
- * parsed. Two file formats lead here, and nothing here remembers which it was.
+ * The validated configuration of a cluster: with defaults, absolute paths, names of nodes and parsed patches. It does not
+ * depend on the format of the file.
  */
 import type { Operation } from 'rfc6902';
 import type { JsonObject } from './merge.ts';
@@ -10,7 +10,7 @@ export type IpFamily = 'ipv4' | 'ipv6' | 'dual';
 export type KubeProxyMode = 'iptables' | 'ipvs' | 'nftables' | 'none';
 export type Protocol = 'TCP' | 'UDP' | 'SCTP';
 export type Propagation = 'None' | 'HostToContainer' | 'Bidirectional';
-/** What makes the pod network; a file is a manifest with an absolute path. */
+/** The pod network; a file is a manifest with an absolute path. */
 export type Cni = 'default' | 'kindnet' | 'none' | { readonly file: string };
 
 export interface Mount {
@@ -24,7 +24,7 @@ export interface Mount {
 
 export interface PortMapping {
   readonly containerPort: number;
-  /** 0: kina picks a free one and keeps it; -1: the runtime picks. */
+  /** 0: kina picks a free port and keeps it; -1: the runtime picks one at every start. */
   readonly hostPort: number;
   readonly listenAddress: string;
   readonly protocol: Protocol;
@@ -33,7 +33,7 @@ export interface PortMapping {
 /** One document of a `kubeadmConfigPatches` string. */
 export interface Patch {
   readonly kind: string;
-  /** Only as far as the patch says: then it is for this version alone. */
+  /** If the patch has one: then it applies only to this version. */
   readonly apiVersion?: string;
   /** Without `kind` and `apiVersion`. */
   readonly value: JsonObject;
@@ -50,10 +50,10 @@ export interface Patch6902 {
 }
 
 export interface NodeConfig {
-  /** `CLUSTER-control-plane`, `CLUSTER-control-plane2`, …, `CLUSTER-worker`, …; host name and Kubernetes name too. */
+  /** `CLUSTER-control-plane`, `CLUSTER-control-plane2`, …, `CLUSTER-worker`, …; also the host name. */
   readonly name: string;
   readonly role: Role;
-  /** Absent: the cluster's default image. */
+  /** Default: the image of the cluster. */
   readonly image?: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly mounts: readonly Mount[];
@@ -65,23 +65,23 @@ export interface NodeConfig {
   readonly memory?: number;
   /** MiB. */
   readonly disk?: number;
-  /** Absolute path of a kernel for VM nodes. */
+  /** Absolute path, for nodes in virtual machines. */
   readonly kernel?: string;
   readonly kernelArguments: readonly string[];
-  /** Programs of amd64 run in this arm64 VM; absent: they do not. */
+  /** Run amd64 programs in this arm64 virtual machine. */
   readonly rosetta?: true;
 }
 
 export interface Networking {
   readonly ipFamily: IpFamily;
   readonly apiServerAddress: string;
-  /** 0: kina picks a free one and keeps it; -1: the runtime picks. */
+  /** 0: kina picks a free port and keeps it; -1: the runtime picks one at every start. */
   readonly apiServerPort: number;
   readonly podSubnets: readonly string[];
   readonly serviceSubnets: readonly string[];
   readonly cni: Cni;
   readonly kubeProxyMode: KubeProxyMode;
-  /** Absent: what the node inherits; empty: no search line. */
+  /** Absent: the search list of the host; empty: no search list. */
   readonly dnsSearch?: readonly string[];
   readonly mtu?: number;
 }
@@ -100,6 +100,6 @@ export interface Cluster {
   /** JSON patches in YAML or JSON; they parse. */
   readonly containerdPatches6902: readonly string[];
   readonly provider?: string;
-  /** One sentence each, for people: what is allowed and yet likely a mistake. */
+  /** Settings that are valid but probably a mistake, one sentence each. */
   readonly warnings: readonly string[];
 }

@@ -1,6 +1,6 @@
 /**
- * Patches as they stand in a cluster file, read as far as they can be without the documents that they change: what does
- * not parse, has no kind or an unknown one, or is no list of operations is found before anything is made.
+ * Parses the patches in a cluster file. Syntax errors, unknown kinds and invalid operations are found before anything is
+ * created; whether a patch applies depends on the Kubernetes version.
  */
 import type { Operation } from 'rfc6902';
 import { parse as parseToml, TomlError } from 'smol-toml';
@@ -10,7 +10,7 @@ import type { Patch, Patch6902 } from './model.ts';
 import type { ClusterText } from './text.ts';
 import { type Position, positionOf, readBooleansAsGo, readYaml } from './yaml.ts';
 
-/** The documents that kubeadm reads and kina writes. */
+/** The documents that kina writes for kubeadm. */
 export const kubeadmKinds = [
   'ClusterConfiguration',
   'InitConfiguration',
@@ -28,7 +28,7 @@ const operations: Readonly<Record<string, readonly string[]>> = {
   copy: ['from'],
 };
 
-/** Takes `FILE:LINE:COLUMN: what` lines. */
+/** Receives lines `FILE:LINE:COLUMN: what`. */
 type Report = (line: string) => void;
 
 /** One `kubeadmConfigPatches` string: one or more YAML documents. */
@@ -43,17 +43,16 @@ export function parseMergePatches(
   if (documents.length === 0) report(`${at()}: the patch is empty`);
   return documents.flatMap(({ value: content, errors, start: offset }): Patch[] => {
     const start = positionOf(patch, offset);
-    for (const error of errors)
-      report(`${at(positionOf(patch, error.offset))}: the patch does not parse: ${error.message}`);
+    for (const error of errors) report(`${at(positionOf(patch, error.offset))}: invalid patch: ${error.message}`);
     if (errors.length > 0) return [];
     if (!isObject(content)) {
-      report(`${at(start)}: a patch is a mapping such as "kind: ClusterConfiguration"`);
+      report(`${at(start)}: the patch is not a mapping such as "kind: ClusterConfiguration"`);
       return [];
     }
     const { kind, apiVersion, ...value } = content;
     if (!isKind(kind, at(start), report)) return [];
     if (apiVersion !== undefined && typeof apiVersion !== 'string') {
-      report(`${at(start)}: apiVersion: expected a text such as kubeadm.k8s.io/v1beta3`);
+      report(`${at(start)}: apiVersion: expected a string such as kubeadm.k8s.io/v1beta3`);
       return [];
     }
     return [{ kind, ...(apiVersion === undefined ? {} : { apiVersion }), value, where: at(start) }];
@@ -77,19 +76,18 @@ export function parseJsonPatch(
   return [{ kind: entry.kind, ...(apiVersion ? { apiVersion } : {}), operations: list, where }];
 }
 
-/** RFC 6902 in YAML or JSON (which is YAML). `undefined` when something was reported. */
+/** RFC 6902 in YAML or JSON. Undefined if a problem was reported. */
 export function parseOperations(
   patch: string,
   report: (what: string, position?: Position) => void,
 ): Operation[] | undefined {
   const [only, ...others] = readYaml(patch, { change: readBooleansAsGo });
-  for (const error of only?.errors ?? [])
-    report(`the patch does not parse: ${error.message}`, positionOf(patch, error.offset));
-  for (const { start } of others) report('a JSON patch is one document', positionOf(patch, start));
+  for (const error of only?.errors ?? []) report(`invalid patch: ${error.message}`, positionOf(patch, error.offset));
+  for (const { start } of others) report('a JSON patch must be a single document', positionOf(patch, start));
   if ((only?.errors.length ?? 0) + others.length > 0) return undefined;
   const list = only?.value;
   if (!Array.isArray(list) || list.length === 0) {
-    report('a JSON patch is a list of operations such as {op: add, path: /x, value: 1}');
+    report('a JSON patch must be a list of operations such as {op: add, path: /x, value: 1}');
     return undefined;
   }
   const problems = list.flatMap((operation, i) => {
@@ -112,7 +110,7 @@ function operationProblem(operation: unknown): string | undefined {
   for (const key of ['path', ...needs]) if (!(key in operation)) return `${String(op)} needs ${JSON.stringify(key)}`;
   for (const pointer of [path, ...(needs.includes('from') ? [operation.from] : [])])
     if (typeof pointer !== 'string' || !/^(\/([^~]|~[01])*)?$/.test(pointer))
-      return `${JSON.stringify(pointer)} is no JSON pointer such as /apiServer/certSANs/-`;
+      return `invalid JSON pointer ${JSON.stringify(pointer)}: expected one such as /apiServer/certSANs/-`;
   return undefined;
 }
 
@@ -123,13 +121,13 @@ export function checkToml(patch: string, path: readonly PropertyKey[], text: Clu
   } catch (error) {
     if (!(error instanceof TomlError)) throw error;
     const why = error.message.split('\n')[0]!.replace(/^Invalid TOML document: /, '');
-    report(`${text.locate(path, { line: error.line, column: error.column })}: the patch does not parse: ${why}`);
+    report(`${text.locate(path, { line: error.line, column: error.column })}: invalid patch: ${why}`);
   }
 }
 
 function isKind(kind: unknown, where: string, report: Report): kind is string {
   if (typeof kind === 'string' && (kubeadmKinds as readonly string[]).includes(kind)) return true;
-  const what = kind === undefined ? 'the patch has no kind' : `kind ${JSON.stringify(kind)} is none that kubeadm reads`;
+  const what = kind === undefined ? 'the patch has no kind' : `unknown kind ${JSON.stringify(kind)}`;
   const near = typeof kind === 'string' ? didYouMean(kind, kubeadmKinds) : '';
   report(`${where}: ${what}${near} (known: ${kubeadmKinds.join(', ')})`);
   return false;

@@ -1,4 +1,4 @@
-/** From what a file says to a `Cluster`: names, defaults, absolute paths. Nothing is judged here. */
+/** Makes a `Cluster` of the content of a file: names, defaults, absolute paths. It validates nothing. */
 import { resolve } from 'node:path';
 import type { Cluster, Cni, Networking, NodeConfig, Patch, Patch6902, Role } from './model.ts';
 import type { ClusterFile } from './schema.ts';
@@ -12,7 +12,7 @@ export interface NodePatches {
 export interface ResolveOptions {
   readonly overrides: {
     readonly name?: string | undefined;
-    /** For every node, also for those that name one; so are the next. */
+    /** For all nodes, also those that name one, like the next two. */
     readonly image?: string | undefined;
     readonly kernel?: string | undefined;
     readonly rosetta?: boolean | undefined;
@@ -21,7 +21,7 @@ export interface ResolveOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
-/** Flag, KINA_CLUSTER_NAME, KIND_CLUSTER_NAME, the file, `kina`: the name and who says so. An empty one says nothing. */
+/** The name and its source: flag, KINA_CLUSTER_NAME, KIND_CLUSTER_NAME, the file, else `kina`. Empty names are skipped. */
 export function clusterName(file: ClusterFile, { overrides, env }: ResolveOptions): { name: string; from: string } {
   const sources = [
     { name: overrides.name, from: '--name' },

@@ -1,12 +1,13 @@
 /**
- * The two formats of a cluster file, key by key. `kind.x-k8s.io/v1alpha4` is kind's, unchanged; `kina.dev/v1alpha1` has
- * all of it and what nodes in virtual machines need. Strict: an unknown key is an error.
+ * The schemas of the two formats of a cluster file. `kind.x-k8s.io/v1alpha4` is that of kind; `kina.dev/v1alpha1` adds keys
+ * for nodes in virtual machines, among others. Unknown keys are errors.
  *
- * kind reads YAML 1.1 into Go types, so `yes` is true, a number may stand where a text is wanted, and an empty value is
- * the same as none. Files that rely on it must go on working; `leaf.ts` has these readings.
+ * kind decodes YAML 1.1 into Go types: `yes` is true, a number is accepted for a string, and an empty value means the
+ * default. Files that rely on that keep working; see `leaf.ts`.
  */
 import { isAbsolute } from 'node:path';
 import { z } from 'zod';
+import { providerNames } from '../../provider/provider.ts';
 import { parseAddress, parseCidr } from './cidr.ts';
 import { choice, flag, number, orNothing, size, text } from './leaf.ts';
 
@@ -86,11 +87,11 @@ const vmNode = node.extend({
   rosetta: flag.optional(),
 });
 
-/** By `apiVersion`. What the first has, the second has too. */
+/** By `apiVersion`. The second format has all keys of the first. */
 export const formats = {
   'kind.x-k8s.io/v1alpha4': cluster,
   'kina.dev/v1alpha1': cluster.extend({
-    provider: z.enum(['docker', 'podman', 'apple']).optional(),
+    provider: z.enum(providerNames).optional(),
     nodes: z.array(vmNode).min(1, 'a cluster needs at least one node').optional(),
     networking: networking
       .extend({
@@ -106,5 +107,5 @@ export const formats = {
   }),
 } as const;
 
-/** What a file says, whichever format it has. */
+/** The content of a file in either format. */
 export type ClusterFile = z.infer<(typeof formats)['kina.dev/v1alpha1']>;

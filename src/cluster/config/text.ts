@@ -1,20 +1,17 @@
-/**
- * A cluster file as text: parsed, with the place of everything in it, down to a line of a patch that stands inside it as a
- * block of text.
- */
+/** Parses a cluster file and locates its values, also lines of patches that are block scalars in the file. */
 import { type Document, isPair, isScalar, LineCounter, parseDocument, type Scalar, visit } from 'yaml';
 import { Source } from '../../host/diagnose.ts';
 import { type Position, readYaml } from './yaml.ts';
 
-/** Mappings whose values are texts in kind, and the single ones that people write as numbers. */
+/** Mappings whose values are strings in kind, and single keys whose strings are often written as numbers. */
 const textMappings = new Set(['labels', 'runtimeConfig']);
 const textKeys = new Set(['name', 'version']);
 
 export class ClusterText {
   readonly source: Source;
-  /** What the file says; `null`s are left out, as Go's decoder treats them. `undefined` when it says nothing. */
+  /** The content without `null` values, which Go's decoder ignores. Undefined for an empty file. */
   readonly content: unknown;
-  /** What keeps the text from being read: `FILE:LINE:COLUMN: why`. */
+  /** Lines `FILE:LINE:COLUMN: why`. */
   readonly syntaxErrors: readonly string[];
   readonly #document: Document.Parsed;
   readonly #lines: LineCounter;
@@ -30,12 +27,12 @@ export class ClusterText {
     this.source = new Source(file, this.#document, this.#lines);
     this.syntaxErrors = [
       ...[first, ...others].flatMap((each) => each?.errors ?? []).map((e) => `${this.#at(e.offset)}: ${e.message}`),
-      ...others.map(({ start }) => `${this.#at(start)}: a second YAML document; a file describes one cluster`),
+      ...others.map(({ start }) => `${this.#at(start)}: unexpected second YAML document: a file describes one cluster`),
     ];
     this.content = withoutNulls(first?.value);
   }
 
-  /** `FILE:LINE:COLUMN` of `inside` in the text at `path`; of the text itself where it is no block (`|`). */
+  /** `FILE:LINE:COLUMN` of `inside` in the string at `path`; of the string itself unless it is a block scalar (`|`). */
   locate(path: readonly PropertyKey[], inside: Position = { line: 1, column: 1 }): string {
     const node = this.#document.getIn(path, true);
     if (!isScalar(node) || node.type !== 'BLOCK_LITERAL' || !node.range) return this.source.locate(path);
@@ -43,7 +40,7 @@ export class ClusterText {
     const line = first + inside.line - 1;
     const written = this.#text.split('\n').slice(first - 1, line);
     const indented = written.find((text) => text.trim() !== '') ?? '';
-    // The block's indentation is that of its first line, less what belongs to the text.
+    // The indentation of the block is that of its first line minus the part that belongs to the string.
     const own = /^ */.exec(String(node.value).replace(/^\n+/, ''))![0].length;
     const indentation = /^ */.exec(indented)![0].length - own;
     return `${this.#file}:${line}:${indentation + inside.column}`;

@@ -1,6 +1,6 @@
 /**
- * What is wrong with a cluster file beyond the shape of each key: what does not fit together, within one node, between
- * nodes and in the network. kind finds some of it when the runtime refuses, minutes after the start, and some never.
+ * Checks of a cluster file beyond the schema: conflicts within a node, between nodes and in the network. kind finds some of
+ * them only when the runtime fails, minutes after the start.
  */
 import type { Problem } from '../../host/diagnose.ts';
 import { overlap, parseAddress, parseCidr } from './cidr.ts';
@@ -11,22 +11,25 @@ import type { ClusterFile } from './schema.ts';
 type Path = readonly PropertyKey[];
 type NodeFile = NonNullable<ClusterFile['nodes']>[number];
 
-/** kind's rule; a node's name is made of it. */
+/** The same as in kind. The names of nodes start with it. */
 export const namePattern = /^[a-z0-9.-]+$/;
 
 export function nameProblem(name: string, nodeNames: readonly string[]): string | undefined {
-  if (!namePattern.test(name)) return `${JSON.stringify(name)} is no cluster name: use a-z, 0-9, "." and "-"`;
+  if (!namePattern.test(name)) return `invalid cluster name ${JSON.stringify(name)}: use a-z, 0-9, "." and "-"`;
   const label = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/;
   const wrong = nodeNames.find((node) => !node.split('.').every((part) => label.test(part)));
   return wrong === undefined
     ? undefined
-    : `${JSON.stringify(name)} is no cluster name: the node name ${wrong} would not be a DNS name`;
+    : `invalid cluster name ${JSON.stringify(name)}: the node name ${wrong} would not be a DNS name`;
 }
 
-/** kubelet labels the node with its host name, and a label holds 63 characters. */
+/** kubelet sets a label with the host name, and the value of a label has at most 63 characters. */
 export function nameWarning(name: string, nodeNames: readonly string[]): string | undefined {
   const long = nodeNames.find((node) => node.length > 63);
-  return long && `the cluster name ${name} is long: Kubernetes may refuse ${long}, a node name above 63 characters`;
+  return (
+    long &&
+    `the cluster name ${name} is long: Kubernetes may refuse the node name ${long}, which has more than 63 characters`
+  );
 }
 
 export function controlPlaneProblems(nodes: readonly NodeFile[], allowEven: boolean): Problem[] {
@@ -43,7 +46,7 @@ export function controlPlaneProblems(nodes: readonly NodeFile[], allowEven: bool
   ];
 }
 
-/** Families, and networks that share addresses. The subnets are parsed, each part of a comma list on its own. */
+/** Wrong families, and subnets that overlap. */
 export function subnetProblems({ ipFamily, podSubnets, serviceSubnets }: Networking): Problem[] {
   const lists = [
     { key: 'podSubnet', subnets: podSubnets },
@@ -96,8 +99,8 @@ interface Used extends PortMapping {
 }
 
 /**
- * Host ports that two mappings want. All nodes share the host, and so does the API server's port. A wildcard address
- * takes the port on every address; `0.0.0.0` and `::` count as the same, because `::` often takes IPv4 too.
+ * Host ports that are mapped twice, by nodes or the API server. A wildcard address uses the port on every address; `0.0.0.0`
+ * and `::` count as the same, because `::` often includes IPv4.
  */
 export function portProblems(
   nodes: readonly { name: string; ports: readonly PortMapping[] }[],
@@ -120,7 +123,7 @@ export function portProblems(
     if (!other) return [];
     const { path, hostPort, protocol, listenAddress } = mapping;
     const wanted = `host port ${hostPort}/${protocol} on ${listenAddress}`;
-    return [{ path, message: `${wanted} is taken by ${other.what} (on ${other.listenAddress})` }];
+    return [{ path, message: `${wanted} is used by ${other.what} (on ${other.listenAddress})` }];
   });
 }
 

@@ -1,7 +1,7 @@
-/** YAML of people: every document of a text with its value, or with what keeps it from having one. */
+/** Parses YAML with several documents, and reports the errors of each. */
 import { type Document, isScalar, type LineCounter, type Node, parseAllDocuments, visit } from 'yaml';
 
-/** A place inside a text, both from 1. */
+/** A position in a text; both numbers start at 1. */
 export interface Position {
   readonly line: number;
   readonly column: number;
@@ -9,20 +9,20 @@ export interface Position {
 
 export interface YamlDocument {
   readonly document: Document.Parsed;
-  /** `undefined` when there are errors. */
+  /** Undefined if there are errors. */
   readonly value: unknown;
   readonly errors: readonly { readonly message: string; readonly offset: number }[];
-  /** Offset of its content. */
+  /** Offset of the content. */
   readonly start: number;
 }
 
 export interface ReadOptions {
   readonly lines?: LineCounter;
-  /** Changes the nodes before they become a value. */
+  /** Called before the nodes become a value, to change them. */
   readonly change?: (document: Document) => void;
 }
 
-/** Documents that say nothing (after a `---` at the end of a file) are left out. */
+/** Empty documents (after a `---` at the end of a file) are skipped. */
 export function readYaml(text: string, { lines, change }: ReadOptions = {}): YamlDocument[] {
   const parsed = parseAllDocuments(text, {
     ...(lines ? { lineCounter: lines } : {}),
@@ -44,21 +44,21 @@ export function readYaml(text: string, { lines, change }: ReadOptions = {}): Yam
       try {
         return { document, value: document.toJS(), errors, start };
       } catch (error) {
-        // aliases of aliases that would grow without limit
+        // aliases that expand without limit
         return { document, value: undefined, errors: [{ message: reason(error as Error), offset: start }], start };
       }
     });
 }
 
-/** The place of an offset in a text. */
+/** The position of an offset in a text. */
 export function positionOf(text: string, offset: number): Position {
   const before = text.slice(0, offset).split('\n');
   return { line: before.length, column: before.at(-1)!.length + 1 };
 }
 
 /**
- * Patches go to programs that read YAML 1.1, where a plain `yes` or `off` is a boolean. Only these: YAML 1.1 as a whole
- * would also make numbers of `10:30`, which Go does not.
+ * Decodes plain `yes`, `off` and so on as booleans. Patches are for programs that read YAML 1.1, but YAML 1.1 as a whole
+ * would also decode `10:30` as a number, which Go does not.
  */
 export function readBooleansAsGo(document: Document): void {
   visit(document, {
@@ -70,7 +70,7 @@ export function readBooleansAsGo(document: Document): void {
   });
 }
 
-/** The `yaml` package finds these only when it makes the value, and then throws. */
+/** The `yaml` package would only throw for these when it creates the value. */
 function badAliases(document: Document.Parsed): { message: string; offset: number }[] {
   const found: { message: string; offset: number }[] = [];
   visit(document, {
@@ -89,7 +89,7 @@ function isEmpty({ contents }: Document.Parsed): boolean {
   return contents === null || (isScalar(contents) && contents.value === null);
 }
 
-/** The package's message without the place, which is told in words of the file. */
+/** The message of the package without its position, which is not that in the file. */
 function reason(error: Error): string {
   return error.message.split('\n')[0]!.replace(/ at line \d+, column \d+:?$/, '');
 }

@@ -24,7 +24,7 @@ describe('wrong arguments are reported before any engine is contacted', () => {
     [['create', 'cluster', '--wait', 'soon'], '--wait soon: invalid duration'],
     [['create', 'cluster', '--image', 'a', '--build', 'v1.34.2'], '--image and --build cannot be used together'],
     [['create', 'cluster', '--image', 'Upper:1'], '"Upper:1" is not an image reference: names must be lower case'],
-    [['create', 'cluster', '--provider', 'podmn'], '--provider: there is no provider "podmn"; did you mean "podman"?'],
+    [['create', 'cluster', '--provider', 'podmn'], '--provider: unknown provider "podmn"; did you mean "podman"?'],
     [['create', 'cluster', '--name', 'Big_Name'], '--name: '],
     [['create', 'cluster', 'extra'], 'too many arguments'],
     [['create', 'clusters'], 'kina create has no command "clusters"; did you mean "cluster"?'],
@@ -43,7 +43,7 @@ describe('wrong arguments are reported before any engine is contacted', () => {
 
   test('an unknown provider in the variable of kina is an error', async () => {
     const result = await kina(['get', 'clusters'], { KINA_PROVIDER: 'dockr' });
-    expect(result.stderr).toContain('KINA_PROVIDER: there is no provider "dockr"; did you mean "docker"?');
+    expect(result.stderr).toContain('KINA_PROVIDER: unknown provider "dockr"; did you mean "docker"?');
     expect(result.code).toBe(2);
   });
 
@@ -65,7 +65,7 @@ describe('without any engine', () => {
     [['stop', 'cluster']],
   ])('kina %j names each engine and why', async (args) => {
     const result = await kina(args);
-    expect(result.stderr).toContain('ERROR: no container engine works here\n');
+    expect(result.stderr).toContain('ERROR: no container engine works on this machine\n');
     for (const name of ['docker', 'podman'])
       expect(result.stderr).toMatch(new RegExp(`^  ${name}: .*not installed`, 'm'));
     expect(result).toMatchObject({ code: 1, stdout: '' });

@@ -143,9 +143,9 @@ describe('what cannot work is said before anything is made', () => {
     return answer;
   };
 
-  test('a version that cannot host nodes', async () => {
+  test('a version that cannot run nodes', async () => {
     const error = await broken({ KINA_APPLE_VERSION: '1.2.0' }, (one) => one.host());
-    expect(error).toMatchObject({ code: 'provider', message: 'container 1.2.0 cannot host Kubernetes nodes' });
+    expect(error).toMatchObject({ code: 'provider', message: 'container 1.2.0 cannot run Kubernetes nodes' });
   });
 
   test('a service that does not run', async () => {

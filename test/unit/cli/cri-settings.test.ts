@@ -62,7 +62,7 @@ describe('the settings of `kina cri serve`', () => {
       expect.stringContaining('--socket x.sock: expected an absolute path'),
       expect.stringContaining('is longer than'),
       expect.stringContaining('cannot dial 0.0.0.0'),
-      expect.stringContaining('--provider: there is no provider "dokcer"; did you mean "docker"?'),
+      expect.stringContaining('--provider: unknown provider "dokcer"; did you mean "docker"?'),
       '--route 10.96.0.0/33=10.0.0.1: expected CIDR=GATEWAY, e.g. 10.96.0.0/16=192.168.64.2',
       '--route 10.96.0.0/16=fd00::1: expected CIDR=GATEWAY, e.g. 10.96.0.0/16=192.168.64.2',
       '--share /no/where: no such directory; create it before starting the service',

@@ -34,7 +34,7 @@ const broken = (name: string, installed: boolean): FoundEngine => ({
   ...{
     version: undefined,
     installed,
-    problem: `${name} does not work here`,
+    problem: `${name} does not work on this machine`,
     advice: installed ? 'Start it.' : undefined,
   },
 });

@@ -285,7 +285,7 @@ describeUnless(appleReference.missing, 'upstream’s answers as the fixtures hav
     ['run-service-down', 'system start --enable-kernel-install'],
     ['run-network-macos15', 'macOS 26'],
     ['usage-unknown-option', '1.2.1 or later'],
-    ['rosetta-translated', 'translated'],
+    ['rosetta-translated', 'under Rosetta'],
     ['run-platform-missing', 'linux/arm64'],
     ['run-kernel-missing', '`kernel`'],
     ['run-volume-path-missing', 'extraMounts'],
@@ -299,10 +299,10 @@ describeUnless(appleReference.missing, 'upstream’s answers as the fixtures hav
   });
 });
 
-test('a version that cannot host nodes is refused with the reason', () => {
+test('a version that cannot run nodes is refused with the reason', () => {
   expect(tooOld('1.2.0')).toMatchObject({
-    message: 'container 1.2.0 cannot host Kubernetes nodes',
-    details: [expect.stringContaining('/proc/sys read-only')],
+    message: 'container 1.2.0 cannot run Kubernetes nodes',
+    details: [expect.stringContaining('write to /proc/sys')],
     hint: expect.stringContaining('container system stop'),
   });
 });

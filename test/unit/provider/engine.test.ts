@@ -178,7 +178,7 @@ describe('a network', () => {
     refuses('network.create', 'Error: subnet fd00::/64 is already used on the host or by another config');
     await expect(engine('podman').ensureNetwork({ name: 'kina-c', ipv6: true })).rejects.toMatchObject({
       code: 'provider',
-      message: '`podman network create` ended with 1',
+      message: '`podman network create` failed with exit code 1',
     });
     const subnets = calls().map((call) => call[call.indexOf('--subnet') + 1]);
     expect(new Set(subnets).size).toBe(5);
