@@ -1,7 +1,7 @@
 /**
- * Sees to it that a runtime has the image that nodes are to be made of. kina's store is asked first: what was built a
- * moment ago is meant, not an older copy of the same name in the engine. Copies are compared by the digest of the image's
- * config, which is the same in every format, or of its manifest where a runtime tells that, and only a different one is sent.
+ * Loads the image of nodes into a runtime. The store of kina comes first, because it may have a newer build than the copy
+ * in the runtime. Copies are compared by the digest of the config, which is the same in every format, or of the manifest
+ * if the runtime reports that; only a different image is sent.
  */
 import { Readable } from 'node:stream';
 import { KinaError } from '../host/errors.ts';

@@ -53,7 +53,9 @@ describeWith('a creation that fails', ['full tier', ...clusterRequirements('podm
     await writeFile(file, stringify(broken));
     const result = await kina(['create', 'cluster', ...image, '--config', file], { env });
     expect(result.code).toBe(1);
-    expect(result.stderr).toContain(`on node ${name}-control-plane, \`systemctl restart containerd\` failed with exit code 1`);
+    expect(result.stderr).toContain(
+      `on node ${name}-control-plane, \`systemctl restart containerd\` failed with exit code 1`,
+    );
     expect(await left()).toEqual([]);
   });
 

@@ -1,48 +1,48 @@
 /**
- * Arguments of components: a mapping up to v1beta3, a list of `{name, value}` from v1beta4 on. Patches may use either
- * form against either API, because people write them once and the API follows from the Kubernetes version.
+ * Arguments of components: a mapping up to v1beta3, a list of `{name, value}` since v1beta4. Patches may use either form
+ * with either version, because the version depends on the Kubernetes version of the image.
  */
 import { isObject, type Json, type JsonObject } from '../config/merge.ts';
 import type { KubeadmApi } from './api.ts';
 
-/** The keys that hold arguments, anywhere in kubeadm's documents. */
+/** The keys of arguments anywhere in the documents of kubeadm. */
 const argumentKeys = new Set(['extraArgs', 'kubeletExtraArgs']);
 export const holdsArguments = (key: string): boolean => argumentKeys.has(key);
 
-/** One entry per value; a list may give a name several times. `null`: to be removed. */
+/** One entry per value; a list may contain a name several times. `null` removes an argument. */
 export type Arguments = readonly (readonly [name: string, value: string | null])[];
-type Form = 'map' | 'list';
+type ArgumentForm = 'map' | 'list';
 
-export const formOf = (api: KubeadmApi): Form => (api === 'v1beta4' ? 'list' : 'map');
+export const formOf = (api: KubeadmApi): ArgumentForm => (api === 'v1beta4' ? 'list' : 'map');
 
-/** Throws an `Error` for what is neither form. */
+/** Throws an `Error` if `value` has neither form. */
 export function readArguments(value: Json): Arguments {
   if (isObject(value)) return Object.entries(value).map(([name, text]) => [name, asText(name, text)] as const);
-  if (!Array.isArray(value)) throw new Error('arguments are a mapping, or a list of {name, value}');
+  if (!Array.isArray(value)) throw new Error('arguments must be a mapping or a list of {name, value}');
   return value.map((entry: Json) => {
     if (!isObject(entry) || typeof entry.name !== 'string')
-      throw new Error('each argument in a list has a name and a value');
+      throw new Error('each argument in a list must have a name and a value');
     return [entry.name, asText(entry.name, entry.value ?? null)] as const;
   });
 }
 
-/** Throws an `Error` when a mapping cannot hold what a list can: a name with several values. */
-export function writeArguments(entries: Arguments, form: Form): Json {
+/** Throws an `Error` for a mapping with several values of a name. */
+export function writeArguments(entries: Arguments, form: ArgumentForm): Json {
   const present = entries.filter((entry): entry is readonly [string, string] => entry[1] !== null);
   if (form === 'list') return present.map(([name, value]) => ({ name, value }));
   const twice = present.find(([name], i) => present.findIndex(([other]) => other === name) !== i);
-  if (twice) throw new Error(`argument ${twice[0]} has several values, which only v1beta4 can say`);
+  if (twice) throw new Error(`argument ${twice[0]} has several values, which only v1beta4 supports`);
   return Object.fromEntries(present);
 }
 
-/** Names in `patch` replace the same names in `target`, all values of them; others are kept. */
+/** Names in `patch` replace all values of the same names in `target`. */
 export function mergeArguments(target: Arguments, patch: Arguments): Arguments {
   const changed = new Set(patch.map(([name]) => name));
   return [...target.filter(([name]) => !changed.has(name)), ...patch];
 }
 
-/** The document with all arguments in one form. */
-export function withArguments(document: Json, form: Form): Json {
+/** Converts all arguments of a document to one form. */
+export function withArguments(document: Json, form: ArgumentForm): Json {
   if (Array.isArray(document)) return document.map((item) => withArguments(item, form));
   if (!isObject(document)) return document;
   const entries = Object.entries(document).map(([key, value]): [string, Json] => [
@@ -52,9 +52,9 @@ export function withArguments(document: Json, form: Form): Json {
   return Object.fromEntries(entries) as JsonObject;
 }
 
-/** The API has texts only; `v: 4` in a patch means "4". */
+/** The API only has strings; `v: 4` in a patch means "4". */
 function asText(name: string, value: Json | undefined): string | null {
   if (value === null || value === undefined) return null;
-  if (typeof value === 'object') throw new Error(`the value of argument ${name} is no text`);
+  if (typeof value === 'object') throw new Error(`the value of argument ${name} is not a string`);
   return String(value);
 }

@@ -1,10 +1,10 @@
-/** The documents of kubelet and kube-proxy as objects, before patches. */
+/** The documents of kubelet and kube-proxy, before patches. */
 
 import { type DocumentContext, needsDualStackGate } from './kubeadm-objects.ts';
 import type { KubeadmOptions } from './options.ts';
 import type { KubeadmDocument } from './patch.ts';
 
-/** The gates for every component: the user's, and those without which the cluster could not be. */
+/** Feature gates of all components: those of the user, and those that the cluster needs. */
 export function componentGates(options: KubeadmOptions): Readonly<Record<string, boolean>> {
   return {
     ...(options.rootless ? { KubeletInUserNamespace: true } : {}),
@@ -18,18 +18,18 @@ export function kubeletConfiguration({ cgroupDriver, cluster, gates, overhead }:
     apiVersion: 'kubelet.config.k8s.io/v1beta1',
     kind: 'KubeletConfiguration',
     cgroupDriver,
-    // the node's own branch: the rest of the tree belongs to systemd and, in a container, to the host
+    // a separate cgroup: the others belong to systemd and, in a container, to the host
     cgroupRoot: '/kubelet',
-    // A node says that it is Ready when it next looks at itself, every ten seconds by default. It is told only when
-    // something has changed; the interval of telling, which would otherwise follow, stays at its default.
+    // kubelet computes the status every ten seconds by default, which delays Ready. It reports only changes; the interval
+    // of reports without changes would follow the frequency of updates, and is set to its default.
     nodeStatusUpdateFrequency: '1s',
     nodeStatusReportFrequency: '5m0s',
-    // swap is the host's affair
+    // swap is configured on the host
     failSwapOn: false,
-    // the host's disk is shared: how full it is says nothing about this node, and evictions would not empty it
+    // the disk is shared with the host: evictions would not free it
     imageGCHighThresholdPercent: 100,
     evictionHard: { 'nodefs.available': '0%', 'nodefs.inodesFree': '0%', 'imagefs.available': '0%' },
-    // kubelet counts from /proc; what the cgroup of a virtual machine's container does not allow is not its to give
+    // kubelet reads its capacity from /proc, which includes CPUs and memory that the cgroup does not allow
     ...(overhead ? { systemReserved: { cpu: `${overhead.cpus}`, memory: `${overhead.memory}Mi` } } : {}),
     ...(cluster.networking.ipFamily === 'ipv6' ? { address: '::', healthzBindAddress: '::' } : {}),
     ...featureGates(gates),
@@ -42,13 +42,13 @@ export function kubeProxyConfiguration({ cluster, gates, rootless }: DocumentCon
     apiVersion: 'kubeproxy.config.k8s.io/v1alpha1',
     kind: 'KubeProxyConfiguration',
     mode,
-    // few services, often changed by tests that wait for it
+    // clusters have few Services, and tests wait for their changes
     iptables: { minSyncPeriod: '1s' },
     conntrack: {
-      // 0: leave nf_conntrack_max alone, which belongs to the whole host
+      // 0 does not change nf_conntrack_max, which applies to the whole host
       maxPerCore: 0,
       ...(mode === 'nftables' && !rootless ? { tcpBeLiberal: true } : {}),
-      // these sysctls cannot be written without root on the host; 0 leaves them
+      // these sysctls need root on the host; 0 does not change them
       ...(rootless ? { tcpEstablishedTimeout: '0s', tcpCloseWaitTimeout: '0s' } : {}),
     },
     ...featureGates(gates),

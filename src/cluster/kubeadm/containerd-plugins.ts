@@ -1,6 +1,6 @@
 /**
- * Where the settings of containerd 1.x's CRI plugin are in containerd 2.x, by key. Source: containerd's own migration of
- * old files, `migrateConfig` in plugins/cri/images, plugins/cri/runtime and plugins/cri (commit 04d0bebd).
+ * Maps the settings of the CRI plugin of containerd 1.x to those of 2.x. Source: containerd's own migration, `migrateConfig`
+ * in plugins/cri/images, plugins/cri/runtime and plugins/cri (commit 04d0bebd).
  */
 import type { Operation } from 'rfc6902';
 import { isObject, type Json, type JsonObject, mergePatch } from '../config/merge.ts';
@@ -18,9 +18,9 @@ const imageKeys = new Set([
   'image_pull_with_sync_fs',
   'stats_collect_period',
 ]);
-/** Of the `containerd` table. */
+/** Keys of the `containerd` table. */
 const snapshotKeys = new Set(['snapshotter', 'disable_snapshot_annotations', 'discard_unpacked_layers']);
-/** The plugin still exists, for the streaming server alone. */
+/** The old plugin still exists for the streaming server. */
 const serverKeys = new Set([
   'disable_tcp_service',
   'stream_server_address',
@@ -31,14 +31,14 @@ const serverKeys = new Set([
 ]);
 
 /**
- * The successor of a path below the old plugin, the plugin's name first. Throws an `Error` that names what has none. A
- * path must lead to one place: the plugin as a whole and its `containerd` table do not.
+ * The new path, starting with the name of the plugin, for a path below the old plugin. Throws an `Error` if there is none,
+ * or if the path maps to several tables, like that of the whole plugin.
  */
 function successor(path: readonly string[]): string[] {
   const [key = '', second = '', third, fourth] = path;
   const name = `plugins."${oldPlugin}"${path.map((part) => `.${part}`).join('')}`;
   if (path.length === 0 || (key === 'containerd' && path.length === 1))
-    throw new Error(`${name} is spread over several tables in version 3 of the format`);
+    throw new Error(`${name} is split into several tables in version 3 of the format`);
   if (serverKeys.has(key)) return [oldPlugin, ...path];
   if (key === 'sandbox_image') return [images, 'pinned_images', 'sandbox'];
   if (imageKeys.has(key)) return [images, ...path];
@@ -54,7 +54,7 @@ function successor(path: readonly string[]): string[] {
   return [runtime, ...path];
 }
 
-/** A version 2 patch for a version 3 file. */
+/** Converts a patch from version 2 to version 3. */
 export function movePlugins(patch: JsonObject): JsonObject {
   const { version: _version, plugins, ...others } = patch;
   if (!isObject(plugins)) return others;
@@ -65,7 +65,7 @@ export function movePlugins(patch: JsonObject): JsonObject {
   return { ...others, plugins: moved };
 }
 
-/** Tables are taken apart as deep as their settings may have different places: two levels, and each runtime's keys. */
+/** Splits tables to the depth at which their settings may move: two levels, and the keys of each runtime. */
 function settings(table: JsonObject, path: readonly string[]): { path: string[]; value: Json }[] {
   return Object.entries(table).flatMap(([key, value]) => {
     const here = [...path, key];
@@ -80,7 +80,7 @@ const isRuntime = (path: readonly string[]): boolean =>
 const nested = (path: readonly string[], value: Json): Json =>
   path.reduceRight<Json>((inner, key) => ({ [key]: inner }), value);
 
-/** The same for the pointers of JSON patches. */
+/** Converts the pointers of JSON patches from version 2 to version 3. */
 export function moveOperations(operations: readonly Operation[]): Operation[] {
   return operations.map((operation) => {
     const path = movePointer(operation.path);

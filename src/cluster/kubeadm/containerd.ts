@@ -1,9 +1,9 @@
 /**
- * Patches of containerd's configuration, as `containerdConfigPatches` of a cluster file has them.
+ * Applies `containerdConfigPatches` to the configuration of containerd.
  *
- * Most are written for version 2 of the format, often without saying so; newer nodes have version 3, where the CRI plugin
- * is split in two. They are translated, because containerd would ignore the old names without a word. What cannot be
- * translated is refused by name.
+ * Most patches are written for version 2 of the format, often without a version. Newer nodes have version 3, where the CRI
+ * plugin is split in two. Patches are converted, because containerd silently ignores the old names. Settings that cannot
+ * be converted are errors.
  */
 import type { Operation } from 'rfc6902';
 import { parse, stringify } from 'smol-toml';
@@ -15,8 +15,8 @@ import { parseOperations } from '../config/parse-patches.ts';
 import { moveOperations, movePlugins, oldPlugin, pluginsOf3 } from './containerd-plugins.ts';
 
 /**
- * `toml` with merge patches (TOML, RFC 7386; there is no null, so nothing is ever removed), then JSON patches (YAML or
- * JSON). Without patches the text stays as it is, comments included. Throws `config` with every patch that does not fit.
+ * Applies merge patches (TOML by the rules of RFC 7386, without null), then JSON patches (YAML or JSON). Without patches
+ * the text is unchanged, including comments. Throws `config` with all patches that do not apply.
  */
 export function patchContainerd(
   toml: string,
@@ -34,7 +34,7 @@ export function patchContainerd(
       problems.push(`${where}: ${(error as Error).message.split('\n')[0]}`);
     }
   }
-  if (problems.length > 0) throw misfit(problems, format);
+  if (problems.length > 0) throw mismatch(problems, format);
   const chosen = [...mergePatches, ...jsonPatches].some((text) => text.includes('config_path'));
   return stringify(chosen ? config : withoutHostsFolder(config as JsonObject), { numbersAsFloat: true });
 }
@@ -56,12 +56,12 @@ export function checkContainerdPatches(
       return [`${where}: ${(error as Error).message.split('\n')[0]}`];
     }
   });
-  if (problems.length > 0) throw misfit(problems, format);
+  if (problems.length > 0) throw mismatch(problems, format);
 }
 
 interface Change {
   readonly where: string;
-  /** Reads and translates the patch; what comes back applies it. Both throw an `Error`. */
+  /** Parses and converts the patch, and returns a function that applies it. Both throw an `Error`. */
   readonly apply: () => (config: Json) => Json;
 }
 
@@ -72,10 +72,10 @@ function changes(mergePatches: readonly string[], jsonPatches: readonly string[]
       const patch = read(text);
       const version = versions[i] ?? format;
       if (version === format) return (config: Json) => mergePatch(config, patch);
-      // The same patch written for several versions: one of them is enough.
+      // Files may contain a patch once for each version of the format.
       if (versions.includes(format) && 'version' in patch) return (config: Json) => config;
       if (version !== 2 || format !== 3)
-        throw new Error(`it is for version ${version} of the format, the node's file has version ${format}`);
+        throw new Error(`the patch is for version ${version} of the format, but the node has version ${format}`);
       const moved = movePlugins(patch);
       return (config: Json) => mergePatch(config, moved);
     };
@@ -94,16 +94,16 @@ function changes(mergePatches: readonly string[], jsonPatches: readonly string[]
   return [...merges, ...edits];
 }
 
-function misfit(problems: readonly string[], format: number): KinaError {
-  return new KinaError('config', "patches of containerd's configuration do not fit the node image", {
+function mismatch(problems: readonly string[], format: number): KinaError {
+  return new KinaError('config', 'patches of the containerd configuration do not match the node image', {
     details: problems,
-    hint: `The image has version ${format} of the format (/etc/containerd/config.toml).`,
+    hint: `/etc/containerd/config.toml in the image has version ${format} of the format.`,
   });
 }
 
 /**
- * containerd refuses to load its CRI plugin when registries are configured both by `mirrors` (or `configs` with TLS) and by
- * a folder (criconfig.ValidateImageConfig). Patches with the former are still common, so they win over the image's folder.
+ * containerd does not load its CRI plugin if registries are configured by both `mirrors` (or `configs` with TLS) and a
+ * folder (criconfig.ValidateImageConfig). Patches with `mirrors` are still common and replace the folder of the image.
  */
 function withoutHostsFolder(config: JsonObject): JsonObject {
   const plugins = isObject(config.plugins) ? config.plugins : {};
@@ -118,20 +118,20 @@ function withoutHostsFolder(config: JsonObject): JsonObject {
     : config;
 }
 
-/** Integers as bigint, so that `1.0` does not become `1` on the way. */
+/** Integers are bigints, to tell `1` from `1.0`. */
 const read = (toml: string): JsonObject => parse(toml, { integersAsBigInt: true }) as JsonObject;
 
 function versionOf(config: JsonObject, otherwise: number): number {
   return typeof config.version === 'bigint' ? Number(config.version) : otherwise;
 }
 
-/** What the patch says, or what its plugins' names say; `undefined`: it fits any. */
+/** The version in the patch, or that of its plugin names. Undefined if it applies to any version. */
 function declaredVersion(text: string): number | undefined {
   let patch: JsonObject;
   try {
     patch = read(text);
   } catch {
-    return undefined; // reported where it is applied
+    return undefined; // the error is reported when the patch is applied
   }
   if (patch.version !== undefined) return versionOf(patch, 1);
   const plugins = isObject(patch.plugins) ? Object.keys(patch.plugins) : [];

@@ -1,10 +1,9 @@
 /**
- * The text of /kind/kubeadm.conf: what kubeadm, kubelet and kube-proxy of one node are told. Built as objects, patched,
- * then written once.
+ * The content of /kind/kubeadm.conf: the configuration of kubeadm, kubelet and kube-proxy on one node.
  *
- * All five documents are built for every node, so that a patch is judged the same on each. JoinConfiguration is written
- * only with a token and the hashes of the CA: a node never joins a cluster that it cannot recognise. The other documents
- * stay on joined nodes too, where kubeadm makes new certificates from them when an address has changed.
+ * All five documents are built for every node, so that patches behave the same on each. JoinConfiguration is written only
+ * with a token and CA hashes: a node never joins a cluster that it cannot verify. Joined nodes keep the other documents,
+ * which kubeadm needs to renew certificates when an address changes.
  */
 import { stringify } from 'yaml';
 import { KinaError } from '../../host/errors.ts';
@@ -19,10 +18,10 @@ import { type KubeadmDocument, patchDocuments } from './patch.ts';
 
 export type { KubeadmOptions } from './options.ts';
 
-/** Throws `config` when the cluster cannot be had with this Kubernetes version, or a patch does not fit. */
+/** Throws `config` if this Kubernetes version does not support the configuration, or a patch does not apply. */
 export function kubeadmDocuments(options: KubeadmOptions): string {
   const { documents, problems } = build(options);
-  if (problems.length > 0) throw misfit(problems);
+  if (problems.length > 0) throw mismatch(problems);
   const joins = options.token !== undefined && options.caCertHashes !== undefined;
   return documents
     .filter(({ kind }) => joins || kind !== 'JoinConfiguration')
@@ -31,17 +30,17 @@ export function kubeadmDocuments(options: KubeadmOptions): string {
 }
 
 /**
- * Applies every patch to the documents of every node for each of the Kubernetes versions, with placeholders for what only
- * the running nodes know. Throws one `config` with every problem.
+ * Applies every patch to the documents of every node for each Kubernetes version, with placeholders for values of the
+ * running nodes. Throws one `config` with all problems.
  */
 export function checkPatches(cluster: Cluster, kubernetesVersions: readonly string[]): void {
   const problems = kubernetesVersions.flatMap((kubernetes) =>
     cluster.nodes.flatMap((node) => build({ ...placeholders, cluster, node, kubernetes }).problems),
   );
-  if (problems.length > 0) throw misfit([...new Set(problems)]);
+  if (problems.length > 0) throw mismatch([...new Set(problems)]);
 }
 
-/** Flags of kubeadm for what its documents cannot say: v1beta2 has no `skipPhases`. */
+/** Flags of kubeadm, because v1beta2 has no `skipPhases`. */
 export function kubeadmFlags(options: Pick<KubeadmOptions, 'cluster' | 'node' | 'kubernetes' | 'skipPhases'>): {
   readonly init: readonly string[];
   readonly join: readonly string[];
@@ -50,7 +49,7 @@ export function kubeadmFlags(options: Pick<KubeadmOptions, 'cluster' | 'node' | 
   return { init: [`--skip-phases=${skippedPhases(options).join(',')}`], join: ['--skip-phases=preflight'] };
 }
 
-/** Addresses of the documentation ranges (RFC 5737, RFC 3849). */
+/** The addresses are for documentation (RFC 5737, RFC 3849). */
 const placeholders = {
   endpoint: 'control-plane:6443',
   addresses: { ipv4: '192.0.2.1', ipv6: '2001:db8::1' },
@@ -77,16 +76,13 @@ function build(options: KubeadmOptions): { documents: KubeadmDocument[]; problem
   return { ...patched, problems: [...patched.problems, ...renamedFields(patched.documents, api, kubernetes)] };
 }
 
-/**
- * preflight would pull images and refuses swap and small machines; kind leaves it out too. kube-proxy is an addon, which
- * mode `none` is without.
- */
+/** preflight would pull images, and refuses swap and small machines; kind skips it too. */
 function skippedPhases({ cluster, skipPhases = [] }: Pick<KubeadmOptions, 'cluster' | 'skipPhases'>): string[] {
   const proxy = cluster.networking.kubeProxyMode === 'none' ? ['addon/kube-proxy'] : [];
   return [...new Set(['preflight', ...proxy, ...skipPhases])];
 }
 
-/** What a file may ask for and this version of Kubernetes cannot do. */
+/** Settings that this Kubernetes version does not support. */
 function versionProblems({ cluster, kubernetes, rootless }: KubeadmOptions): string[] {
   const { kubeProxyMode } = cluster.networking;
   const problems: string[] = [];
@@ -95,8 +91,7 @@ function versionProblems({ cluster, kubernetes, rootless }: KubeadmOptions): str
     problems.push(`kubeProxyMode: nftables needs Kubernetes 1.29, the image has ${kubernetes}`);
   else if (kubeProxyMode === 'nftables' && before('1.31.0') && cluster.featureGates.NFTablesProxyMode !== true)
     problems.push(`kubeProxyMode: nftables on ${kubernetes} needs featureGates: {NFTablesProxyMode: true}`);
-  if (rootless && before('1.22.0'))
-    problems.push(`without root on the host, kubelet needs Kubernetes 1.22; the image has ${kubernetes}`);
+  if (rootless && before('1.22.0')) problems.push(`rootless nodes need Kubernetes 1.22; the image has ${kubernetes}`);
   return problems;
 }
 
@@ -109,9 +104,9 @@ function renamedFields(documents: readonly KubeadmDocument[], api: KubeadmApi, k
   ];
 }
 
-function misfit(problems: readonly string[]): KinaError {
-  return new KinaError('config', 'the cluster configuration does not fit the Kubernetes version', {
+function mismatch(problems: readonly string[]): KinaError {
+  return new KinaError('config', 'the cluster configuration does not match the Kubernetes version', {
     details: problems,
-    hint: 'Nothing has been made. Correct the configuration, or choose another node image.',
+    hint: 'Correct the configuration, or use another node image.',
   });
 }

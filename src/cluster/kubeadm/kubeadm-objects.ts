@@ -1,7 +1,8 @@
-/** kubeadm's own three documents as objects, before patches. Field names are those of its API reference. */
+/** The three documents of kubeadm, before patches. Field names are those of its API reference. */
 import { KinaError } from '../../host/errors.ts';
 import { versionAtLeast } from '../../oci/node-conventions.ts';
 import type { JsonObject } from '../config/merge.ts';
+import { apiServerPort } from '../names.ts';
 import { type KubeadmApi, kubeadmGroup } from './api.ts';
 import { formOf, writeArguments } from './args.ts';
 import type { KubeadmOptions } from './options.ts';
@@ -13,8 +14,6 @@ export interface DocumentContext extends KubeadmOptions {
   readonly gates: Readonly<Record<string, boolean>>;
   readonly skipPhases: readonly string[];
 }
-
-const apiServerPort = 6443;
 
 export function clusterConfiguration(context: DocumentContext): KubeadmDocument {
   const { api, cluster, endpoint, gates, kubernetes } = context;
@@ -29,7 +28,7 @@ export function clusterConfiguration(context: DocumentContext): KubeadmDocument 
     kubernetesVersion: kubernetes,
     clusterName: cluster.name,
     controlPlaneEndpoint: endpoint,
-    // kubeadm 1.20 passes dual stack on only behind its own gate, which is gone with 1.24
+    // kubeadm 1.20 configures dual stack only with this gate, which 1.24 removed
     ...(needsDualStackGate(context) ? { featureGates: { IPv6DualStack: true } } : {}),
     apiServer: {
       certSANs: certificateNames(context),
@@ -37,12 +36,12 @@ export function clusterConfiguration(context: DocumentContext): KubeadmDocument 
       ...timeout,
     },
     controllerManager: args({
-      // the storage class of last resort
+      // provisioner for clusters without another storage class
       'enable-hostpath-provisioner': 'true',
       'feature-gates': features,
       'bind-address': ipv6 ? '::' : '',
     }),
-    // an IPv6 node has no 127.0.0.1 that a probe would reach
+    // probes of an IPv6 node cannot reach 127.0.0.1
     scheduler: args({ 'feature-gates': features, 'bind-address': ipv6 ? '::1' : '' }),
     networking: { podSubnet: podSubnets.join(','), serviceSubnet: serviceSubnets.join(',') },
   };
@@ -79,14 +78,14 @@ export function joinConfiguration(context: DocumentContext): KubeadmDocument {
   };
 }
 
-/** IPv6DualStack was off by default in 1.20 only; clusters of both families need it in every component. */
+/** IPv6DualStack is off by default in 1.20. Dual-stack clusters need it in every component. */
 export function needsDualStackGate({ cluster, kubernetes }: KubeadmOptions): boolean {
   return cluster.networking.ipFamily === 'dual' && !versionAtLeast(kubernetes, '1.21.0');
 }
 
 /**
- * Addresses in the order of the first service subnet's family; the first one is advertised. Throws `cluster` when the
- * network gave the node none of a family that the cluster has.
+ * Addresses of a node, that of the family of the first service subnet first; that one is advertised. Throws `cluster` for a
+ * missing address.
  */
 function nodeAddresses({ cluster, node, addresses }: KubeadmOptions): string[] {
   const { ipFamily, serviceSubnets } = cluster.networking;
@@ -96,7 +95,7 @@ function nodeAddresses({ cluster, node, addresses }: KubeadmOptions): string[] {
     const address = addresses[family];
     if (address) return address;
     throw new KinaError('cluster', `${node.name} has no ${family} address, which ipFamily: ${ipFamily} needs`, {
-      hint: "Look at the runtime's network: does it have that family?",
+      hint: 'Check that the network of the runtime has a subnet of this family.',
     });
   });
 }
@@ -105,7 +104,7 @@ function localEndpoint(context: DocumentContext): JsonObject {
   return { advertiseAddress: nodeAddresses(context)[0]!, bindPort: apiServerPort };
 }
 
-/** kubeadm adds the node's name and address, and the first service address, by itself. */
+/** kubeadm adds the name and address of the node and the first service address. */
 function certificateNames({ certNames = [], cluster, endpoint, node }: DocumentContext): string[] {
   const endpointName = endpoint.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
   const loopback = cluster.networking.ipFamily === 'ipv6' ? ['127.0.0.1', '::1'] : ['127.0.0.1'];
@@ -118,7 +117,7 @@ function nodeRegistration(context: DocumentContext): JsonObject {
   return {
     name: node.name,
     criSocket: 'unix:///run/containerd/containerd.sock',
-    // a cluster of one node has nowhere else to run pods
+    // a single node must run the pods
     ...(cluster.nodes.length === 1 ? { taints: [] } : {}),
     ...extraArgs(
       api,
@@ -128,7 +127,7 @@ function nodeRegistration(context: DocumentContext): JsonObject {
   };
 }
 
-/** Empty values are left out; so is the key when nothing is left. */
+/** Empty values are omitted, and the key if all are. */
 function extraArgs(api: KubeadmApi, values: Readonly<Record<string, string>>, key = 'extraArgs'): JsonObject {
   const present = Object.entries(values).filter(([, value]) => value !== '');
   return present.length > 0 ? { [key]: writeArguments(present, formOf(api)) } : {};

@@ -1,6 +1,6 @@
 /**
- * Patches kubeadm's documents: merge patches, then JSON patches, the cluster's before the node's, as kind does. Unlike
- * kind, a patch that changes no document is an error: it is there for a purpose.
+ * Patches the documents of kubeadm: merge patches before JSON patches, those of the cluster before those of the node, as in
+ * kind. Unlike in kind, a patch without a matching document is an error.
  */
 import type { Operation } from 'rfc6902';
 import { isObject, type Json, type JsonObject, jsonPatch, type MergeRule, mergePatch } from '../config/merge.ts';
@@ -46,7 +46,7 @@ export function patchDocuments(
   return { documents: result, problems };
 }
 
-/** A group without a version (JSON patches) is for any version of it. */
+/** A group without a version (in JSON patches) matches every version. */
 function matches({ kind, apiVersion }: Pick<Patch, 'kind' | 'apiVersion'>, document: KubeadmDocument): boolean {
   if (kind !== document.kind) return false;
   if (apiVersion === undefined || apiVersion === document.apiVersion) return true;
@@ -54,7 +54,7 @@ function matches({ kind, apiVersion }: Pick<Patch, 'kind' | 'apiVersion'>, docum
   return apiVersion === group || apiVersion === version;
 }
 
-/** The same patch written for several versions is how people support several; one of them is enough. */
+/** Files may contain a patch once for each API version; only one of them needs to match. */
 function hasAlternative(
   patch: Patch | Patch6902,
   all: readonly (Patch | Patch6902)[],
@@ -67,8 +67,8 @@ function hasAlternative(
 
 function noMatch({ kind, apiVersion }: Patch | Patch6902, documents: readonly KubeadmDocument[]): string {
   const same = documents.find((document) => document.kind === kind);
-  if (!same) return `no ${kind} is written for this cluster, so the patch changes nothing`;
-  return `the patch is for ${kind} ${apiVersion}, but this Kubernetes version gets ${same.apiVersion}; leave its version out`;
+  if (!same) return `the patch has no effect: this cluster has no ${kind}`;
+  return `the patch is for ${kind} ${apiVersion}, but this Kubernetes version uses ${same.apiVersion}; remove apiVersion from the patch`;
 }
 
 function merge(target: KubeadmDocument, patch: JsonObject, api: KubeadmApi): Json {
@@ -80,7 +80,7 @@ function merge(target: KubeadmDocument, patch: JsonObject, api: KubeadmApi): Jso
   return mergePatch(target, patch, isKubeadm(target) ? rule : undefined);
 }
 
-/** Pointers into arguments say by themselves which form they mean: an index or `-` a list, anything else a mapping. */
+/** A pointer into arguments implies their form: an index or `-` a list, anything else a mapping. */
 function edit(target: KubeadmDocument, operations: readonly Operation[], api: KubeadmApi): Json {
   const pointers = operations.flatMap((operation) =>
     'from' in operation ? [operation.path, operation.from] : [operation.path],

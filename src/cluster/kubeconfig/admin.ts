@@ -1,12 +1,12 @@
 /**
- * kubeadm's `admin.conf` as the kubeconfig of a cluster on this machine. It names its entries `kubernetes` and
- * `kubernetes-admin` in every cluster there is; side by side in one file they need names of their own.
+ * Converts kubeadm's `admin.conf` to a kubeconfig for this machine. Its entries have the same names in every cluster,
+ * `kubernetes` and `kubernetes-admin`; in one kubeconfig they need unique names.
  */
 import { isMap, type YAMLMap } from 'yaml';
 import { KinaError } from '../../host/errors.ts';
 import { entriesOf, kubeconfigText, parseKubeconfig, sections } from './document.ts';
 
-/** Fields that point to files, which are in the node and not here. */
+/** Fields with paths of files in the node. */
 const fileFields: Readonly<Record<string, readonly string[]>> = {
   clusters: ['certificate-authority'],
   contexts: [],
@@ -14,22 +14,23 @@ const fileFields: Readonly<Record<string, readonly string[]>> = {
 };
 
 /**
- * Exactly one cluster, user and context, all called `name`, and `server` (`https://HOST:PORT`) as the cluster's address.
- * Throws `kubeconfig` when `adminConf` does not hold one of each that belong together, or credentials are not inside.
+ * Returns a kubeconfig with one cluster, user and context called `name`, and the address `server` (`https://HOST:PORT`).
+ * Throws `kubeconfig` if `adminConf` has not exactly one of each, or refers to files.
  */
 export function clusterKubeconfig(adminConf: string, { name, server }: { name: string; server: string }): string {
   const from = parseKubeconfig(adminConf, 'the admin.conf of the control plane');
   const refuse = (reason: string) =>
-    new KinaError('kubeconfig', `${from.origin} is not as kubeadm writes it: ${reason}`, {
-      hint: 'See /etc/kubernetes/admin.conf in the node.',
+    new KinaError('kubeconfig', `unexpected content of ${from.origin}: ${reason}`, {
+      hint: 'Check /etc/kubernetes/admin.conf in the node.',
     });
   const only = (section: keyof typeof sections): YAMLMap => {
     const [entry, ...others] = entriesOf(from, section);
     const body = entry?.get(sections[section]);
-    if (!entry || others.length > 0) throw refuse(`${others.length + (entry ? 1 : 0)} ${section}, not one`);
+    if (!entry || others.length > 0)
+      throw refuse(`expected one entry in ${section}, got ${others.length + (entry ? 1 : 0)}`);
     if (!isMap(body)) throw refuse(`the entry of ${section} has no ${sections[section]}`);
     const field = fileFields[section]!.find((key) => entry.hasIn([sections[section], key]));
-    if (field) throw refuse(`${field} names a file; credentials must be in the document`);
+    if (field) throw refuse(`${field} refers to a file; credentials must be embedded`);
     return entry;
   };
   const cluster = only('clusters');
@@ -37,7 +38,7 @@ export function clusterKubeconfig(adminConf: string, { name, server }: { name: s
   const user = only('users');
   for (const [key, entry] of Object.entries({ cluster, user }))
     if (context.getIn(['context', key]) !== entry.get('name'))
-      throw refuse(`the context is about the ${key} ${context.getIn(['context', key])}, which is not there`);
+      throw refuse(`${key} ${context.getIn(['context', key])} of the context not found`);
 
   cluster.setIn(['cluster', 'server'], server);
   context.setIn(['context', 'cluster'], name);

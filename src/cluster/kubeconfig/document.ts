@@ -1,36 +1,35 @@
 /**
- * A kubeconfig as a document to edit: what is not touched stays as it is, unknown fields, comments and order included.
- * Such a file is years of a person's work, so the rule is to refuse whatever is not understood, and to look at the
- * result before it is used: text that does not read back as what was meant is never handed out.
+ * Edits a kubeconfig as a document: unknown fields, comments and order are kept. The file is valuable, so unexpected
+ * content is refused, and the result is parsed and compared before it is used.
  *
- * The shape is client-go's (tools/clientcmd/api/v1): three lists of entries with a name. kubectl writes YAML; a file in
- * JSON, which it reads as well, stays JSON.
+ * The structure is that of client-go (tools/clientcmd/api/v1): three lists of named entries. A file in JSON, which kubectl
+ * also reads, stays JSON.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { type Document, isAlias, isMap, isScalar, isSeq, parseDocument, type YAMLMap, YAMLSeq } from 'yaml';
 import { KinaError } from '../../host/errors.ts';
 
-/** The lists of a kubeconfig, and under which key their entries keep what they are about. */
+/** The lists of a kubeconfig, and the key with the body of their entries. */
 export const sections = { clusters: 'cluster', contexts: 'context', users: 'user' } as const;
 const sectionNames = Object.keys(sections) as (keyof typeof sections)[];
 
-/** A kubeconfig's document whose root is a map and whose lists are lists. */
+/** A kubeconfig with the expected structure. */
 export interface Kubeconfig {
   readonly document: Document;
   readonly root: YAMLMap;
-  /** As it was read. */
+  /** The original text. */
   readonly text: string;
-  /** What errors call it. */
+  /** Its name in errors. */
   readonly origin: string;
 }
 
 const reading = { intAsBigInt: true, prettyErrors: true } as const;
 
-/** Empty text is an empty kubeconfig. Throws `kubeconfig` for anything that kubectl would not read as one. */
+/** An empty text is an empty kubeconfig. Throws `kubeconfig` if kubectl could not read it. */
 export function parseKubeconfig(text: string, origin: string): Kubeconfig {
   const refuse = (reason: string) =>
     new KinaError('kubeconfig', `${origin} is not a kubeconfig: ${reason}`, {
-      hint: 'kina leaves it as it is. Correct it, or name another file with --kubeconfig or KUBECONFIG.',
+      hint: 'kina did not change it. Correct it, or use another file with --kubeconfig or KUBECONFIG.',
     });
   const document = parseDocument(text, reading);
   const [error] = document.errors;
@@ -55,14 +54,14 @@ export function parseKubeconfig(text: string, origin: string): Kubeconfig {
   return { document: document as unknown as Document, root, text, origin };
 }
 
-/** The entries of a section that are called `name`; all of them without a name. */
+/** The entries of a section with the name `name`, or all entries. */
 export function entriesOf({ root }: Kubeconfig, section: keyof typeof sections, name?: string): YAMLMap[] {
   const list = root.get(section, true);
   const maps = isSeq(list) ? list.items.filter((item) => isMap(item)) : [];
   return name === undefined ? maps : maps.filter((entry) => entry.get('name') === name);
 }
 
-/** Takes over all entries of `other`, each in the place of its namesake if there is one, and its current context. */
+/** Adds all entries of `other`, replacing those of the same name, and sets its current context. */
 export function mergeInto(config: Kubeconfig, other: Kubeconfig): void {
   const { root } = config;
   for (const [key, value] of [['apiVersion', 'v1'] as const, ['kind', 'Config'] as const])
@@ -72,14 +71,14 @@ export function mergeInto(config: Kubeconfig, other: Kubeconfig): void {
       const [namesake, ...more] = entriesOf(config, section, String(entry.get('name')));
       if (namesake) replaceBody(namesake, entry, sections[section]);
       else listOf(config, section).add(entry.clone());
-      // kubectl refuses a file with two of one name.
+      // kubectl refuses duplicate names.
       drop(config, section, more);
     }
   const current = other.root.get('current-context');
   if (current) root.set('current-context', current);
 }
 
-/** Removes the cluster, the user and the context of this name. False when there was nothing to remove. */
+/** Removes the cluster, user and context of this name. Returns false if there are none. */
 export function removeFrom(config: Kubeconfig, name: string): boolean {
   let changed = false;
   for (const section of sectionNames) {
@@ -92,7 +91,7 @@ export function removeFrom(config: Kubeconfig, name: string): boolean {
   return true;
 }
 
-/** The document as text. Throws `kubeconfig` when that would not say what the document says. */
+/** The document as text. Throws `kubeconfig` if the text does not parse to the same content. */
 export function kubeconfigText({ document, root, text, origin }: Kubeconfig): string {
   try {
     const wanted: unknown = document.toJS();
@@ -106,17 +105,17 @@ export function kubeconfigText({ document, root, text, origin }: Kubeconfig): st
   } catch (cause) {
     throw unwritable(origin, (cause as Error).message, cause);
   }
-  throw unwritable(origin, 'the result would not read back as what it should be');
+  throw unwritable(origin, 'the result would not parse to the same content');
 }
 
 function unwritable(origin: string, reason: string, cause?: unknown): KinaError {
   return new KinaError('kubeconfig', `${origin} cannot be edited: ${reason}`, {
-    hint: 'kina leaves it as it is. YAML anchors are the usual reason; write it plainly with kubectl config view --raw.',
+    hint: 'kina did not change it. YAML anchors are the usual cause; rewrite it with `kubectl config view --raw`.',
     cause,
   });
 }
 
-/** Anything else an entry holds, and comments on keys that stay, are the person's own. */
+/** Keeps other keys of the entry, and comments of keys that remain. */
 function replaceBody(entry: YAMLMap, by: YAMLMap, key: string): void {
   const body = entry.get(key, true);
   const wanted = by.get(key, true);
@@ -128,7 +127,7 @@ function replaceBody(entry: YAMLMap, by: YAMLMap, key: string): void {
   body.items = body.items.filter(({ key }) => keys.has(String(key)));
   for (const { key, value } of wanted.items) {
     const old = body.get(String(key), true);
-    // A scalar's comment is the one at the end of its line.
+    // keeps the comment at the end of the line
     if (isScalar(old) && isScalar(value)) old.value = value.value;
     else body.set(String(key), isMap(value) || isSeq(value) ? value.clone() : value);
   }
@@ -152,7 +151,7 @@ function drop(config: Kubeconfig, section: keyof typeof sections, entries: reado
   list.items = list.items.filter((item) => !entries.includes(item as YAMLMap));
 }
 
-/** How a JSON file is indented; undefined when it is YAML. */
+/** Indentation of a JSON file; undefined for YAML. */
 function jsonIndent(text: string): string | undefined {
   try {
     JSON.parse(text);
@@ -162,7 +161,7 @@ function jsonIndent(text: string): string | undefined {
   return /^\{\r?\n([ \t]+)/.exec(text.trimStart())?.[1] ?? '';
 }
 
-/** Whether lists stand deeper than their key. kubectl's do not, other people's often do. */
+/** Whether list items are indented more than their key. kubectl does not indent them. */
 function indentsLists(root: YAMLMap, text: string): boolean {
   for (const { value } of root.items) {
     const start = isSeq(value) && !value.flow ? value.range?.[0] : undefined;

@@ -1,10 +1,9 @@
 /**
- * Clusters come into the person's kubeconfig and leave it. Each change is: lock, read, edit the document, write the
- * whole beside it, rename. A reader sees the file before or after, a killed kina leaves it whole, and twenty of them at
- * once, or kubectl among them, lose nothing of each other's.
+ * Adds clusters to the user's kubeconfig and removes them. Each change locks the file, reads it, edits the document, writes
+ * a temporary file and renames it. Readers see the old or the new file, a killed process leaves a complete file, and
+ * concurrent changes by kina or kubectl are not lost.
  *
- * One loss is outside anybody's reach but kubectl's: `kubectl config` reads before it locks, so an entry made between
- * the two looks deleted to it, and it deletes it.
+ * One case cannot be prevented: `kubectl config` reads before it locks, so it deletes an entry that was added in between.
  */
 import { constants } from 'node:fs';
 import {
@@ -29,15 +28,15 @@ import { temporaryName, withLocks } from './lock.ts';
 import { type KubeconfigChoice, kubeconfigDestination, kubeconfigPaths } from './paths.ts';
 
 /**
- * Puts the entries of `text`, a kubeconfig, into the person's, in the place of those with the same names, and makes its
- * current context theirs. Returns the file written; nobody but its owner can read it from then on. Throws `kubeconfig`
- * when that file is not understood, cannot be locked or written.
+ * Merges the kubeconfig `text` into the user's kubeconfig, replaces entries of the same names, and sets the current context.
+ * Returns the path of the changed file, which afterwards only its owner can read. Throws `kubeconfig` if the file is
+ * invalid, or cannot be locked or written.
  */
 export async function mergeKubeconfig(text: string, choice: KubeconfigChoice = {}): Promise<string> {
   const added = parseKubeconfig(text, 'the kubeconfig of the cluster');
   const path = await kubeconfigDestination(choice);
   await mkdir(dirname(path), { recursive: true }).catch((error) => {
-    throw failure(path, 'written', error);
+    throw failure(path, 'write', error);
   });
   await edit(path, 0o600, (config) => {
     mergeInto(config, added);
@@ -47,9 +46,8 @@ export async function mergeKubeconfig(text: string, choice: KubeconfigChoice = {
 }
 
 /**
- * Removes the cluster, user and context `name` from every kubeconfig of the person, and the current context that points
- * there. Returns the files changed; all others are left untouched. Throws `kubeconfig` after it has been to all files
- * when one of them could not be read or written.
+ * Removes the cluster, user and context `name` from all kubeconfig files of the user, and unsets the current context if it
+ * is `name`. Returns the changed files. Throws `kubeconfig` after processing all files if one could not be read or written.
  */
 export async function removeFromKubeconfig(name: string, choice: KubeconfigChoice = {}): Promise<string[]> {
   const changed: string[] = [];
@@ -60,22 +58,22 @@ export async function removeFromKubeconfig(name: string, choice: KubeconfigChoic
       if (await edit(path, 0o777, (config) => removeFrom(config, name))) changed.push(path);
     } catch (error) {
       if (!(error instanceof KinaError)) throw error;
-      // Where nothing can be locked nothing could be changed either, which matters only if something has to be.
-      if (!(await isKnownWithout(path, name))) failures.push(error);
+      // A read-only file is a problem only if it contains the entry.
+      if (!(await isReadOnlyWithout(path, name))) failures.push(error);
     }
   }
   const [first, ...others] = failures;
   if (!first) return changed;
   if (others.length === 0 && changed.length === 0) throw first;
-  throw new KinaError('kubeconfig', `${name} could not be removed from every kubeconfig`, {
+  throw new KinaError('kubeconfig', `cannot remove ${name} from all kubeconfig files`, {
     details: [...failures.map(({ message }) => message), ...changed.map((path) => `removed from ${path}`)],
     hint: first.hint!,
     cause: first,
   });
 }
 
-/** True for a readable kubeconfig that does not know `name`, where nobody like us could make a lock or a new file. */
-async function isKnownWithout(path: string, name: string): Promise<boolean> {
+/** True for a kubeconfig without `name` in a folder that is not writable. */
+async function isReadOnlyWithout(path: string, name: string): Promise<boolean> {
   const folders = [dirname(resolve(path)), dirname(await followLinks(path).catch(() => path))];
   const writable = await Promise.all(folders.map((folder) => access(folder, constants.W_OK)))
     .then(() => true)
@@ -86,10 +84,10 @@ async function isKnownWithout(path: string, name: string): Promise<boolean> {
     .catch(() => false);
 }
 
-/** Edits one file under its lock; `mode` is what may stay of its permissions. False when `change` finds nothing to do. */
+/** Edits a file under its lock. `mode` masks its permissions. Returns false if `change` changed nothing. */
 async function edit(path: string, mode: number, change: (config: Kubeconfig) => boolean): Promise<boolean> {
   const target = await followLinks(path);
-  // Whoever goes through a link locks the link's name, whoever goes to the file its own.
+  // Other programs lock the name that they use: that of a link or that of its target.
   return withLocks([resolve(path), target], async (token) => {
     const config = parseKubeconfig(await read(target, path), path);
     if (!change(config)) return false;
@@ -98,10 +96,10 @@ async function edit(path: string, mode: number, change: (config: Kubeconfig) => 
   });
 }
 
-/** Empty when there is no such file. */
+/** An empty string for a missing file. */
 async function read(file: string, path = file): Promise<string> {
   try {
-    // Bytes that are not UTF-8 would not survive being written again.
+    // Invalid UTF-8 would be changed when the file is written.
     return new TextDecoder('utf-8', { fatal: true }).decode(await readFile(file));
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return '';
@@ -118,7 +116,7 @@ async function replace(file: string, token: string, text: string, mode: number):
       await handle.writeFile(text);
       if (old) {
         await handle.chmod(old.mode & mode);
-        // With sudo it stays the person's file.
+        // With sudo the file keeps its owner.
         if (old.uid !== process.getuid?.() || old.gid !== process.getgid?.())
           await chown(temporary, old.uid, old.gid).catch(() => {});
       }
@@ -129,7 +127,7 @@ async function replace(file: string, token: string, text: string, mode: number):
     try {
       await rename(temporary, file);
     } catch (error) {
-      // A file that is mounted by itself, as into a development container, can only be overwritten.
+      // A file that is a mount, as in development containers, cannot be replaced, only overwritten.
       if (!isErrno(error, 'EBUSY')) throw error;
       await copyFile(temporary, file);
       await rm(temporary);
@@ -139,12 +137,12 @@ async function replace(file: string, token: string, text: string, mode: number):
     try {
       explainDiskFull(error, file);
     } catch (explained) {
-      throw explained instanceof KinaError ? explained : failure(file, 'written', error);
+      throw explained instanceof KinaError ? explained : failure(file, 'write', error);
     }
   }
 }
 
-/** The file behind all links, which need not exist: people keep their kubeconfig elsewhere and link to it. */
+/** The target of all links. It need not exist. */
 async function followLinks(path: string, depth = 0): Promise<string> {
   try {
     return await realpath(path);
@@ -156,9 +154,9 @@ async function followLinks(path: string, depth = 0): Promise<string> {
   }
 }
 
-function failure(path: string, done: 'read' | 'written', error: unknown): KinaError {
-  return new KinaError('kubeconfig', `the kubeconfig ${path} cannot be ${done}: ${(error as Error).message}`, {
-    hint: 'Correct the file or its permissions, or name another with --kubeconfig or KUBECONFIG.',
+function failure(path: string, action: 'read' | 'write', error: unknown): KinaError {
+  return new KinaError('kubeconfig', `cannot ${action} the kubeconfig ${path}: ${(error as Error).message}`, {
+    hint: 'Correct the file or its permissions, or use another file with --kubeconfig or KUBECONFIG.',
     cause: error,
   });
 }

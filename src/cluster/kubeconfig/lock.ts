@@ -1,14 +1,14 @@
 /**
- * client-go's lock: whoever creates `FILE.lock` exclusively owns FILE (tools/clientcmd/config.go, lockFile). kubectl
- * does not wait and never clears a lock that a killed process left; kina does both, and writes who it is into the file.
+ * The lock of client-go: the process that creates `FILE.lock` owns FILE (tools/clientcmd/config.go, lockFile). kubectl does
+ * not wait for a lock and never removes a stale one. kina does both, and writes its process ID into the lock.
  *
- * - Waiting: looks again after a random pause, so that many waiters do not move in step, and gives up when one and the
- *   same holder keeps the lock for ten seconds. kubectl and kina need milliseconds.
- * - Stale: the holder is a kina of this machine that no longer runs, or the lock is more than a minute old. Process
- *   numbers mean something only within one boot and one PID namespace, and home folders are shared with containers; so
- *   both are part of what a lock says.
- * - Taking over: only under a second lock, `FILE.lock.stale`. Without it two waiters could both find the lock stale, and
- *   the slower one would remove the lock that the faster one has just made.
+ * - Waiting: kina retries after a random pause, and gives up when the same holder has kept the lock for ten seconds. kubectl
+ *   and kina need milliseconds.
+ * - Stale locks: the holder is a kina process of this machine that has ended, or the lock is older than a minute. Process IDs
+ *   are valid only within one boot and one PID namespace, and home directories are shared with containers, so a lock
+ *   contains both.
+ * - Removing a stale lock needs a second lock, `FILE.lock.stale`. Otherwise two waiters could find the lock stale, and the
+ *   slower one would remove the new lock of the faster one.
  */
 import { readFileSync, readlinkSync } from 'node:fs';
 import { lstat, open, readFile, rm } from 'node:fs/promises';
@@ -17,36 +17,36 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isErrno, KinaError } from '../../host/errors.ts';
 import { explainDiskFull, uniqueSuffix } from '../../host/files.ts';
 
-const patienceMs = 10_000;
+const timeoutMs = 10_000;
 const staleMs = 60_000;
-/** A kina that was killed between making its lock and writing into it; the two are microseconds apart. */
+/** For a process that was killed between creating the lock and writing to it, which takes microseconds. */
 const unsignedMs = 2_000;
-/** kubectl makes its locks with no rights at all. */
+/** kubectl creates its locks with mode 0. */
 const lockMode = 0o600;
 
 /**
- * Runs `body` while owning all of `files`, which may be other names of the same file. `token` is unique to this call and
- * names its temporary files (`temporaryName`). Throws `kubeconfig` when somebody else keeps a lock for `patience`
- * milliseconds, or when none can be made.
+ * Runs `body` while holding the locks of all `files`, which may be names of the same file. `token` is unique to this call
+ * and part of its temporary files (`temporaryName`). Throws `kubeconfig` when another process keeps a lock for `timeout`
+ * milliseconds, or when a lock cannot be created.
  */
 export async function withLocks<T>(
   files: readonly string[],
   body: (token: string) => Promise<T>,
-  patience = patienceMs,
+  timeout = timeoutMs,
 ): Promise<T> {
   const token = uniqueSuffix();
   const text = `${token} ${here()}\n`;
   const taken: string[] = [];
   try {
-    // Always in the same order, as client-go does: two owners of one half each would wait for each other.
-    for (const file of [...new Set(files)].sort()) if (await acquire(file, text, patience)) taken.push(lockOf(file));
+    // Always in the same order, as in client-go, to prevent a deadlock.
+    for (const file of [...new Set(files)].sort()) if (await acquire(file, text, timeout)) taken.push(lockOf(file));
     return await body(token);
   } finally {
     for (const lock of taken) if ((await inspect(lock))?.text === text) await rm(lock, { force: true }).catch(() => {});
   }
 }
 
-/** Where the new content of `file` is written before it takes the file's place. */
+/** The new content of `file` is written here and renamed. */
 export function temporaryName(file: string, token: string): string {
   return `${file}.${token}.tmp`;
 }
@@ -55,8 +55,8 @@ function lockOf(file: string): string {
   return `${file}.lock`;
 }
 
-/** False when this very call owns it already, under another name of the file. */
-async function acquire(file: string, text: string, patience: number): Promise<boolean> {
+/** False if this call already holds the lock, under another name of the file. */
+async function acquire(file: string, text: string, timeout: number): Promise<boolean> {
   const lock = lockOf(file);
   let seen: Held | undefined;
   let since = Date.now();
@@ -66,7 +66,7 @@ async function acquire(file: string, text: string, patience: number): Promise<bo
     if (held?.text === text) return false;
     if (held && isStale(held)) await clear(file, held);
     else if (held && held.id !== seen?.id) since = Date.now();
-    else if (held && Date.now() - since > patience) throw busy(file, held);
+    else if (held && Date.now() - since > timeout) throw busy(file, held);
     seen = held ?? seen;
     await sleep(5 + Math.random() * 40);
   }
@@ -87,20 +87,20 @@ async function create(lock: string, text: string): Promise<boolean> {
   } catch (error) {
     if (isErrno(error, 'EEXIST')) return false;
     if (error instanceof KinaError) throw error;
-    throw new KinaError('kubeconfig', `the lock ${lock} cannot be made: ${(error as Error).message}`, {
-      hint: 'Make the folder writable, or name another file with --kubeconfig or KUBECONFIG.',
+    throw new KinaError('kubeconfig', `cannot create the lock ${lock}: ${(error as Error).message}`, {
+      hint: 'Make the folder writable, or use another file with --kubeconfig or KUBECONFIG.',
       cause: error,
     });
   }
 }
 
 interface Held {
-  /** Changes when the lock changes hands. */
+  /** Differs for each holder. */
   readonly id: string;
   readonly ageMs: number;
-  /** Empty for kubectl's, and for what may not be read. */
+  /** Empty for locks of kubectl and unreadable files. */
   readonly text: string;
-  /** Made by kina, which writes who it is in the next instant, and has not. */
+  /** Created by kina, but not written yet. */
   readonly unsigned: boolean;
 }
 
@@ -116,7 +116,7 @@ async function inspect(lock: string): Promise<Held | undefined> {
   }
 }
 
-/** What `withLocks` writes: token, process, place. */
+/** The content of a lock of kina: token, process ID, namespace. */
 const ours = /^((\d+)-[0-9a-f]{12}) (\S+)\n$/;
 
 function isStale({ ageMs, text, unsigned }: Held): boolean {
@@ -131,7 +131,7 @@ function isStale({ ageMs, text, unsigned }: Held): boolean {
   }
 }
 
-/** Removes a stale lock, unless somebody else does, and what its owner had begun to write. */
+/** Removes a stale lock and the temporary file of its holder, unless another process is doing that. */
 async function clear(file: string, stale: Held): Promise<void> {
   const gate = `${lockOf(file)}.stale`;
   if (!(await create(gate, ''))) {
@@ -145,7 +145,7 @@ async function clear(file: string, stale: Held): Promise<void> {
     if (token) await rm(temporaryName(file, token), { force: true });
     await rm(lockOf(file), { force: true });
   } catch {
-    // Another user's, in a folder where everybody may only remove their own.
+    // The lock of another user, in a folder with the sticky bit.
     throw busy(file, stale);
   } finally {
     await rm(gate, { force: true });
@@ -154,15 +154,15 @@ async function clear(file: string, stale: Held): Promise<void> {
 
 function busy(file: string, { ageMs, text }: Held): KinaError {
   const [, , pid] = ours.exec(text) ?? [];
-  const who = pid === undefined ? 'another program' : `kina, process ${pid}`;
-  return new KinaError('kubeconfig', `${file} is locked by ${who} since ${Math.round(ageMs / 1000)} s`, {
-    hint: `Try again. If neither kubectl nor kina is running, remove ${lockOf(file)}.`,
+  const holder = pid === undefined ? 'another program' : `kina (process ${pid})`;
+  return new KinaError('kubeconfig', `${file} has been locked by ${holder} for ${Math.round(ageMs / 1000)} s`, {
+    hint: `Try again. If kubectl and kina are not running, remove ${lockOf(file)}.`,
   });
 }
 
 let place: string | undefined;
 
-/** Where this process's number means something. */
+/** Identifies the boot and the PID namespace of this process. */
 function here(): string {
   try {
     place ??= `${readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()}/${readlinkSync('/proc/self/ns/pid')}`;

@@ -50,7 +50,7 @@ describe('JSON patches', () => {
     ] as const;
     expect(() => jsonPatch(document, operations)).toThrow('operation 2 (test "/a/0"): the test fails');
     expect(document).toEqual({ a: [1] });
-    expect(() => jsonPatch(document, [{ op: 'remove', path: '/b' }])).toThrow('there is no such place');
+    expect(() => jsonPatch(document, [{ op: 'remove', path: '/b' }])).toThrow('path not found');
   });
 });
 

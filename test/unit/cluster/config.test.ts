@@ -80,10 +80,10 @@ describe('names', () => {
     expect(load(text).name).toBe('c');
   });
   test('a wrong one is reported where it comes from', () => {
-    expect(problems(() => load(kind('name: A_b')))[0]).toMatch(/^c\.yaml:3:7: name: "A_b" is no cluster name/);
-    expect(problems(() => load(kind('name: ok'), { name: 'x/y' }))[0]).toMatch(/^--name: "x\/y" is no/);
+    expect(problems(() => load(kind('name: A_b')))[0]).toMatch(/^c\.yaml:3:7: name: invalid cluster name "A_b"/);
+    expect(problems(() => load(kind('name: ok'), { name: 'x/y' }))[0]).toMatch(/^--name: invalid cluster name "x\/y"/);
     expect(problems(() => load(undefined, { env: { KIND_CLUSTER_NAME: 'a.' } }))[0]).toMatch(
-      /^KIND_CLUSTER_NAME: "a\." is no cluster name: the node name a\.-control-plane/,
+      /^KIND_CLUSTER_NAME: invalid cluster name "a\.": the node name a\.-control-plane/,
     );
   });
   test('node names above 63 characters are a warning, as in kind', () => {
@@ -177,10 +177,10 @@ nodes: [{cpus: 2.5, memory: 4GiB, disk: 20480 Mi, kernel: vmlinuz, kernelArgumen
 networking: {cni: kindet}
 nodes: [{memory: 4096, kernel: ./none}]`);
     expect(problems(() => load(text))).toEqual([
-      'c.yaml:3:11: provider: expected one of: docker, podman, apple; did you mean "podman"?',
+      'c.yaml:3:11: provider: expected one of: podman, docker, apple; did you mean "podman"?',
       'c.yaml:4:19: cni: expected default, kindnet, none or the path of a manifest',
-      'c.yaml:5:18: memory: expected a text',
-      'c.yaml:5:32: kernel: no file /home/me/none',
+      'c.yaml:5:18: memory: expected a string',
+      'c.yaml:5:32: kernel: file not found: /home/me/none',
     ]);
   });
 
@@ -192,12 +192,12 @@ nodes: [{memory: 4096, kernel: ./none}]`);
     );
     expect(load(kina('nodes: [{rosetta: false}]')).nodes[0]).not.toHaveProperty('rosetta');
     // once, and not at a place of the file, which has no such key
-    expect(problems(() => load(nodes, { kernel: 'none' }))).toEqual(['--kernel: no file /home/me/none']);
+    expect(problems(() => load(nodes, { kernel: 'none' }))).toEqual(['--kernel: file not found: /home/me/none']);
   });
 
   test("in a file of kind's format they say where they belong", () => {
     expect(problems(() => load(kind('nodes: [{cpus: 2}]')))).toEqual([
-      "c.yaml:3:10: cpus needs apiVersion: kina.dev/v1alpha1, which has all of kind's keys too",
+      'c.yaml:3:10: cpus needs apiVersion: kina.dev/v1alpha1, which also has all keys of kind',
     ]);
   });
 });
@@ -225,9 +225,9 @@ networking: {serviceSubnet: 10.244.0.0/20}`);
       'c.yaml:4:9: role: expected one of: control-plane, worker; did you mean "control-plane"?',
       'c.yaml:7:5: unknown key "hostport"; did you mean "hostPort"? (known: containerPort, hostPort, listenAddress, protocol)',
       'c.yaml:10:20: containerPath: expected an absolute path in the node',
-      expect.stringMatching(/^c\.yaml:11:12: label kubernetes.io\/role: kubelet refuses/),
-      expect.stringMatching(/^c\.yaml:1[67]:\d+: the patch does not parse: /),
-      expect.stringMatching(/^c\.yaml:18:3: kind "InitConfigration" is none .*; did you mean "InitConfiguration"\?/),
+      expect.stringMatching(/^c\.yaml:11:12: label kubernetes.io\/role: kubelet cannot set labels of/),
+      expect.stringMatching(/^c\.yaml:1[67]:\d+: invalid patch: /),
+      expect.stringMatching(/^c\.yaml:18:3: unknown kind "InitConfigration"; did you mean "InitConfiguration"\?/),
       'c.yaml:19:29: serviceSubnet 10.244.0.0/20 overlaps podSubnet 10.244.0.0/16',
     ]);
     try {
@@ -239,7 +239,7 @@ networking: {serviceSubnet: 10.244.0.0/20}`);
   });
 
   test.each([
-    ['', 'c.yaml:1:1: no apiVersion: expected kind.x-k8s.io/v1alpha4 or kina.dev/v1alpha1, with kind: Cluster'],
+    ['', 'c.yaml:1:1: apiVersion is missing: expected kind.x-k8s.io/v1alpha4 or kina.dev/v1alpha1, with kind: Cluster'],
     [
       'apiVersion: kind.x-k8s.io/v1alpha3\nkind: Cluster',
       /^c\.yaml:1:13: .*; did you mean "kind.x-k8s.io\/v1alpha4"\?/,
@@ -248,9 +248,9 @@ networking: {serviceSubnet: 10.244.0.0/20}`);
       'apiVersion: kind.x-k8s.io/v1alpha4\nkind: Clutser',
       /^c\.yaml:2:7: kind: expected one of: Cluster; did you mean "Cluster"\?$/,
     ],
-    [`${kind('')}---\n${kind('name: b')}`, /^c\.yaml:5:1: a second YAML document/],
+    [`${kind('')}---\n${kind('name: b')}`, /^c\.yaml:5:1: unexpected second YAML document/],
     [kind('nodes: *x'), 'c.yaml:3:8: *x has no anchor &x before it'],
-    [kind('kubeadmConfigPatches: ["kind: *x"]'), /^c\.yaml:3:24: the patch does not parse: \*x has no anchor/],
+    [kind('kubeadmConfigPatches: ["kind: *x"]'), /^c\.yaml:3:24: invalid patch: \*x has no anchor/],
     [kind('nodes: one'), /^c\.yaml:3:8: nodes: /],
     [kind('name: a\nname: b'), /^c\.yaml:4:1: Map keys must be unique/],
     [kind('nodes: []'), 'c.yaml:3:8: nodes: a cluster needs at least one node'],
@@ -261,11 +261,11 @@ networking: {serviceSubnet: 10.244.0.0/20}`);
     [kind('networking: {podSubnet: "10.1.0.0/16,10.2.0.0/16"}'), /ipFamily ipv4 needs exactly one/],
     [kind('networking: {ipFamily: dual, podSubnet: "10.1.0.0/16,10.2.0.0/16"}'), /one of each family$/],
     [kind('networking: {ipFamily: dual, podSubnet: "fd00:10:96::/48"}'), /overlaps podSubnet fd00:10:96::\/48$/],
-    [kind('nodes: [{labels: {"a b": c}}]'), /^c\.yaml:3:19: "a b" is no label name/],
-    [kind('nodes: [{labels: {a: "b,c"}}]'), /^c\.yaml:3:19: label a: "b,c" is no label value/],
-    [kind('containerdConfigPatches: ["a = ["]'), /^c\.yaml:3:27: the patch does not parse: /],
-    [kind('containerdConfigPatchesJSON6902: ["{}"]'), /^c\.yaml:3:35: a JSON patch is a list/],
-    [kind('kubeadmConfigPatches: ["- a"]'), /^c\.yaml:3:24: a patch is a mapping/],
+    [kind('nodes: [{labels: {"a b": c}}]'), /^c\.yaml:3:19: invalid label name "a b"/],
+    [kind('nodes: [{labels: {a: "b,c"}}]'), /^c\.yaml:3:19: label a: invalid value "b,c"/],
+    [kind('containerdConfigPatches: ["a = ["]'), /^c\.yaml:3:27: invalid patch: /],
+    [kind('containerdConfigPatchesJSON6902: ["{}"]'), /^c\.yaml:3:35: a JSON patch must be a list/],
+    [kind('kubeadmConfigPatches: ["- a"]'), /^c\.yaml:3:24: the patch is not a mapping/],
     [kind('kubeadmConfigPatches: ["a: 1"]'), /^c\.yaml:3:24: the patch has no kind/],
     [
       kind('kubeadmConfigPatchesJSON6902: [{kind: ClusterConfiguration, patch: "- {op: ad, path: /a}"}]'),
@@ -273,7 +273,7 @@ networking: {serviceSubnet: 10.244.0.0/20}`);
     ],
     [
       kind('kubeadmConfigPatchesJSON6902: [{kind: ClusterConfiguration, patch: "- {op: add, path: a, value: 1}"}]'),
-      /"a" is no JSON pointer/,
+      /invalid JSON pointer "a"/,
     ],
     [
       kind('kubeadmConfigPatchesJSON6902: [{kind: ClusterConfiguration, patch: "- {op: add, path: /a}"}]'),
@@ -293,12 +293,12 @@ networking: {serviceSubnet: 10.244.0.0/20}`);
 
   test('a line in a patch is a line of the file, whatever the indentation', () => {
     const text = kind('containerdConfigPatches:\n  - |\n    # a comment\n\n      [plugins]\n    a = = 1');
-    expect(problems(() => load(text))).toEqual([expect.stringMatching(/^c\.yaml:8:9: the patch does not parse/)]);
+    expect(problems(() => load(text))).toEqual([expect.stringMatching(/^c\.yaml:8:9: invalid patch/)]);
   });
 
   test('a file that is not there is no mistake in it', () => {
     expect(() => load(undefined, { file: 'none.yaml' })).toThrow(
-      expect.objectContaining({ code: 'not-found', message: 'no cluster configuration /home/me/none.yaml' }),
+      expect.objectContaining({ code: 'not-found', message: 'cluster configuration not found: /home/me/none.yaml' }),
     );
   });
 });
@@ -320,13 +320,13 @@ describe('host ports', () => {
     ],
   ])('the same one %s', (_what, ports) => {
     expect(problems(() => load(nodes(...ports)))).toEqual([
-      expect.stringMatching(/host port 80\/TCP on .* is taken by/),
+      expect.stringMatching(/host port 80\/TCP on .* is used by/),
     ]);
   });
 
   test("the API server's", () => {
     const text = `${nodes(['hostPort: 6443'])}networking: {apiServerPort: 6443}`;
-    expect(problems(() => load(text))[0]).toMatch(/is taken by the API server/);
+    expect(problems(() => load(text))[0]).toMatch(/is used by the API server/);
   });
 
   test('different protocols, addresses, and ports that are chosen later', () => {
@@ -356,5 +356,5 @@ test.each([
 ])('label %s may be given by a kubelet: %s', (label, allowed) => {
   const work = () => load(kind(`nodes: [{labels: {${label}: "true"}}]`));
   if (allowed) expect(work().nodes[0]!.labels).toEqual({ [label]: 'true' });
-  else expect(problems(work)).toEqual([expect.stringMatching(/kubelet refuses labels of/)]);
+  else expect(problems(work)).toEqual([expect.stringMatching(/kubelet cannot set labels of/)]);
 });

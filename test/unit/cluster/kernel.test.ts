@@ -44,12 +44,12 @@ test('the defaults ask nobody', async () => {
   expect(asked).toBe(0);
 });
 
-describe('a wish', () => {
-  test('that one of the nodes cannot meet is an error with the missing options and another way', async () => {
+describe('a requirement', () => {
+  test('that a node does not meet is an error with the missing options and another way', async () => {
     const nodes = [on('a', `${apples}\nCONFIG_DUMMY=m`), on('b', apples)];
     await expect(checkKernels(cluster({ kubeProxyMode: 'ipvs' }), nodes)).rejects.toMatchObject({
       code: 'cluster',
-      details: ['b: Linux 6.18.15 has no DUMMY, which kubeProxyMode: ipvs needs'],
+      details: ['b: Linux 6.18.15 lacks DUMMY, which kubeProxyMode: ipvs needs'],
       hint: expect.stringContaining('kubeProxyMode: iptables works'),
     });
   });

@@ -58,7 +58,7 @@ describe('a file of version 2', () => {
   test('a patch of version 3 is refused by name', () => {
     for (const patch of ['version = 3\n', `[plugins."${runtime}"]\nenable_cdi = true`])
       expect(problems(() => patchContainerd(file(2), [patch]))).toEqual([
-        "containerdConfigPatches[0]: it is for version 3 of the format, the node's file has version 2",
+        'containerdConfigPatches[0]: the patch is for version 3 of the format, but the node has version 2',
       ]);
   });
 
@@ -143,8 +143,8 @@ ${cri}.cni]
     expect(problems(() => patchContainerd(file(3), mine, [operation]))).toEqual([
       expect.stringMatching(/^containerdConfigPatches\[0\]: .*\.systemd_cgroup does not exist in containerd 2/),
       expect.stringMatching(/^containerdConfigPatches\[1\]: .*\.cni\.bin_dir is a list/),
-      expect.stringMatching(/^containerdConfigPatches\[2\]: it is for version 1/),
-      expect.stringMatching(/^containerdConfigPatchesJSON6902\[0\]: .*\.containerd is spread over several tables/),
+      expect.stringMatching(/^containerdConfigPatches\[2\]: the patch is for version 1/),
+      expect.stringMatching(/^containerdConfigPatchesJSON6902\[0\]: .*\.containerd is split into several tables/),
     ]);
   });
 

@@ -129,7 +129,7 @@ describe('JSON patches', () => {
     );
     for (const version of ['v1.22.0', 'v1.34.0']) expect(documents(from, version)).toContain('    - my-hostname\n');
     expect(problems(() => checkPatches(from, ['v1.36.0']))).toEqual([
-      'c.yaml:11:5: the patch is for ClusterConfiguration kubeadm.k8s.io/v1beta3, but this Kubernetes version gets kubeadm.k8s.io/v1beta4; leave its version out',
+      'c.yaml:11:5: the patch is for ClusterConfiguration kubeadm.k8s.io/v1beta3, but this Kubernetes version uses kubeadm.k8s.io/v1beta4; remove apiVersion from the patch',
     ]);
   });
 
@@ -159,17 +159,17 @@ describe('patches that do not fit are errors with their place', () => {
         'ipv4',
         'networking: {kubeProxyMode: none}\nkubeadmConfigPatches: ["{kind: KubeProxyConfiguration, mode: ipvs}"]',
       ),
-      'c.yaml:6:24: no KubeProxyConfiguration is written for this cluster, so the patch changes nothing',
+      'c.yaml:6:24: the patch has no effect: this cluster has no KubeProxyConfiguration',
     ],
     [
       'another version',
       patched('kind: KubeletConfiguration\napiVersion: kubelet.config.k8s.io/v1'),
-      /^c\.yaml:8:5: the patch is for KubeletConfiguration kubelet\.config\.k8s\.io\/v1, but .* gets kubelet\.config\.k8s\.io\/v1beta1/,
+      /^c\.yaml:8:5: the patch is for KubeletConfiguration kubelet\.config\.k8s\.io\/v1, but .* uses kubelet\.config\.k8s\.io\/v1beta1/,
     ],
     [
       'no such place',
       edited('kind: ClusterConfiguration', '- {op: remove, path: /nothing}'),
-      'c.yaml:9:5: the patch of ClusterConfiguration cannot be applied: operation 1 (remove "/nothing"): there is no such place',
+      'c.yaml:9:5: the patch of ClusterConfiguration cannot be applied: operation 1 (remove "/nothing"): path not found',
     ],
     [
       'a different kind afterwards',
@@ -179,7 +179,7 @@ describe('patches that do not fit are errors with their place', () => {
     [
       'arguments that are neither form',
       patched('kind: ClusterConfiguration\nscheduler: {extraArgs: [v=4]}'),
-      /cannot be applied: each argument in a list has a name and a value$/,
+      /cannot be applied: each argument in a list must have a name and a value$/,
     ],
     [
       'a Kubernetes without nftables',

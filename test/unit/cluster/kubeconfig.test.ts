@@ -33,8 +33,12 @@ describe('admin.conf', () => {
   });
 
   test.each([
-    ['two users', adminConf.replace('users:\n', 'users:\n- name: other\n  user: {}\n'), '2 users, not one'],
-    ['none', 'apiVersion: v1\nkind: Config\n', '0 clusters, not one'],
+    [
+      'two users',
+      adminConf.replace('users:\n', 'users:\n- name: other\n  user: {}\n'),
+      'expected one entry in users, got 2',
+    ],
+    ['none', 'apiVersion: v1\nkind: Config\n', 'expected one entry in clusters, got 0'],
     ['a context about something else', adminConf.replace('cluster: kubernetes\n', 'cluster: other\n'), 'other'],
     ['a key that stayed in the node', adminConf.replace(/client-key-data: .*/, 'client-key: /k.pem'), 'client-key'],
     ['an error message', 'cat: /etc/kubernetes/admin.conf: No such file or directory', 'not a kubeconfig'],
@@ -279,7 +283,7 @@ describe('files', () => {
 
       // The same number in another container says nothing.
       await writeFile(at('six.lock'), `${token} elsewhere\n`);
-      await expect(withLocks([at('six')], async () => {}, 50)).rejects.toThrow('locked by kina, process 4194999');
+      await expect(withLocks([at('six')], async () => {}, 50)).rejects.toThrow('locked by kina (process 4194999');
     });
   });
 });
