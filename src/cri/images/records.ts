@@ -1,15 +1,15 @@
 /**
- * What the image service keeps, in one folder that belongs to it alone:
+ * The files of the image service, in a folder that only it uses:
  *
- *     disks/HEX.ext4     the whole root file system of an image, read-only; what sandboxes get to see
- *     records/HEX.json   what is known about that image; written after its disk
- *     names.json         every name and the id that it stands for: an image is there when it has a name
- *     tmp/               disks being made, named after the process that makes them
+ *     disks/HEX.ext4     the root file system of an image, read-only; sandboxes see this folder
+ *     records/HEX.json   the record of that image; written after its disk
+ *     names.json         every name and its image id; an image exists when it has a name
+ *     tmp/               disks being written, named after the process that writes them
  *
- * HEX is the image's id: the digest of its config, which is true to the disk because every layer was compared with it.
- * Each file appears whole, names come last and go first; so whatever moment a process dies at, `open` finds images that
- * are there and leftovers that no name leads to. Leftovers of tmp/ go at once. Images without a name may still be
- * mounted by containers that outlived the process: they go when `sweep` is told who is in use.
+ * HEX is the image id: the digest of the config, which describes the disk because every layer was compared with it. Each file
+ * appears whole; names are written last and removed first. So `open` finds whole images and unnamed leftovers, whenever a
+ * process died. Leftovers in tmp/ are removed at once. Images without a name may still be mounted by containers that outlived
+ * the process; `sweep` removes them when the images in use are known.
  */
 import { chmod, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
@@ -20,7 +20,7 @@ import { canonicalJson } from '../../host/json.ts';
 import { type Digest, hexOf, type ImageConfig, isDigest, parseConfig } from '../../oci/descriptor.ts';
 import { isAlive, temporaryName } from '../../oci/store/leases.ts';
 
-/** What does not change about an image. */
+/** The facts about an image that never change. */
 export interface ImageRecord {
   readonly id: Digest;
   readonly config: ImageConfig;
@@ -67,8 +67,8 @@ export class ImageRecords {
       await records.#load();
     } catch (error) {
       if (error instanceof KinaError || !isErrno(error, 'EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EEXIST')) throw error;
-      throw new KinaError('store', `images cannot be kept in ${folder}: ${(error as Error).message}`, {
-        hint: 'Make the folder writable, or name another one.',
+      throw new KinaError('store', `cannot use the image folder ${folder}: ${(error as Error).message}`, {
+        hint: 'Make the folder writable, or choose a different one.',
         cause: error,
       });
     }
@@ -105,7 +105,7 @@ export class ImageRecords {
       .sort();
   }
 
-  /** Takes over a finished disk. False when the disk is no longer where it was made. */
+  /** Adds an image and moves its finished disk. False when the disk has disappeared. */
   async add(record: ImageRecord, disk: string): Promise<boolean> {
     try {
       await chmod(disk, 0o444);
@@ -120,13 +120,13 @@ export class ImageRecords {
     return true;
   }
 
-  /** Gives an image names, taking them from whatever had them. */
+  /** Gives an image names. Images that had them lose them. */
   async name(id: Digest, names: readonly string[]): Promise<void> {
     if (names.every((name) => this.#names.get(name) === id)) return;
     await this.#saveNames([...this.#names, ...names.map((name) => [name, id] as const)]);
   }
 
-  /** Takes all names away. */
+  /** Removes all names of an image. */
   async unname(id: Digest): Promise<void> {
     await this.#saveNames([...this.#names].filter(([, other]) => other !== id));
   }
@@ -150,7 +150,7 @@ export class ImageRecords {
     this.#names = next;
   }
 
-  /** What dead processes were writing. */
+  /** Removes what dead processes were writing. */
   async #clear(): Promise<void> {
     const temporary = join(this.folder, 'tmp');
     for (const name of await readdir(temporary))
@@ -160,7 +160,7 @@ export class ImageRecords {
         if (name.endsWith('.tmp')) await rm(join(folder, name), { force: true });
   }
 
-  /** Only what is complete counts: a record with its disk. Anything else is removed, and names that lead nowhere go. */
+  /** Loads records that have their disks. Anything else is removed, and names of missing images too. */
   async #load(): Promise<void> {
     for (const name of await readdir(join(this.folder, 'records'))) {
       const record = await readRecord(join(this.folder, 'records', name));
@@ -195,7 +195,7 @@ async function readJson(path: string): Promise<unknown> {
     .catch(() => undefined);
 }
 
-/** A rename is on the medium only when its folder is; not every file system can be asked for that. */
+/** A rename is on the disk only after its folder is synced. Some file systems cannot sync folders. */
 async function syncFolder(path: string): Promise<void> {
   const handle = await open(path, 'r');
   await handle.sync().catch(() => {});

@@ -1,10 +1,9 @@
 /**
- * What differs between two images: per platform the layers, the files, the Debian packages, the components and the
- * config. Layers that both images have are compared by their diffID and read once; only when something differs are the
- * files of both looked at, and then all of them, because a file may have moved from one layer to another.
+ * The differences between two images: for each platform the layers, files, Debian packages, components and config. Layers are
+ * compared by their diffIDs. When some differ, all files of both images are read, because a file may have moved from one layer
+ * to another.
  *
- * A difference that no file shows (time stamps, the order of entries, extra records) is one of the layer alone, and the
- * layer says so: `sameFiles`.
+ * A layer may differ without a difference in its files (time stamps, the order of entries, extra records): `sameFiles`.
  */
 import { canonicalJson } from '../../host/json.ts';
 import type { Digest } from '../../oci/descriptor.ts';
@@ -18,7 +17,7 @@ import { comparePaths } from '../../tree/tree.ts';
 import { type ImagePackages, isPackageText, packageAbout, packagesOf } from './packages.ts';
 import { type ReadImage, type ReadOptions, readImage } from './read.ts';
 
-/** `a` is undefined for what only the second image has, `b` for what only the first one has. */
+/** `a` is undefined when only the second image has it, `b` when only the first one has it. */
 export interface Change<T> {
   readonly name: string;
   readonly a: T | undefined;
@@ -31,7 +30,7 @@ export interface LayerSide {
   readonly size: number;
 }
 export interface LayerChange extends Change<LayerSide> {
-  /** Both have it and their files are equal in everything: only time stamps, order or compression differ. */
+  /** Both images have it with equal files: only time stamps, order or compression differ. */
   readonly sameFiles: boolean;
 }
 export interface FileSide {
@@ -50,7 +49,7 @@ export interface FileSide {
 export interface FileChange extends Change<FileSide> {
   /** Which properties differ, for a file in both. */
   readonly what: readonly (keyof FileSide)[];
-  /** The package that lists it, in the second image if it is there. */
+  /** The package that lists it, in the second image if it has the file. */
   readonly package: string | undefined;
 }
 export interface PlatformDiff {
@@ -203,7 +202,7 @@ function sizeOf(layers: readonly ImageLayer[]): number {
   return layers.reduce((sum, layer) => sum + layer.descriptor.size, 0);
 }
 
-/** What differs between two tables, in the order of the first, additions last. */
+/** The differences between two tables, in the order of the first, additions last. */
 function changes<T>(a: ReadonlyMap<string, T>, b: ReadonlyMap<string, T>): Change<T>[] {
   const all = [...new Set([...a.keys(), ...b.keys()])];
   return all

@@ -1,4 +1,4 @@
-/** The other side of disk-process.ts: takes one order, answers, ends. It ends too when who ordered does. */
+/** The child process of disk-process.ts: it takes one request, answers and ends. It also ends with its parent. */
 import { KinaError } from '../../host/errors.ts';
 import type { PlatformImage } from '../../oci/image/contents.ts';
 import { Store } from '../../oci/store/store.ts';
@@ -29,7 +29,7 @@ async function answerTo({ root, image, path, texts }: DiskOrder): Promise<DiskAn
   }
 }
 
-// nobody waits for the answer any more: the disk is nobody's, and swept at the next start
+// the parent is gone; the next start removes the disk
 process.once('disconnect', () => process.exit(1));
 process.once('message', async (order) => {
   process.send?.(await answerTo(order as DiskOrder), () => process.exit(0));

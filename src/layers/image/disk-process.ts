@@ -1,6 +1,6 @@
 /**
- * `writeDisk` in a child process, for long-lived callers: planning a disk of a large image takes 100 MB for seconds,
- * which a process never gives back (measured: a service of 85 MB had 150 MB from its first large pull on).
+ * `writeDisk` in a child process, for long-lived callers: planning the disk of a large image takes 100 MB for seconds, and a
+ * process never returns that memory (measured: a service of 85 MB had 150 MB from its first large pull on).
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { rm } from 'node:fs/promises';
@@ -11,10 +11,10 @@ import type { Store } from '../../oci/store/store.ts';
 import type { WrittenDisk } from './disk.ts';
 import type { DiskAnswer, DiskOrder } from './disk-child.ts';
 
-// this module's own extension: compiled or not, the other one is beside it
+// the extension of this module, compiled or not
 const program = fileURLToPath(import.meta.url).replace(/disk-process(\.\w+)$/, 'disk-child$1');
 
-/** As `writeDisk`; nothing is left at `path` when it throws. */
+/** Like `writeDisk`; nothing is left at `path` when it throws. */
 export async function writeDiskElsewhere(
   store: Store,
   image: PlatformImage,

@@ -1,15 +1,15 @@
 /**
- * An image as the root disk of a virtual machine, as Apple's runtime makes one, or as the read-only disk below a
- * container: the layers of one platform laid over each other in an ext4 file system, with the image's owners, modes,
- * times, attributes and devices, and without root, mount or mkfs.
+ * Writes an image as the root disk of a virtual machine, as Apple's runtime does, or as the read-only disk of a container: the
+ * layers of one platform applied in order to an ext4 file system, with the image's owners, modes, times, attributes and
+ * devices, and without root, mount or mkfs.
  *
- * Two passes over the layers: the first learns which file of which layer is seen in the end, the second streams the bytes
- * of just these to their places. So nothing is unpacked beside the disk, and memory grows with the number of files. Files
- * lie on the disk in the order of the layers: the second pass writes from front to back.
+ * There are two passes over the layers: the first finds which file of which layer is visible in the end, the second streams the
+ * bytes of these files to their places. So nothing is unpacked beside the disk, and memory grows with the number of files.
+ * Files are on the disk in the order of the layers: the second pass writes from front to back.
  *
- * Every member of a layer has a mark, its position: two members of one path are two things, and bytes never go to the
- * place of another. In the tree marks stand where owners usually do. The first pass compares each layer with its diffID,
- * because disks are kept under the digest of the config, and a config vouches for diffIDs only.
+ * Every member of a layer has a mark, its position, so that two members of one path are told apart. In the tree, marks are in
+ * the place of owners. The first pass compares each layer with its diffID, because disks are kept under the digest of the
+ * config, and a config contains only diffIDs.
  */
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
@@ -29,9 +29,9 @@ import { layerDigest } from './read.ts';
 import { SequentialWriter } from './sequential-writer.ts';
 
 export interface DiskOptions {
-  /** Bytes of the disk; it takes no more room than its files. Without it the disk is as small as can be, to be read only. */
+  /** Bytes of the disk; it uses only the space of its files. By default the disk is as small as possible, for reading only. */
   readonly size?: number;
-  /** Files whose text is wanted, by path, links followed. */
+  /** Files with texts to return, by path, links followed. */
   readonly texts?: readonly string[];
   readonly signal?: AbortSignal | undefined;
 }
@@ -39,11 +39,11 @@ export interface WrittenDisk {
   /** Bytes, holes included. */
   readonly size: number;
   readonly inodes: number;
-  /** Of the wanted files that are there. */
+  /** Of the wanted files that exist. */
   readonly texts: ReadonlyMap<string, string>;
 }
 
-/** A wanted text that is longer is not what anybody asked for. */
+/** Longer files are not returned as texts. */
 const maxTextBytes = 8 << 20;
 
 /**
@@ -174,20 +174,20 @@ function specialOf(member: RootMember): SpecialFile | undefined {
   return { type, kind, major, minor };
 }
 
-/** In the tree a device or pipe is an empty file; its mark tells what it is. */
+/** In the tree a device or pipe is an empty file; its mark leads to its type. */
 function toEntry(member: RootMember, mark: string): Entry {
   const { path, mode, uid, gid, xattrs } = member;
   // 2^32-1 means "no id" to the kernel.
   if (Math.max(uid, gid) >= 0xffff_ffff)
     throw new KinaError('archive', `/${path} belongs to ${uid}:${gid}, which are not valid ids`);
-  // Attributes that Linux has no name space for come from other systems; every unpacker leaves them out.
+  // Attributes without a Linux name space come from other systems; every unpacker skips them.
   const kept = new Map([...(xattrs ?? [])].filter(([name]) => isKnownXattr(name)));
   const common = { path, mode, uid, gid, owner: mark, ...(kept.size ? { xattrs: kept } : {}) };
   if (member.type === 'directory') return { ...common, type: 'directory' };
   if (member.type === 'special') return { ...common, type: 'file', content: { size: 0, segments: [], key: '' } };
   if (member.type === 'file')
     return { ...common, type: 'file', content: { size: member.size, segments: [], key: mark } };
-  // Linux has no modes of links; tars have all kinds.
+  // Linux ignores the modes of links; tars have all kinds.
   if (member.type === 'symlink') return { ...common, type: 'symlink', target: member.target, mode: 0o777 };
   return { ...common, type: 'hardlink', target: member.target };
 }

@@ -1,9 +1,9 @@
 /**
- * Debian packages of an image, from dpkg's own database in it: `status` says what is installed, `info/NAME.list` which
- * paths came with it, `usr/share/doc/NAME/copyright` under which licences.
+ * The Debian packages of an image, from dpkg's database in it: `status` has the installed packages, `info/NAME.list` their
+ * paths, `usr/share/doc/NAME/copyright` their licences.
  *
- * Lists are written as the package has them (`/bin/ls`, `/.`), trees hold real places (`usr/bin/ls`): each path is
- * followed through the tree's links.
+ * Lists have the paths of the package (`/bin/ls`, `/.`), trees the real paths (`usr/bin/ls`), so each path is resolved through
+ * the links of the tree.
  */
 import { parseStanzas } from '../../debian/deb822.ts';
 import type { ReadImage } from './read.ts';
@@ -12,7 +12,7 @@ export interface ImagePackage {
   readonly name: string;
   readonly version: string;
   readonly architecture: string;
-  /** Short names, sorted, as the copyright file has them; empty when it does not say in a form that can be read. */
+  /** Short names, sorted, as in the copyright file; empty when they cannot be read from it. */
   readonly licences: readonly string[];
 }
 export interface ImagePackages {
@@ -25,12 +25,12 @@ export interface ImagePackages {
 const lists = /^var\/lib\/dpkg\/info\/(.+)\.list$/;
 const copyrights = /^usr\/share\/doc\/([^/]+)\/copyright$/;
 
-/** What `readImage` has to keep for `packagesOf`. */
+/** The texts that `packagesOf` needs from `readImage`. */
 export function isPackageText(path: string): boolean {
   return path === 'var/lib/dpkg/status' || lists.test(path) || copyrights.test(path);
 }
 
-/** The packages of an image that was read with `isPackageText`; none where there is no dpkg. */
+/** The packages of an image that was read with `isPackageText`; empty without dpkg. */
 export function packagesOf({ tree, texts }: Pick<ReadImage, 'tree' | 'texts'>): ImagePackages {
   const packages = new Map<string, ImagePackage>();
   const owners = new Map<string, string[]>();
@@ -61,14 +61,14 @@ export function packagesOf({ tree, texts }: Pick<ReadImage, 'tree' | 'texts'>): 
   return { packages, owners: (path) => owners.get(path) ?? [] };
 }
 
-/** The package that a path of dpkg's database or a documentation folder is about; no list names those. */
+/** The package of a path in dpkg's database or a documentation folder; these paths are in no list. */
 export function packageAbout(path: string): string | undefined {
   return /^(?:var\/lib\/dpkg\/info|usr\/share\/doc)\/([a-z0-9][a-z0-9+-]*(?:\.\d[a-z0-9+-]*)*)/.exec(path)?.[1];
 }
 
 /**
- * Short names of licences. The machine-readable form names them (`License: GPL-2+`, Debian's copyright-format 1.0);
- * older files point to `/usr/share/common-licenses/GPL-2`. Anything else is prose, and no guess is made.
+ * Short names of licences. The machine-readable format has them (`License: GPL-2+`, Debian's copyright-format 1.0);
+ * older files point to `/usr/share/common-licenses/GPL-2`. Anything else is prose, which is not interpreted.
  */
 export function licencesOf(copyright: string): string[] {
   const found = new Set<string>();

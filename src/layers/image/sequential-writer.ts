@@ -1,11 +1,11 @@
 /**
- * Writes of many small pieces that follow each other, as few large ones: a call for each of a hundred thousand files would
- * cost more than their bytes. While one piece is on its way to the disk the next one is gathered.
+ * Joins many small sequential writes into a few large ones: a call for each of a hundred thousand files would cost more than
+ * their bytes. While one piece is being written, the next one is collected.
  */
 import type { FileHandle } from 'node:fs/promises';
 
 const SIZE = 1 << 20;
-/** Less than a block lies between two files; it is filled with the zeros that are there anyway. */
+/** Gaps between files are smaller than a block; they are filled with zeros, as in the new file. */
 const maxGap = 4096;
 
 export class SequentialWriter {
@@ -21,7 +21,7 @@ export class SequentialWriter {
     this.#handle = handle;
   }
 
-  /** Any order is right; from front to back is fast. `bytes` may be used again at once. */
+  /** Any order works; front to back is fast. The caller may reuse `bytes` at once. */
   async put(offset: number, bytes: Uint8Array): Promise<void> {
     const gap = offset - this.#start - this.#used;
     if (gap >= 0 && gap < maxGap && this.#used + gap < SIZE) {

@@ -38,11 +38,11 @@ export interface OutputRequest {
   /** Time of the archive's members in seconds; 0 when not given. */
   readonly mtime?: number;
   readonly reporter?: Reporter;
-  /** Stops the writing; the destination then holds what it held before. */
+  /** Stops the writing; the destination is then unchanged. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Writes one output. Throws `usage` for a destination that cannot be, `disk-full`, `store` for a damaged blob. */
+/** Writes one output. Throws `usage` for an invalid destination, `disk-full`, and what reading the image throws. */
 export async function writeOutput(request: OutputRequest): Promise<void> {
   const { store, refs, type, dest, referrers = [], reporter = silent, signal } = request;
   const image = type === 'docker-archive' ? await inStore(store, request.image) : request.image;
@@ -72,7 +72,7 @@ export async function checkDestination(type: OutputType, dest: string): Promise<
   const path = resolve(dest);
   try {
     if (type !== 'oci') await refuseOtherThanFile(path, dest);
-    // A layout's folder is made with its parents, an archive's is not.
+    // The parents of a layout's folder are created, those of an archive are not.
     let folder = type === 'oci' ? path : dirname(path);
     while (type === 'oci' && !(await exists(folder))) folder = dirname(folder);
     if (!(await stat(folder)).isDirectory()) throw folder === path ? notLayout(dest) : noFolder(dest, folder);
@@ -96,7 +96,7 @@ async function exists(path: string): Promise<boolean> {
 async function refuseOtherThanFile(path: string, dest: string): Promise<void> {
   const found = await stat(path).catch(() => undefined);
   if (found && !found.isFile())
-    // renaming over /dev/null would be a bad joke on root
+    // as root, the rename would replace /dev/null
     throw new KinaError('usage', `${dest} is ${found.isDirectory() ? 'a folder' : 'not a regular file'}`, {
       hint: 'Name the archive file itself, e.g. dest=node.tar, or dest=- for standard output.',
     });
@@ -109,7 +109,7 @@ async function writeArchive(bytes: AsyncIterable<Uint8Array>, dest: string, tota
     return;
   }
   await refuseOtherThanFile(resolve(dest), dest);
-  // Through a symbolic link, so that the link stays one.
+  // Follows a symbolic link, so that the link is not replaced.
   const path = await realpath(dest).catch(() => resolve(dest));
   await sweepBeside(path);
   const temporary = temporaryBeside(path);
@@ -141,7 +141,7 @@ async function writeLayout(
   const addTo = async (target: string): Promise<void> => {
     await writeBlobs(image, referrers, target, task, signal);
     await atomicWrite(join(target, 'oci-layout'), ociLayoutBytes);
-    // Read when the blobs are there: another process may have named an image meanwhile.
+    // Read after the blobs are written: another process may have added an image in the meantime.
     const kept = (await existingLayout(path, dest))?.manifests ?? [];
     const others = kept.filter((entry) => !added.some((own) => replaces(own, entry)));
     await atomicWrite(join(target, 'index.json'), layoutIndex([...others, ...added]));
@@ -155,7 +155,7 @@ async function writeLayout(
     await rename(target, path); // also over an empty folder
   } catch (error) {
     await rm(target, { recursive: true, force: true });
-    // Another process made the layout first: this image goes beside that one's.
+    // Another process created the layout first: add this image to it.
     if (!isErrno(error, 'ENOTEMPTY', 'EEXIST')) throw error;
     await addTo(path);
   }
@@ -247,7 +247,7 @@ function notLayout(dest: string): KinaError {
 function explainDestination(error: unknown, dest: string): never {
   if (isErrno(error, 'ENOENT', 'ENOTDIR', 'EACCES', 'EPERM', 'EROFS'))
     throw new KinaError('usage', `cannot write the output ${dest}: ${(error as Error).message}`, {
-      hint: 'The folder that is to hold it must exist and be writable.',
+      hint: 'Its folder must exist and be writable.',
       cause: error,
     });
   if (isErrno(error, 'ENOSPC', 'EDQUOT'))

@@ -1,8 +1,9 @@
 /**
- * Who has the store open, so that dead processes' leftovers can go and `prune` spares what a running build uses.
+ * The processes that have the store open. With them, leftovers of dead processes can be removed, and `prune` keeps what a running
+ * build uses.
  *
- * Names carry the host, because containers that share a store number their processes alike: only a process of this
- * host can be seen to be dead; files of other hosts are taken for alive until they are a day old.
+ * Names contain the host, because containers that share a store have the same process numbers: only a process of this host can
+ * be found dead; files of other hosts count as alive until they are a day old.
  */
 import { createHash } from 'node:crypto';
 import { open, readdir, rm, stat } from 'node:fs/promises';
@@ -13,12 +14,12 @@ import { uniqueSuffix } from '../../host/files.ts';
 
 const day = 24 * 3600 * 1000;
 
-/** HOST-PID-RANDOM: a name in `tmp/` that tells who is writing. */
+/** HOST-PID-RANDOM: a name in `tmp/` that identifies the writer. */
 export function temporaryName(): string {
   return `${hostMark()}-${uniqueSuffix()}`;
 }
 
-/** Leaves a mark that this process uses the store; a mark of the same number that is already there is older and stays. */
+/** Registers this process as a user of the store. An existing file with the same number is older and stays. */
 export async function registerUser(root: string): Promise<void> {
   try {
     await (await open(join(root, 'users', `${hostMark()}-${process.pid}`), 'wx')).close();
@@ -40,25 +41,25 @@ export async function sweepTemporaries(root: string): Promise<void> {
     }
 }
 
-/** A name beside a destination outside the store, for what is renamed there when it is whole. */
+/** A name beside a destination outside the store, for a file or folder that is renamed when it is whole. */
 export function temporaryBeside(path: string): string {
   return `${path}.${temporaryName()}.tmp`;
 }
 
-/** Removes what dead processes left of `temporaryBeside(path)`, for all of `paths`, which are in one folder. */
+/** Removes what dead processes left at `temporaryBeside(path)`, for all of `paths`, which are in one folder. */
 export async function sweepBeside(...paths: readonly string[]): Promise<void> {
   const folder = dirname(paths[0] ?? '.');
   const bases = new Set(paths.map((path) => basename(path)));
   const names = await readdir(folder).catch((): string[] => []);
   for (const name of names) {
-    // Exactly our own pattern: other people's files lie here too.
+    // Exactly kina's own pattern, because this folder has other files too.
     const [, base = '', writer = ''] = /^(.+)\.([0-9a-f]{8}-\d+-[0-9a-f]{12})\.tmp$/s.exec(name) ?? [];
     const path = join(folder, name);
     if (bases.has(base) && !(await isAlive(writer, path))) await rm(path, { recursive: true, force: true });
   }
 }
 
-/** When the longest-running other process opened the store, in milliseconds; undefined when there is none. */
+/** The time when the oldest other process opened the store, in milliseconds; undefined when there is none. */
 export async function earliestUser(root: string): Promise<number | undefined> {
   const own = `${hostMark()}-${process.pid}`;
   let earliest: number | undefined;
@@ -75,7 +76,7 @@ export async function earliestUser(root: string): Promise<number | undefined> {
   return earliest;
 }
 
-/** Whether the process that named a file with `temporaryName` may still be at work on it; `path` is the file. */
+/** Whether the process that named a file with `temporaryName` may still be writing it; `path` is the file. */
 export async function isAlive(name: string, path: string): Promise<boolean> {
   const [host, pid] = name.split('-');
   if (host === hostMark()) return processExists(Number(pid));
