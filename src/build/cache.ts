@@ -24,7 +24,7 @@ export interface BuiltPlatform {
 /** A layer of another machine. Its tar is in the store, and is what its digest says. */
 export interface FoundLayer {
   readonly tar: Written;
-  /** What its steps bring; undefined when that cannot be believed, and was warned about. */
+  /** The files of its steps; undefined, after a warning, if they do not match the entry. */
   open(): Promise<StepOutputs | undefined>;
 }
 

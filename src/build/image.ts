@@ -95,8 +95,8 @@ export async function buildNodeImage(
     if (outcome?.status === 'rejected') throw outcome.reason;
   }
   const platforms: BuiltPlatform[] = [];
-  // One platform after the other: memory stays flat, and the second finds what both share already done. A failure is
-  // reported at once; the caller cancels the downloads that are no longer needed.
+  // One platform after the other: memory stays flat, and the second reuses what both share. A failure is reported at
+  // once; the caller cancels downloads that are no longer needed.
   for (const { platform, key, known, found } of work) {
     let built = known;
     if (!built) {

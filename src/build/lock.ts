@@ -209,8 +209,8 @@ export function fromLast(lock: Lock): Locked {
 }
 
 /**
- * Throws `lock` when the lock is for something else: to be asked before its pins are taken, since another recipe fails with
- * them with obscure errors.
+ * Throws `lock` if the lock is for a different recipe, version or platform. Call it before using the pins: with a different
+ * recipe, they cause obscure errors.
  */
 export function checkLock(
   { recipe, kubernetes, platforms }: Lock,
@@ -246,7 +246,8 @@ export function fromLock(lock: Lock, path: string): { locked: Locked; finish(pla
     seen.set(platform, ids.add(id));
     const step = lock.platforms[platform]?.[id];
     if (!step) problems.push(`${platform} ${id}: in the recipe, not in the lock`);
-    else if (step.step !== wanted) problems.push(`${platform} ${id}: the recipe's step is not the one that was locked`);
+    else if (step.step !== wanted)
+      problems.push(`${platform} ${id}: the step in the recipe differs from the locked one`);
     return step ? pinsOf(step) : noPins;
   };
   const finish = (plan: Plan): void => {

@@ -24,7 +24,7 @@ const rowSchema = z.strictObject({
   kubernetes: z.string().regex(/^\d+\.\d+$/),
   latest: z.string().regex(/^v\d+\.\d+\.\d+/),
   ...facts,
-  /** What changed within the minor, each from that patch on. */
+  /** Changes within the minor; each applies from its patch release on. */
   patches: z.array(z.strictObject({ from: z.int().min(1), ...z.object(facts).partial().shape })).optional(),
 });
 const tableSchema = z.strictObject({ rows: z.array(rowSchema).min(1) });

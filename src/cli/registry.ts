@@ -52,7 +52,7 @@ import { stopCluster } from './commands/stop-cluster.ts';
 import { verify } from './commands/verify.ts';
 import { version } from './commands/version.ts';
 
-/** What the commands below these words do. */
+/** Summaries of the command groups. */
 export const groups: Readonly<Record<string, string>> = {
   create: 'Create a cluster',
   delete: 'Delete clusters',

@@ -23,7 +23,7 @@ import {
   stepCommonShape,
 } from './schema.ts';
 
-/** The folder of shipped recipes; the same relative place from `src/` and from `dist/`. */
+/** The folder of shipped recipes; the relative path is the same from `src/` and from `dist/`. */
 export const recipesFolder = fileURLToPath(new URL('../../../recipes/', import.meta.url));
 
 /** The only file among them that is not a recipe. */

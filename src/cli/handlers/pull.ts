@@ -13,7 +13,7 @@ interface PullFlags extends GlobalFlags {
 export async function run(flags: PullFlags, ref: string): Promise<void> {
   const wanted = flags.platform === undefined ? undefined : platforms(flags.platform);
   const { tag } = parseReference(ref);
-  // The store keeps tags without a digest, which would be wrong as soon as the tag moves.
+  // The store saves the tag without a digest, which would be wrong as soon as the tag moves.
   const name = tag === undefined ? ref : ref.replace(/@.*$/, '');
   const image = await withProgress(flags, async (reporter, signal) =>
     pullImage(ref, name, wanted, await sessionFor(flags, reporter, signal)),

@@ -120,7 +120,7 @@ export class AgentClient {
     const stderr = new Received();
     const stdin = request.stdin ? new Sent(connection) : undefined;
     const finished = relay(connection, { [channel.stdout]: stdout, [channel.stderr]: stderr }, stdin);
-    // Who only reads the streams need not ask how it ended.
+    // A caller that only reads the streams need not handle the result.
     finished.catch(() => {});
     return {
       stdin,
@@ -132,7 +132,7 @@ export class AgentClient {
     };
   }
 
-  /** The connection of a call that has begun; `started` is the first thing said on it. */
+  /** The connection of a started call; `started` is the first message on it. */
   async #started(request: object, signal: AbortSignal | undefined): Promise<Connection> {
     const connection = new Connection(this.#socketPath, request, signal);
     try {

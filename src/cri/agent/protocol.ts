@@ -42,7 +42,7 @@ export interface Requests {
   /** Prepares root file system, namespaces, cgroup, pipes: everything but running the program. */
   create: [CreateContainer, { pid: number }];
   start: [{ id: string }, { startedAt: string }];
-  /** `signal` as in OCI images (`SIGTERM`, `TERM`, `15`, `SIGRTMIN+3`); waits `timeout` ms, then kills all. Ended or unknown: fine. */
+  /** `signal` as in OCI images (`SIGTERM`, `TERM`, `15`, `SIGRTMIN+3`); waits `timeout` ms, then kills all. Ended and unknown containers are ignored. */
   stop: [{ id: string; signal: string; timeout: number }, Record<never, never>];
   /** Kills what runs, unmounts, forgets. Unknown: fine. */
   delete: [{ id: string }, Record<never, never>];

@@ -18,8 +18,8 @@ export interface OciMount {
 export const podFiles = { hosts: 'hosts', hostname: 'hostname', resolv: 'resolv.conf' } as const;
 
 /**
- * A privileged container sees the sandbox's devices, and may write to kernel settings. One with a user namespace may not
- * mount what belongs to the sandbox's network and IPC: it gets the sandbox's own.
+ * A privileged container has the sandbox's devices and can write kernel settings. A container with a user namespace cannot
+ * mount file systems that belong to the sandbox's network and IPC namespaces, so it gets the sandbox's mounts.
  */
 export function systemMounts(privileged: boolean, userNamespace: boolean): OciMount[] {
   const access = privileged ? 'rw' : 'ro';

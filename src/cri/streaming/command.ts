@@ -66,7 +66,7 @@ async function flushed(output: Writable): Promise<void> {
   else await new Promise<void>((done) => void output.write(Buffer.alloc(0), () => done()));
 }
 
-/** Half-closes; resolves when the end is on its way. */
+/** Half-closes; resolves when the end of the stream was sent. */
 export async function ended(stream: Duplex): Promise<void> {
   if (stream.destroyed) return;
   stream.end();

@@ -38,7 +38,7 @@ export class Tokens<T> {
     return token;
   }
 
-  /** What the token stands for, once. */
+  /** The request of the token; a token can be used once. */
   take(token: string): T | undefined {
     this.#forgetOld();
     const found = this.#waiting.get(token);

@@ -109,7 +109,7 @@ export function selectPlatforms(
   const chosen = new Set<PlatformImage>();
   const absent: Platform[] = [];
   for (const platform of wanted) {
-    // The config decides about the architecture: an index may be wrong, and a bare manifest does not say.
+    // The architecture comes from the config: an index may be wrong, and a bare manifest does not contain it.
     const found = bestMatch(all, (one) => ({ ...one.config, variant: platformOf(one).variant }), platform);
     if (found) chosen.add(found);
     else absent.push(platform);

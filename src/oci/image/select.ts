@@ -27,7 +27,7 @@ export function nameOf(image: PlatformImage): string {
   return platformName(platformOf(image));
 }
 
-/** The best match for each of these platforms, all when none is named. Throws `platform` that lists what there is. */
+/** The best match for each of these platforms; all if none is given. Throws `platform` with the available platforms. */
 export function choosePlatforms(
   ref: string,
   contents: ImageContents,

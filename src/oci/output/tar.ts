@@ -1,6 +1,6 @@
 /**
  * The tar around an image: regular files with short ASCII names, which is all that image archives need. (`tree/tar-write.ts`
- * writes layers.) The bytes depend only on the members: sorted, owned by 0:0, one time, folders before what is in them, and
+ * writes layers.) The bytes depend only on the members: sorted, owned by 0:0, one time, folders before their content, and
  * no `./`, which some readers refuse.
  *
  * An archive is described first and produced second: as a stream of verified bytes, or as segments that point into the

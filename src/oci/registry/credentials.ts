@@ -38,7 +38,7 @@ interface AuthFile extends z.infer<typeof schema> {
   readonly path: string;
 }
 
-/** The name that Docker gives its own registry when it calls helpers. */
+/** The name of Docker Hub in calls of credential helpers. */
 const hubServer = 'https://index.docker.io/v1/';
 /** Milliseconds. A helper may ask a person to unlock a key store. */
 const helperTimeout = 60_000;

@@ -31,7 +31,7 @@ export interface Attachment {
   readonly document: Uint8Array;
   /** The file name for downloads. */
   readonly title: string;
-  /** Of the manifest, and of its entry in lists. */
+  /** Annotations of the manifest and of its entry in lists. */
   readonly annotations?: Annotations | undefined;
 }
 

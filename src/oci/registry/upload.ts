@@ -190,7 +190,7 @@ export class Repository {
     }
   }
 
-  /** How much the registry has; undefined when it has forgotten the upload. */
+  /** Bytes that the registry has; undefined if it no longer knows the upload. */
   async #state({ url, minimum }: Session, size: number): Promise<Session | undefined> {
     try {
       const answer = await this.#send(url, { method: 'GET', accept: [400, 404, 416] });

@@ -1,6 +1,6 @@
 /**
  * A signature of an image in the format of cosign 3: a sigstore bundle (github.com/sigstore/protobuf-specs,
- * `sigstore_bundle.proto`) with a DSSE envelope with an in-toto statement whose subject is the image's digest. It is a
+ * `sigstore_bundle.proto`) with a DSSE envelope around an in-toto statement about the image's digest. It is a
  * referrer of the image (github.com/sigstore/cosign, `specs/BUNDLE_SPEC.md`).
  *
  * The same format is used for attestations, which state something else about the image. Only the predicate type

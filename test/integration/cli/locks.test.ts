@@ -111,7 +111,7 @@ describe('locks', () => {
     [
       'another variable',
       ['--locked', '--set', 'motd=bye'],
-      "base/file: the recipe's step is not the one that was locked",
+      'base/file: the step in the recipe differs from the locked one',
     ],
   ])('%s than the lock was made for', async (_what, args, words) => {
     const folder = await bench.place('other');

@@ -201,7 +201,7 @@ describe('building from a lock', () => {
       expect.objectContaining({
         code: 'lock',
         details: [
-          "linux/arm64 base/debian: the recipe's step is not the one that was locked",
+          'linux/arm64 base/debian: the step in the recipe differs from the locked one',
           'linux/arm64 user/file: in the recipe, not in the lock',
           'linux/arm64 kubernetes/kubernetes: in the lock, not in the recipe',
         ],

@@ -126,7 +126,7 @@ export class SpdySession implements Wire {
     this.#idle.touch();
     const stream = this.#streams.get(id);
     if (!stream) {
-      // what was on its way when the stream ended
+      // data that was in transit when the stream ended
       if (id > this.#lastStream) throw new KinaError('network', `data for stream ${id}, which was never opened`);
       return;
     }
