@@ -93,12 +93,12 @@ export function hostHelper(name: string): string {
 /** Limits of containers on a constrained host, as `--ulimit` takes them: enough for a node, never above this process's. */
 export function containerLimits(): { readonly nofile: string; readonly nproc: string } {
   const limits = readFileSync('/proc/self/limits', 'utf8');
-  const fit = (title: string, wanted: number): string => {
+  const atMost = (title: string, wanted: number): string => {
     const hard = new RegExp(`^${title}\\s+\\S+\\s+(\\d+)`, 'm').exec(limits)?.[1];
     const limit = hard === undefined ? wanted : Math.min(wanted, Number(hard));
     return `${limit}:${limit}`;
   };
-  return { nofile: fit('Max open files', 20_000), nproc: fit('Max processes', 32_768) };
+  return { nofile: atMost('Max open files', 20_000), nproc: atMost('Max processes', 32_768) };
 }
 
 let podmanConfiguration: string | undefined;
