@@ -15,7 +15,7 @@ import { storeImage } from '../oci/store/image.ts';
 import type { Store } from '../oci/store/store.ts';
 import type { EngineImage, Provider } from '../provider/provider.ts';
 
-export interface ImageRequest {
+export interface EnsureImageOptions {
   readonly provider: Provider;
   readonly store: Store;
   readonly platform: Platform;
@@ -23,8 +23,8 @@ export interface ImageRequest {
   readonly say: (note: string) => void;
 }
 
-/** Throws `platform` for an image of another architecture, `not-found` when nobody has it. */
-export async function ensureImage(reference: string, request: ImageRequest): Promise<EngineImage> {
+/** Throws `platform` for an image of a different architecture, `not-found` for a missing local image. */
+export async function ensureImage(reference: string, request: EnsureImageOptions): Promise<EngineImage> {
   const { provider, store, platform, signal, say } = request;
   const descriptor = await store.resolve(reference);
   const held = await provider.image(reference);
@@ -40,27 +40,27 @@ export async function ensureImage(reference: string, request: ImageRequest): Pro
   }
   if (!held) {
     if (reference.startsWith('localhost/'))
-      throw new KinaError('not-found', `there is no image ${reference}, in kina's store or in ${provider.name}`, {
-        hint: 'Build it with `kina build node-image`; `kina image ls` lists what there is.',
+      throw new KinaError('not-found', `image not found in the store of kina or in ${provider.name}: ${reference}`, {
+        hint: 'Build it with `kina build node-image`. `kina image ls` lists the images in the store.',
       });
     say('pulling');
     await provider.pull(reference, formatPlatform(platform), signal);
   }
   const image = held ?? (await provider.image(reference));
-  if (!image) throw new KinaError('provider', `${provider.name} pulled ${reference}, and does not have it`);
+  if (!image) throw new KinaError('provider', `${provider.name} pulled ${reference} but does not list it`);
   if (image.architecture !== platform.architecture)
     throw new KinaError(
       'platform',
       `${reference} is for ${image.architecture}; this machine is ${platform.architecture}`,
       {
-        hint: `Remove it from ${provider.name}, or name an image for ${formatPlatform(platform)}.`,
+        hint: `Remove it from ${provider.name}, or use an image for ${formatPlatform(platform)}.`,
       },
     );
   return image;
 }
 
-/** One platform of an image of the store. */
-async function sendImage(reference: string, contents: ImageContents, request: ImageRequest): Promise<void> {
+/** Sends one platform of an image in the store. */
+async function sendImage(reference: string, contents: ImageContents, request: EnsureImageOptions): Promise<void> {
   const { provider, store, platform, signal } = request;
   const chosen = choosePlatforms(reference, contents, [platform]);
   const narrowed = await readContents(store, await narrowImage(store, contents, chosen));
@@ -68,8 +68,8 @@ async function sendImage(reference: string, contents: ImageContents, request: Im
 }
 
 /**
- * An image of one platform in the form that the runtime reads. The OCI form needs an index with a platform, which an image
- * from elsewhere may lack: then it gets one.
+ * An archive of an image with one platform, in the format of the runtime. The OCI format needs an index with a platform;
+ * images that lack one get one.
  */
 export async function archiveFor(
   provider: Provider,
@@ -97,7 +97,7 @@ function provided(
   provider: Provider,
 ): EngineImage {
   if (image && ours.has(image.config)) return image;
-  throw new KinaError('integrity', `${provider.name} loaded another image than it was sent for ${reference}`, {
-    details: [`sent ${[...ours].join(' or ')}`, `it has ${image?.config ?? 'none'}`],
+  throw new KinaError('integrity', `${provider.name} has a different image for ${reference} after loading it`, {
+    details: [`got ${image?.config ?? 'none'}`, `want ${[...ours].join(' or ')}`],
   });
 }

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { type Environment, processEnvironment } from '../host/environment.ts';
 import { freePorts } from '../host/ports.ts';
 import type { NodeMount, NodePort, NodeSpec, NodeStatus } from '../provider/provider.ts';
-import type { Cluster, Mount, NodeConfig } from './config/model.ts';
+import type { Cluster, ExtraMount, NodeConfig } from './config/model.ts';
 import { apiServerPort, loadBalancerName, roles } from './names.ts';
 
 export interface NodeEnvironment {
@@ -46,7 +46,7 @@ export async function nodeSpecs(cluster: Cluster, environment: NodeEnvironment):
   }));
 }
 
-function nodeMount({ hostPath, containerPath, readOnly, selinuxRelabel, propagation }: Mount): NodeMount {
+function nodeMount({ hostPath, containerPath, readOnly, selinuxRelabel, propagation }: ExtraMount): NodeMount {
   return { source: hostPath, target: containerPath, readOnly, relabel: selinuxRelabel, propagation };
 }
 

@@ -12,7 +12,7 @@ import { ipv6Label } from './apple-decode.ts';
 import { type NodePort, type NodeSpec, nodeLabels, type SandboxSpec } from './provider.ts';
 
 /** Size of this machine. Nodes without a size in the configuration get a share of it. */
-export interface Machine {
+export interface MachineSize {
   readonly cpus: number;
   /** MiB. */
   readonly memory: number;
@@ -35,7 +35,10 @@ const defaultMtu = 1500;
 const minimumMtu = 1280;
 
 /** The configured size, else a quarter of the machine but at least the minimum of the role. */
-export function nodeSize({ role, cpus, memory }: Pick<NodeSpec, 'role' | 'cpus' | 'memory'>, machine: Machine): Size {
+export function nodeSize(
+  { role, cpus, memory }: Pick<NodeSpec, 'role' | 'cpus' | 'memory'>,
+  machine: MachineSize,
+): Size {
   const floor = minimumSizes[role] ?? minimumSizes.worker!;
   const share = role === 'external-load-balancer' ? floor : { cpus: machine.cpus / 4, memory: machine.memory / 4 };
   return {
@@ -45,7 +48,7 @@ export function nodeSize({ role, cpus, memory }: Pick<NodeSpec, 'role' | 'cpus' 
 }
 
 /** `run` for a node. All ports of `spec` are above 0. Throws `config` for settings that the runtime does not support. */
-export function runArguments(spec: NodeSpec, platform: string, machine: Machine, network = spec.network): string[] {
+export function runArguments(spec: NodeSpec, platform: string, machine: MachineSize, network = spec.network): string[] {
   const labels = {
     [nodeLabels.cluster]: spec.cluster,
     [nodeLabels.role]: spec.role,

@@ -8,12 +8,12 @@ import type { JsonObject } from './merge.ts';
 export type Role = 'control-plane' | 'worker';
 export type IpFamily = 'ipv4' | 'ipv6' | 'dual';
 export type KubeProxyMode = 'iptables' | 'ipvs' | 'nftables' | 'none';
-export type Protocol = 'TCP' | 'UDP' | 'SCTP';
+type Protocol = 'TCP' | 'UDP' | 'SCTP';
 export type Propagation = 'None' | 'HostToContainer' | 'Bidirectional';
 /** The pod network; a file is a manifest with an absolute path. */
 export type Cni = 'default' | 'kindnet' | 'none' | { readonly file: string };
 
-export interface Mount {
+export interface ExtraMount {
   /** Absolute. */
   readonly hostPath: string;
   readonly containerPath: string;
@@ -22,7 +22,7 @@ export interface Mount {
   readonly propagation: Propagation;
 }
 
-export interface PortMapping {
+export interface ExtraPortMapping {
   readonly containerPort: number;
   /** 0: kina picks a free port and keeps it; -1: the runtime picks one at every start. */
   readonly hostPort: number;
@@ -56,8 +56,8 @@ export interface NodeConfig {
   /** Default: the image of the cluster. */
   readonly image?: string;
   readonly labels: Readonly<Record<string, string>>;
-  readonly mounts: readonly Mount[];
-  readonly ports: readonly PortMapping[];
+  readonly mounts: readonly ExtraMount[];
+  readonly ports: readonly ExtraPortMapping[];
   readonly kubeadmPatches: readonly Patch[];
   readonly kubeadmPatches6902: readonly Patch6902[];
   readonly cpus?: number;

@@ -9,7 +9,7 @@ export interface NodePatches {
   readonly kubeadmPatches6902: readonly Patch6902[];
 }
 
-export interface ResolveOptions {
+export interface ClusterOverrides {
   readonly overrides: {
     readonly name?: string | undefined;
     /** For all nodes, also those that name one, like the next two. */
@@ -22,7 +22,7 @@ export interface ResolveOptions {
 }
 
 /** The name and its source: flag, KINA_CLUSTER_NAME, KIND_CLUSTER_NAME, the file, else `kina`. Empty names are skipped. */
-export function clusterName(file: ClusterFile, { overrides, env }: ResolveOptions): { name: string; from: string } {
+export function clusterName(file: ClusterFile, { overrides, env }: ClusterOverrides): { name: string; from: string } {
   const sources = [
     { name: overrides.name, from: '--name' },
     { name: env.KINA_CLUSTER_NAME, from: 'KINA_CLUSTER_NAME' },
@@ -35,7 +35,7 @@ export function clusterName(file: ClusterFile, { overrides, env }: ResolveOption
 
 export const nodeNames = ({ nodes }: Pick<Cluster, 'nodes'>): string[] => nodes.map((node) => node.name);
 
-export function resolveCluster(file: ClusterFile, patches: readonly NodePatches[], options: ResolveOptions): Cluster {
+export function resolveCluster(file: ClusterFile, patches: readonly NodePatches[], options: ClusterOverrides): Cluster {
   const { name } = clusterName(file, options);
   const networking = resolveNetworking(file.networking ?? {}, options.cwd);
   const count: Record<Role, number> = { 'control-plane': 0, worker: 0 };

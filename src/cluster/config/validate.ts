@@ -5,7 +5,7 @@
 import type { Problem } from '../../host/diagnose.ts';
 import { overlap, parseAddress, parseCidr } from './cidr.ts';
 import { labelProblem } from './labels.ts';
-import type { Networking, PortMapping } from './model.ts';
+import type { ExtraPortMapping, Networking } from './model.ts';
 import type { ClusterFile } from './schema.ts';
 
 type Path = readonly PropertyKey[];
@@ -93,7 +93,7 @@ export function labelProblems(node: NodeFile, path: Path): Problem[] {
   });
 }
 
-interface Used extends PortMapping {
+interface Used extends ExtraPortMapping {
   readonly path: Path;
   readonly what: string;
 }
@@ -103,7 +103,7 @@ interface Used extends PortMapping {
  * and `::` count as the same, because `::` often includes IPv4.
  */
 export function portProblems(
-  nodes: readonly { name: string; ports: readonly PortMapping[] }[],
+  nodes: readonly { name: string; ports: readonly ExtraPortMapping[] }[],
   { apiServerAddress, apiServerPort }: Networking,
 ): Problem[] {
   const used: Used[] = nodes.flatMap(({ name, ports }, n) =>
@@ -127,7 +127,7 @@ export function portProblems(
   });
 }
 
-function collide(a: PortMapping, b: PortMapping): boolean {
+function collide(a: ExtraPortMapping, b: ExtraPortMapping): boolean {
   if (a.hostPort !== b.hostPort || a.protocol !== b.protocol) return false;
   const [one, two] = [parseAddress(a.listenAddress)!, parseAddress(b.listenAddress)!];
   return one.value === 0n || two.value === 0n || (one.family === two.family && one.value === two.value);

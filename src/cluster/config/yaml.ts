@@ -16,14 +16,14 @@ export interface YamlDocument {
   readonly start: number;
 }
 
-export interface ReadOptions {
+export interface YamlOptions {
   readonly lines?: LineCounter;
   /** Called before the nodes become a value, to change them. */
   readonly change?: (document: Document) => void;
 }
 
 /** Empty documents (after a `---` at the end of a file) are skipped. */
-export function readYaml(text: string, { lines, change }: ReadOptions = {}): YamlDocument[] {
+export function readYaml(text: string, { lines, change }: YamlOptions = {}): YamlDocument[] {
   const parsed = parseAllDocuments(text, {
     ...(lines ? { lineCounter: lines } : {}),
     uniqueKeys: true,
