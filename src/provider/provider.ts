@@ -131,7 +131,7 @@ export interface EngineImage {
 
 /** Properties of the machine that the runtime runs on. */
 export interface EngineHost {
-  /** The runtime has no root on the machine: nodes run in a user namespace. */
+  /** The runtime is rootless: nodes run in a user namespace. */
   readonly rootless: boolean;
   readonly cgroupVersion: 1 | 2;
   /** cgroup controllers of nodes; undefined if the runtime does not report them. */

@@ -38,7 +38,7 @@ export interface AgentProcess<Result> {
    * the sandbox went away or after `close`.
    */
   readonly finished: Promise<Result>;
-  /** Gives up: an exec's process is killed, a container only loses a listener. */
+  /** Cancels the call: kills the process of an exec, only stops listening to a container. */
   close(): void;
 }
 

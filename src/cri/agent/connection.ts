@@ -30,7 +30,7 @@ export class Connection {
   readonly #socket: Socket;
   readonly #path: string;
 
-  /** Begins with the request; errors of the connection are reported to the reader. */
+  /** The request is the first message; errors of the connection are reported to the reader. */
   constructor(path: string, request: object, signal: AbortSignal | undefined) {
     signal?.throwIfAborted();
     this.#path = path;

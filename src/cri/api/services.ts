@@ -11,7 +11,7 @@ import cri from './cri.json' with { type: 'json' };
 import type { ImageServiceCalls, ImageServiceStreams, RuntimeServiceCalls, RuntimeServiceStreams } from './messages.ts';
 import { RpcError, statusOf } from './status.ts';
 
-/** A message to be sent: anything may be left out, and 64-bit numbers may be text. */
+/** A message to send: all fields are optional, and 64-bit numbers can be strings. */
 export type Sent<T> = T extends number
   ? number | string
   : T extends string | boolean | Uint8Array

@@ -233,7 +233,7 @@ export class Sandboxes {
     this.onContainer(pod, container, before);
   }
 
-  /** The sandbox is no more: so are its programs. */
+  /** The sandbox is gone, and its programs with it. */
   async #over(pod: Pod): Promise<void> {
     if (pod.record.state === 'stopped') return;
     pod.watch.abort();
@@ -297,7 +297,7 @@ export class Sandboxes {
     }
   }
 
-  /** `release` hears which containers go with it. Again, or of an unknown one: fine. */
+  /** `release` is called with the containers that are removed with it. Missing sandboxes are ignored. */
   async remove(id: string, release: (container: Container) => Promise<void>): Promise<void> {
     const pod = this.find(id);
     await pod?.inTurn(async () => {

@@ -10,7 +10,7 @@ const earlier = new WeakMap<object, CgroupStats>();
 function cpu(owner: object, now: CgroupStats) {
   const before = earlier.get(owner);
   const seconds = before ? Number(BigInt(now.at) - BigInt(before.at)) / 1e9 : 0;
-  // callers ask one after the other; a rate over less than this would be noise
+  // Requests come in quick succession; a rate over a shorter time would be noise.
   if (!before || seconds > 0.1) earlier.set(owner, now);
   const used = before && seconds > 0 ? (now.cpuNanoseconds - before.cpuNanoseconds) / seconds : 0;
   return {

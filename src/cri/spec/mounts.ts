@@ -45,7 +45,7 @@ export function systemMounts(privileged: boolean, userNamespace: boolean): OciMo
       source: 'devpts',
       options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
     },
-    // below the sandbox's /dev it is there already, and the kernel refuses the same one over itself
+    // It already exists below the sandbox's /dev, and the kernel refuses to mount it over itself.
     privileged || userNamespace
       ? sandboxes('/dev/mqueue')
       : { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },

@@ -15,7 +15,7 @@ export const isBelow = (path: string, folder: string): boolean =>
 
 export const sharedPath = (path: string): string => join(inSandbox.host, path);
 
-/** Leaves out what lies below another one. */
+/** Removes paths that are below another path of the list. */
 export function outermost(folders: readonly string[]): string[] {
   const all = [...new Set(folders)].sort();
   return all.filter((folder) => !all.some((other) => other !== folder && isBelow(folder, other)));

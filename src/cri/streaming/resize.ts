@@ -1,6 +1,6 @@
 /**
- * The sizes of a client's terminal: JSON objects one after the other, `{"Width":80,"Height":24}`, cut anywhere by the
- * transport. Only the newest size matters, so a reader that is busy misses the ones between.
+ * The sizes of a client's terminal: a sequence of JSON objects, `{"Width":80,"Height":24}`, split anywhere by the
+ * transport. Only the newest size matters, so a busy reader skips those in between.
  */
 import type { TerminalSize } from './backend.ts';
 

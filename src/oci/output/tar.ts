@@ -34,7 +34,7 @@ export function tarSize(members: readonly Member[]): number {
   return size;
 }
 
-/** The archive as slices: headers in memory, blobs where they lie. */
+/** The archive as slices: headers in memory, blobs in the store. */
 export function tarSegments(store: Store, members: readonly Member[], mtime = 0): Segment[] {
   const segments: Segment[] = [];
   let pending: Uint8Array[] = [];

@@ -72,7 +72,7 @@ export async function fetchBlobs(
   );
 }
 
-/** `blobs` are in the store. What the repository has is not uploaded. */
+/** `blobs` are in the store. Blobs that the repository has are not uploaded. */
 export async function writeEntry(
   entry: Entry,
   record: { readonly key: string },
