@@ -2,9 +2,10 @@
 import { Option, Command as Parser } from 'commander';
 import { KinaError } from '../host/errors.ts';
 import { didYouMean } from '../host/suggest.ts';
+import { version } from '../session/version.ts';
 import { type Command, describeFlag, exampleLines, type Flag } from './command.ts';
 import { commands, globalFlags, groups } from './registry.ts';
-import { answer, version } from './terminal/context.ts';
+import { answer } from './terminal/context.ts';
 
 export function program(): Parser {
   const kina = new Parser('kina')

@@ -6,17 +6,22 @@ import { join } from 'node:path';
 import type { ResolveOptions } from '../artifacts/checksums.ts';
 import { Fetcher } from '../artifacts/fetch.ts';
 import type { ArchiveBases } from '../debian/archive.ts';
-import type { Environment } from '../host/environment.ts';
+import { type Environment, processEnvironment } from '../host/environment.ts';
 import { KinaError } from '../host/errors.ts';
 import { cacheDirectory } from '../host/files.ts';
 import { Transport } from '../host/http.ts';
-import type { Reporter } from '../host/progress.ts';
+import { type Reporter, silent } from '../host/progress.ts';
 import { Store } from '../oci/store/store.ts';
 import { Unpacker } from '../tree/unpack.ts';
 import { type ConnectionOptions, directNetwork, openConnection } from './connection.ts';
+import { version } from './version.ts';
 
-export interface SessionOptions extends ConnectionOptions {
-  readonly reporter: Reporter;
+/** Everything has a default. */
+export interface SessionOptions extends Partial<ConnectionOptions> {
+  /** Default: the variables of this process. */
+  readonly environment?: Environment;
+  /** Gets progress and warnings. Default: `silent`. */
+  readonly reporter?: Reporter;
 }
 
 export interface Session {
@@ -38,7 +43,9 @@ export interface Session {
   readonly version: string;
 }
 
-export async function openSession(options: SessionOptions): Promise<Session> {
+/** Throws `usage` for an invalid setting, `store` when the store's folder cannot be used. */
+export async function openSession(given: SessionOptions = {}): Promise<Session> {
+  const options = { reporter: silent, environment: processEnvironment(), version, ...given };
   const { environment, reporter, signal } = options;
   const { transport, debianBases, config } = await openConnection(options);
   const store = await Store.open(cacheDirectory(environment));

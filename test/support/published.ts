@@ -47,7 +47,14 @@ export async function publishSigned(ref: string): Promise<Published> {
     transport,
     elsewhere,
     verify: (of) =>
-      verify(`docker://${of}`, { rebuild: false, lock: undefined, recipe: undefined, trust }, elsewhere.tools),
+      verify({
+        ...elsewhere.tools,
+        rebuild: false,
+        lock: undefined,
+        recipe: undefined,
+        trust,
+        image: `docker://${of}`,
+      }),
     async close() {
       await transport.close();
       await elsewhere.close();

@@ -21,7 +21,7 @@ export async function run(flags: CopyFlags, src: string, dest: string): Promise<
   const how = { mtime: imageEpoch(processEnvironment()), alone: !flags.referrers };
   const { root, pushed, referrers } = await withProgress(flags, async (reporter, signal) => {
     const tools = await sessionFor(flags, reporter, signal);
-    return copyImage(from, to, tools, tools.uploads, how);
+    return copyImage({ ...tools, from, to, ...how });
   });
   if (flags.json) return answerJson({ destination: dest, digest: root.digest, ...pushed, referrers });
   if (pushed && !flags.quiet) process.stderr.write(`${pushSummary(pushed)}\n`);

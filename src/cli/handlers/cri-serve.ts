@@ -1,7 +1,8 @@
 import { processEnvironment } from '../../host/environment.ts';
 import { KinaError } from '../../host/errors.ts';
 import type { CriSettings } from '../../ops/cri.ts';
-import { type GlobalFlags, version, withSignal } from '../terminal/context.ts';
+import { version } from '../../session/version.ts';
+import { type GlobalFlags, withSignal } from '../terminal/context.ts';
 import type { ServeFlags } from './shared/cri-settings.ts';
 
 export async function run(flags: ServeFlags): Promise<void> {

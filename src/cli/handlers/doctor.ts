@@ -1,8 +1,9 @@
 import { processEnvironment } from '../../host/environment.ts';
 import { exitCode } from '../../ops/doctor/check.ts';
 import { runDoctor } from '../../ops/doctor/doctor.ts';
+import { version } from '../../session/version.ts';
 import type { MirrorFlags } from '../flags.ts';
-import { answer, answerJson, type GlobalFlags, version } from '../terminal/context.ts';
+import { answer, answerJson, type GlobalFlags } from '../terminal/context.ts';
 
 type Flags = MirrorFlags & GlobalFlags & { json: boolean };
 

@@ -1,6 +1,7 @@
 import { exportLogs } from '../../cluster/logs.ts';
 import { KinaError } from '../../host/errors.ts';
-import { answer, version } from '../terminal/context.ts';
+import { version } from '../../session/version.ts';
+import { answer } from '../terminal/context.ts';
 import { type ClusterFlags, nameOf, say, warnOfEnvironment } from './shared/cluster.ts';
 
 export async function run(flags: ClusterFlags, target: string | undefined): Promise<void> {

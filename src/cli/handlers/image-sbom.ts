@@ -1,6 +1,7 @@
 import { KinaError } from '../../host/errors.ts';
 import { choosePlatforms, nameOf, openImage } from '../../oci/image/select.ts';
-import { answerJson, version, withSignal } from '../terminal/context.ts';
+import { version } from '../../session/version.ts';
+import { answerJson, withSignal } from '../terminal/context.ts';
 import { platforms } from './shared/flag-values.ts';
 import { openStore } from './shared/store.ts';
 

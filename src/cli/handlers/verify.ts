@@ -28,7 +28,7 @@ export async function run(flags: VerifyFlags, ref: string): Promise<void> {
   const lock = flags.lock === undefined ? undefined : await readLock(flags.lock);
   const verdict = await withProgress(flags, async (reporter, signal) => {
     const tools = await sessionFor(flags, reporter, signal);
-    return verify(ref, { rebuild: flags.rebuild, lock, recipe: flags.recipe, trust }, tools);
+    return verify({ ...tools, image: ref, rebuild: flags.rebuild, lock, recipe: flags.recipe, trust });
   });
   const wrong = complaint(verdict, flags.requireSignature);
   if (flags.json) {

@@ -1,5 +1,4 @@
 /** What every command shares: global flags, results on stdout, progress and cancellation. */
-import { readFileSync } from 'node:fs';
 import { processEnvironment } from '../../host/environment.ts';
 import { KinaError } from '../../host/errors.ts';
 import type { ProgressReporter } from './progress.ts';
@@ -9,11 +8,6 @@ export interface GlobalFlags {
   /** 0 to 5, as in kind: 1 stack traces, 2 kubeadm configurations, 3 kubeadm output, 5 the manifest of the network. */
   readonly verbosity: number;
 }
-
-/** kina's version, from the package it was installed with. */
-export const version: string = (
-  JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }
-).version;
 
 /** Prints the result to stdout; nothing else goes there. */
 export function answer(text: string): void {

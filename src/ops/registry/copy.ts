@@ -3,7 +3,6 @@
  * Registries get what they lack; within one registry blobs are mounted. Referrers of the image are copied to registries and
  * layouts; not to archives, because engines would load them as images.
  */
-import type { Transport } from '../../host/http.ts';
 import { type Descriptor, isManifestType } from '../../oci/descriptor.ts';
 import { partsOf } from '../../oci/image/contents.ts';
 import { notOnePlatform } from '../../oci/output/archive.ts';
@@ -23,20 +22,19 @@ export interface CopyResult {
   readonly referrers: number;
 }
 
-/**
- * `writing` is the transport for the destination, without mirrors. `mtime` is the time of an archive's members, in seconds.
- * `alone`: without referrers.
- */
-export async function copyImage(
-  from: Location,
-  to: Location,
-  tools: Session,
-  writing: Transport,
-  { mtime, alone }: { readonly mtime: number; readonly alone: boolean },
-): Promise<CopyResult> {
-  const { store, reporter, signal } = tools;
+export interface CopyImageOptions extends Session {
+  readonly from: Location;
+  readonly to: Location;
+  /** Time of an archive's members, in seconds since the epoch. */
+  readonly mtime: number;
+  /** Leave the referrers behind. */
+  readonly alone: boolean;
+}
+
+export async function copyImage(options: CopyImageOptions): Promise<CopyResult> {
+  const { from, to, mtime, alone, store, reporter, signal, uploads } = options;
   if (to.type !== 'registry') await checkDestination(to.type, to.path);
-  const image = await openLocation(from, tools);
+  const image = await openLocation(from, options);
   const { root } = image;
   const { documents, parts } = await partsOf(image);
   // Before anything is fetched.
@@ -47,12 +45,12 @@ export async function copyImage(
     ? await referrersIn(
         image,
         documents.map(({ digest }) => digest),
-        tools,
+        options,
       )
     : [];
   if (to.type === 'registry') {
     const reference = parseReference(to.ref);
-    const pushing = { transport: writing, reporter, store, signal };
+    const pushing = { transport: uploads, reporter, store, signal };
     const pushed = await pushImage({ ...pushing, image, references: [reference] });
     await pushReferrers(image, beside, reference, pushed, pushing);
     return { root, pushed, referrers: beside.length };

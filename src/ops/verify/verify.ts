@@ -44,14 +44,17 @@ export interface Verdict {
   readonly problems: readonly string[];
   readonly rebuilt: Rebuilt | undefined;
 }
-export interface VerifyOptions {
-  readonly rebuild: boolean;
+export interface VerifyOptions extends Session {
+  /** Name in the store, or `docker://REF`. */
+  readonly image: string;
+  /** Build the image again from its lock and compare. */
+  readonly rebuild?: boolean | undefined;
   /** Overrides the recorded or attached lock. */
-  readonly lock: Lock | undefined;
+  readonly lock?: Lock | undefined;
   /** Name or file, if the lock's recipe is not built-in. */
-  readonly recipe: string | undefined;
+  readonly recipe?: string | undefined;
   /** The trusted key or identity; if undefined, signatures are not checked. */
-  readonly trust: Trust | undefined;
+  readonly trust?: Trust | undefined;
 }
 
 interface Documents {
@@ -64,7 +67,8 @@ interface Documents {
 }
 
 /** Throws `integrity` for a broken chain in a registry, `not-found`, `network`; `lock` if a rebuild has no lock. */
-export async function verify(ref: string, options: VerifyOptions, tools: Session): Promise<Verdict> {
+export async function verify(options: VerifyOptions): Promise<Verdict> {
+  const { image: ref, ...tools } = options;
   const { descriptor, origin } = await obtain(ref, tools);
   const task = tools.reporter.task('read', ref);
   const { blobs, bytes, damage } = await verifyImage(tools.store, descriptor, { signal: tools.signal, task });

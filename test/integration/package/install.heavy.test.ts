@@ -2,7 +2,7 @@
  * The package as users get it: what is in it and no more, installed into an empty folder, on the oldest and the newest
  * Node.js that it is for, and on one that is too old. Takes about a minute, most of it npm's.
  */
-import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -30,7 +30,10 @@ describeUnless(unpackable, 'npm pack', () => {
       'README.md',
       'package.json',
       'bin/kina.js',
-      ...sources.map((name) => name.replace(/^src/, 'dist').replace(/\.ts$/, '.js')),
+      ...sources.flatMap((name) => {
+        const built = name.replace(/^src/, 'dist').replace(/\.ts$/, '');
+        return name.endsWith('.ts') ? [`${built}.js`, `${built}.d.ts`] : [built];
+      }),
       ...(await projectFiles('recipes')),
     ];
     expect(packed.names).toEqual(expected.sort());
@@ -56,6 +59,40 @@ describeUnless(unpackable ?? (await noRegistry()), 'npm install ./kina-*.tgz', (
   });
   afterAll(() => bench?.close());
   const installed = (...names: string[]): string => join(home, 'node_modules/kina', ...names);
+
+  // The example as its page shows it, from outside the project: types and the program.
+  test('is a library with types: examples/library builds an image', async () => {
+    await copyFile(join(projectRoot, 'examples/library/build.ts'), join(home, 'build.ts'));
+    await writeFile(
+      join(home, 'tsconfig.json'),
+      JSON.stringify({
+        compilerOptions: {
+          module: 'NodeNext',
+          target: 'ES2023',
+          strict: true,
+          noEmit: true,
+          types: ['node'],
+          typeRoots: [join(projectRoot, 'node_modules/@types')],
+        },
+        files: ['build.ts'],
+      }),
+    );
+    await check([join(projectRoot, 'node_modules/.bin/tsc'), '--project', home], { env: shell });
+    await writeFile(
+      join(home, 'tiny.yaml'),
+      'name: tiny\ndescription: one file\nlayers:\n  - name: base\n    steps:\n      - file: { path: etc/hello, content: "hello\\n", mode: "0644" }\n',
+    );
+    const env = { ...shell, KINA_CACHE_DIR: join(home, 'store') };
+    const build = (recipe: string) => run([nodes['24']!, 'build.ts', recipe, 'layout'], { cwd: home, env });
+    const built = await build('./tiny.yaml');
+    expect(built).toMatchObject({ code: 0 });
+    const { names, digest } = JSON.parse(built.stdout) as { names: string[]; digest: string };
+    expect(names).toEqual(['localhost/kina/tiny:latest']);
+    expect(await readFile(join(home, 'layout/index.json'), 'utf8')).toContain(digest);
+    const missingRecipe = await build('./absent.yaml');
+    expect(missingRecipe.code).toBe(1);
+    expect(missingRecipe.stderr).toMatch(/^(recipe|not-found): /m);
+  });
 
   test('brings no compilers, test tools or second Node.js', async () => {
     const names = (await check(['ls', join(home, 'node_modules')])).split('\n');

@@ -51,7 +51,14 @@ describeUnless(registry.skip, 'kina copy and referrers', () => {
     return fetch(`http://${at}/v2/${repository}/manifests/${digest}`, { headers: { accept } });
   };
   const copy = (from: string, to: string, alone = false) =>
-    copyImage(parseLocation(from), parseLocation(to), image.elsewhere.tools, image.transport, { mtime: 0, alone });
+    copyImage({
+      ...image.elsewhere.tools,
+      uploads: image.transport,
+      from: parseLocation(from),
+      to: parseLocation(to),
+      mtime: 0,
+      alone,
+    });
   const whole = { damage: [], problems: [], signature: 'verified', sboms: 2, provenance: { signed: true } };
 
   test('from registry to registry: the copy verifies as the image does, also what refers to referrers', async () => {

@@ -73,7 +73,14 @@ describeUnless(registry.skip, 'signatures', () => {
     return { ref, to, root };
   }
   const judge = (ref: string, trust: Trust | undefined): Promise<Verdict> =>
-    verify(`docker://${ref}`, { rebuild: false, lock: undefined, recipe: undefined, trust }, elsewhere.tools);
+    verify({
+      ...elsewhere.tools,
+      rebuild: false,
+      lock: undefined,
+      recipe: undefined,
+      trust,
+      image: `docker://${ref}`,
+    });
 
   test('with a key: image and documents are covered by one signature, which only this key verifies', async () => {
     const { ref, to, root } = await pushed('key');

@@ -12,7 +12,7 @@ import { attach, referrersOf } from '../../../src/oci/registry/referrers.ts';
 import { publishImage } from '../../../src/ops/registry/publish.ts';
 import { attachDocuments, provenanceType } from '../../../src/ops/trust/attach.ts';
 import { rememberOrigin } from '../../../src/ops/trust/origin.ts';
-import { type VerifyOptions, verify } from '../../../src/ops/verify/verify.ts';
+import { verify } from '../../../src/ops/verify/verify.ts';
 import { directNetwork } from '../../../src/session/connection.ts';
 import { openWorkshop, type Workshop } from '../../support/build.ts';
 import { recipeFolder, smallRecipe, version } from '../../support/kina.ts';
@@ -24,8 +24,8 @@ import { startUpstream, type Upstream } from '../../support/upstream.ts';
 const registry = await startRegistry();
 const host = registry.skip !== undefined ? '' : registry.host;
 const name = `${host}/verify/node:v1`;
-const plain: VerifyOptions = { rebuild: false, lock: undefined, recipe: undefined, trust: undefined };
-const again: VerifyOptions = { ...plain, rebuild: true, recipe: smallRecipe };
+const plain = { rebuild: false, lock: undefined, recipe: undefined, trust: undefined };
+const again = { ...plain, rebuild: true, recipe: smallRecipe };
 
 describeUnless(registry.skip, 'kina verify', () => {
   let upstream: Upstream;
@@ -61,7 +61,7 @@ describeUnless(registry.skip, 'kina verify', () => {
   });
 
   test('elsewhere: digests, provenance and lock agree, nothing is signed, and the lock makes the same digest', async () => {
-    const verdict = await verify(`docker://${name}`, again, other.tools);
+    const verdict = await verify({ ...other.tools, ...again, image: `docker://${name}` });
     expect(verdict).toMatchObject({
       digest,
       from: 'registry',
@@ -76,14 +76,14 @@ describeUnless(registry.skip, 'kina verify', () => {
   });
 
   test('in the store: the lock of the build is remembered there', async () => {
-    const verdict = await verify('localhost/kina/small:v1', again, maker.tools);
+    const verdict = await verify({ ...maker.tools, ...again, image: 'localhost/kina/small:v1' });
     expect(verdict).toMatchObject({ from: 'store', problems: [], lock: 'recorded', rebuilt: { result: 'same' } });
     expect(verdict.provenance).toBeUndefined();
   });
 
   test('a lock of other versions is not taken for the one of the image', async () => {
     const foreign = { ...lock, variables: { motd: 'another' } };
-    const { problems, rebuilt } = await verify(name, { ...again, lock: foreign }, other.tools);
+    const { problems, rebuilt } = await verify({ ...other.tools, ...again, lock: foreign, image: name });
     expect(problems).toHaveLength(2);
     expect(problems[0]).toMatch(/^linux\/amd64: wrong lock: got sha256:/);
     expect(rebuilt).toBeUndefined();
@@ -96,10 +96,10 @@ describeUnless(registry.skip, 'kina verify', () => {
     const recipe = join(folder, 'small.yaml');
     await writeFile(recipe, (await readFile(recipe, 'utf8')).replace('[/usr/bin/kubelet]', '[/usr/bin/other]'));
     // A lock knows what the recipe says around the steps; one of before that does not, and then the images are compared.
-    const known = verify(name, { ...again, recipe }, other.tools);
+    const known = verify({ ...other.tools, ...again, recipe, image: name });
     await expect(known).rejects.toMatchObject({ code: 'lock', message: expect.stringContaining('disagree') });
     const { settings: _, ...older } = lock;
-    const config = await verify(name, { ...again, recipe, lock: older }, other.tools);
+    const config = await verify({ ...other.tools, ...again, recipe, lock: older, image: name });
     expect(config.rebuilt?.differences).toEqual(
       ['amd64', 'arm64'].map((one) =>
         expect.stringMatching(new RegExp(`^linux/${one}.*config differs in Entrypoint$`)),
@@ -122,7 +122,12 @@ describeUnless(registry.skip, 'kina verify', () => {
     Object.assign(changed.layers[0], evil);
     await store.tag('localhost/evil:v1', { mediaType: changed.mediaType, ...(await put(changed)) });
     const one: Lock = { ...lock, platforms: { 'linux/amd64': lock.platforms['linux/amd64']! } };
-    const { problems, rebuilt } = await verify('localhost/evil:v1', { ...again, lock: one }, maker.tools);
+    const { problems, rebuilt } = await verify({
+      ...maker.tools,
+      ...again,
+      lock: one,
+      image: 'localhost/evil:v1',
+    });
     expect(problems).toEqual([]);
     expect(rebuilt).toMatchObject({
       result: 'different',
@@ -141,13 +146,13 @@ describeUnless(registry.skip, 'kina verify', () => {
       response.writeHead(answer.status, { 'content-type': answer.headers.get('content-type') ?? '' }).end(body);
     });
     const ref = `docker://${tampering.url.slice(7)}/verify/node@${digest}`;
-    expect((await verify(ref, plain, other.tools)).problems).toEqual([]);
+    expect((await verify({ ...other.tools, ...plain, image: ref })).problems).toEqual([]);
     const index = JSON.parse((await maker.tools.store.readBytes(digest as `sha256:${string}`, 1 << 20)).toString());
     const manifest = JSON.parse((await maker.tools.store.readBytes(index.manifests[1].digest, 1 << 20)).toString());
     const chain = [digest, index.manifests[1].digest, manifest.config.digest];
     for (const part of [...chain, ...manifest.layers.map((layer: { digest: string }) => layer.digest)]) {
       victim = part;
-      await expect(verify(ref, plain, other.tools), part).rejects.toMatchObject({ code: 'integrity' });
+      await expect(verify({ ...other.tools, ...plain, image: ref }), part).rejects.toMatchObject({ code: 'integrity' });
     }
     await tampering.stop();
   });
@@ -202,7 +207,7 @@ describeUnless(registry.skip, 'kina verify', () => {
     );
     await attachDocuments(root, [to], { sbom: false, provenance: true }, tools);
     await attach(to, { subject: root, type: provenanceType, document, title: 'x' }, transport);
-    const { problems } = await verify(`${host}/verify/lies:v1`, plain, other.tools);
+    const { problems } = await verify({ ...other.tools, ...plain, image: `${host}/verify/lies:v1` });
     expect(problems).toContain(`the provenance is not about ${root.digest}`);
     expect(problems).toContain('linux/arm64: recipe does not match: provenance node, image small');
     expect(problems.filter((one) => one.includes('lock does not match: provenance none'))).toHaveLength(2);
@@ -214,10 +219,14 @@ describeUnless(registry.skip, 'kina verify', () => {
     const image = (await store.resolve('localhost/kina/small:v1'))!;
     const { root } = await publishImage(image, [to], 'none', { store, reporter, transport });
     const bare = `${host}/verify/bare:v1`;
-    expect(await verify(bare, plain, other.tools)).toMatchObject({ problems: [], lock: undefined, signature: 'none' });
-    await expect(verify(bare, again, other.tools)).rejects.toMatchObject({ code: 'lock' });
+    expect(await verify({ ...other.tools, ...plain, image: bare })).toMatchObject({
+      problems: [],
+      lock: undefined,
+      signature: 'none',
+    });
+    await expect(verify({ ...other.tools, ...again, image: bare })).rejects.toMatchObject({ code: 'lock' });
     const type = 'application/vnd.dev.sigstore.bundle.v0.3+json';
     await attach(to, { subject: root, type, document: Buffer.from('{}'), title: 'x' }, transport);
-    expect((await verify(bare, plain, other.tools)).signature).toBe('unchecked');
+    expect((await verify({ ...other.tools, ...plain, image: bare })).signature).toBe('unchecked');
   });
 });

@@ -4,7 +4,7 @@ import { processEnvironment } from '../../../host/environment.ts';
 import { type Reporter, silent } from '../../../host/progress.ts';
 import type { SourceOptions } from '../../../session/connection.ts';
 import type { Session } from '../../../session/session.ts';
-import { version } from '../../terminal/context.ts';
+import { version } from '../../../session/version.ts';
 
 /** Methods that `reporter` lacks do nothing. */
 export async function sessionFor(

@@ -1,0 +1,6 @@
+/** kina's own version, from the package that this file was installed with. */
+import { readFileSync } from 'node:fs';
+
+export const version: string = (
+  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+).version;
