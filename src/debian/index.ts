@@ -89,7 +89,7 @@ export async function planPackages(
   context: ArchiveContext,
 ): Promise<PlannedPackage[]> {
   const key = digestOf({
-    kind: 'debian-closure/3',
+    kind: 'debian-closure/4',
     request,
     indexes: archives.map(({ spec: { archive, suite, components, priority }, release }) => ({
       archive,
