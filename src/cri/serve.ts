@@ -21,7 +21,7 @@ import { Containers } from './runtime/containers.ts';
 import { Events } from './runtime/events.ts';
 import { Health } from './runtime/health.ts';
 import type { CriOptions } from './runtime/options.ts';
-import { Sandboxes } from './runtime/sandboxes.ts';
+import { Pods } from './runtime/pods.ts';
 import { runtimeService } from './runtime/service.ts';
 import { streamingBackend } from './runtime/streams.ts';
 import { checkRoot, checkSocketFree, checkSocketPath, listenAlone } from './socket.ts';
@@ -50,10 +50,10 @@ export async function startService(options: CriOptions, images: ImageLibrary, so
   await mkdir(root, { recursive: true, mode: 0o700 });
   const lock = await lockRoot(root);
   await checkSocketFree(socket);
-  const sandboxes = new Sandboxes(options, images.disks);
-  const containers = new Containers(sandboxes, images, options.provider.capabilities.mountPropagation);
+  const pods = new Pods(options, images.disks);
+  const containers = new Containers(pods, images, options.provider.capabilities.mountPropagation);
   const events = new Events(images);
-  sandboxes.onContainer = (pod, container) => {
+  pods.onContainer = (pod, container) => {
     const told = {
       created: 'CONTAINER_CREATED_EVENT',
       running: 'CONTAINER_STARTED_EVENT',
@@ -61,7 +61,7 @@ export async function startService(options: CriOptions, images: ImageLibrary, so
     };
     events.tell(told[container.state] as Parameters<Events['tell']>[0], pod, container.id);
   };
-  sandboxes.onSandbox = (pod, change) => {
+  pods.onPod = (pod, change) => {
     const told = {
       started: 'CONTAINER_STARTED_EVENT',
       stopped: 'CONTAINER_STOPPED_EVENT',
@@ -70,11 +70,11 @@ export async function startService(options: CriOptions, images: ImageLibrary, so
     events.tell(told[change] as Parameters<Events['tell']>[0], pod, pod.id);
   };
   await options.provider.ensureNetwork({ name: options.network, ipv6: false });
-  await sandboxes.adopt();
+  await pods.adopt();
   containers.retainAll();
   await images.sweep();
-  const streaming = await startStreaming(streamingBackend(sandboxes, containers), options.streaming);
-  const health = new Health(options, sandboxes);
+  const streaming = await startStreaming(streamingBackend(pods, containers), options.streaming);
+  const health = new Health(options, pods);
   const { version } = options;
   const server = new Server({
     'grpc.max_receive_message_length': messageLimit,
@@ -82,7 +82,7 @@ export async function startService(options: CriOptions, images: ImageLibrary, so
   });
   const calls = addServices(
     server,
-    runtimeService({ sandboxes, containers, images, events, streaming, health, version }),
+    runtimeService({ pods, containers, images, events, streaming, health, version }),
     imageService(images),
     (method, error) => {
       if (!isRoutine(error)) log(`${method}: ${error instanceof Error ? error.message : String(error)}`);
@@ -90,7 +90,7 @@ export async function startService(options: CriOptions, images: ImageLibrary, so
   );
   const listener = await listen(server, socket);
   const again = setInterval(() => {
-    sandboxes.reconcile().catch((error) => log(`looking after sandboxes: ${(error as Error).message}`));
+    pods.reconcile().catch((error) => log(`looking after sandboxes: ${(error as Error).message}`));
   }, reconcileEvery);
   return {
     streamingUrl: streaming.url,
@@ -100,7 +100,7 @@ export async function startService(options: CriOptions, images: ImageLibrary, so
       if (!(await stopServer(server, listener, calls)))
         log(`calls that were not answered in ${grace / 1000} s are cut off`);
       await streaming.close();
-      sandboxes.close();
+      pods.close();
       await rm(socket, { force: true });
       lock.close();
     },

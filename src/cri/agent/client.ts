@@ -4,7 +4,7 @@
  * connection, and one that is full holds up the others.
  */
 import { Duplex, type Readable, type Writable } from 'node:stream';
-import { AgentError, Connection, Received, relay, Sent } from './connection.ts';
+import { AgentConnection, AgentError, InputStream, OutputStream, relay } from './connection.ts';
 import { encodeControl } from './frames.ts';
 import {
   type AgentEvent,
@@ -57,7 +57,7 @@ export class AgentClient {
     options: CallOptions = {},
   ): Promise<Requests[O][1]> {
     const { signal, timeout } = options;
-    const connection = new Connection(this.#socketPath, { op, ...request }, signal);
+    const connection = new AgentConnection(this.#socketPath, { op, ...request }, signal);
     const late = () => connection.destroy(new AgentError('timeout', `no answer to ${op} in ${timeout} ms`));
     const timer = timeout ? setTimeout(late, timeout) : undefined;
     try {
@@ -74,7 +74,7 @@ export class AgentClient {
    */
   async events(onEvent: (event: AgentEvent) => void, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return;
-    const connection = new Connection(this.#socketPath, { op: 'events' }, signal);
+    const connection = new AgentConnection(this.#socketPath, { op: 'events' }, signal);
     try {
       for (;;) onEvent((await connection.control()) as AgentEvent);
     } catch (error) {
@@ -100,8 +100,8 @@ export class AgentClient {
    */
   async forward(port: number, signal?: AbortSignal): Promise<Duplex> {
     const connection = await this.#started({ op: 'forward', port }, signal);
-    const readable = new Received();
-    const writable = new Sent(connection);
+    const readable = new OutputStream();
+    const writable = new InputStream(connection);
     const both = Duplex.from({ readable, writable });
     // After both ends, what was sent last may still be on its way to the port: the agent's reply closes the connection.
     both.once('close', () => {
@@ -116,9 +116,9 @@ export class AgentClient {
     signal: AbortSignal | undefined,
   ): Promise<AgentProcess<Result>> {
     const connection = await this.#started(request, signal);
-    const stdout = new Received();
-    const stderr = new Received();
-    const stdin = request.stdin ? new Sent(connection) : undefined;
+    const stdout = new OutputStream();
+    const stderr = new OutputStream();
+    const stdin = request.stdin ? new InputStream(connection) : undefined;
     const finished = relay(connection, { [channel.stdout]: stdout, [channel.stderr]: stderr }, stdin);
     // A caller that only reads the streams need not handle the result.
     finished.catch(() => {});
@@ -133,8 +133,8 @@ export class AgentClient {
   }
 
   /** The connection of a started call; `started` is the first message on it. */
-  async #started(request: object, signal: AbortSignal | undefined): Promise<Connection> {
-    const connection = new Connection(this.#socketPath, request, signal);
+  async #started(request: object, signal: AbortSignal | undefined): Promise<AgentConnection> {
+    const connection = new AgentConnection(this.#socketPath, request, signal);
     try {
       await connection.control();
       return connection;

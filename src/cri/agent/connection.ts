@@ -7,7 +7,7 @@
 import { createConnection, type Socket } from 'node:net';
 import { Readable, Writable } from 'node:stream';
 import { KinaError } from '../../host/errors.ts';
-import { encodeControl, encodeData, encodeFrame, type Frame, FrameReader } from './frames.ts';
+import { type AgentFrame, AgentFrameReader, encodeControl, encodeData, encodeFrame } from './frames.ts';
 import { type AgentFailure, type AgentFailureCode, channel } from './protocol.ts';
 
 /**
@@ -24,9 +24,9 @@ export class AgentError extends KinaError {
   }
 }
 
-export class Connection {
+export class AgentConnection {
   /** Those that have not been read yet; reading may resume where it stopped. Throws as `control` does. */
-  readonly frames: AsyncGenerator<Frame, never>;
+  readonly frames: AsyncGenerator<AgentFrame, never>;
   readonly #socket: Socket;
   readonly #path: string;
 
@@ -67,8 +67,8 @@ export class Connection {
     this.#socket.destroy(reason);
   }
 
-  async *#read(signal: AbortSignal | undefined): AsyncGenerator<Frame, never> {
-    const reader = new FrameReader();
+  async *#read(signal: AbortSignal | undefined): AsyncGenerator<AgentFrame, never> {
+    const reader = new AgentFrameReader();
     let cause: unknown;
     try {
       for await (const chunk of this.#socket) yield* reader.push(chunk);
@@ -82,7 +82,7 @@ export class Connection {
 }
 
 /** Throws AgentError when the reply is a failure, `integrity` when it is not a reply at all. */
-export function answerOf(frame: Frame): object {
+export function answerOf(frame: AgentFrame): object {
   let value: unknown;
   try {
     value = JSON.parse(frame.payload.toString());
@@ -99,7 +99,7 @@ export function answerOf(frame: Frame): object {
 }
 
 /** One of the channels that come from the agent. */
-export class Received extends Readable {
+export class OutputStream extends Readable {
   #goOn: (() => void) | undefined;
 
   constructor() {
@@ -134,11 +134,11 @@ export class Received extends Readable {
 }
 
 /** The channel to the agent; its end, however it comes, is the end of that input only. */
-export class Sent extends Writable {
-  readonly #connection: Connection;
+export class InputStream extends Writable {
+  readonly #connection: AgentConnection;
   #ended = false;
 
-  constructor(connection: Connection) {
+  constructor(connection: AgentConnection) {
     super();
     this.on('error', () => {});
     this.#connection = connection;
@@ -166,9 +166,9 @@ export class Sent extends Writable {
  * included; when the connection is lost they are destroyed with that error.
  */
 export async function relay(
-  connection: Connection,
-  outputs: Readonly<Record<number, Received>>,
-  input: Sent | undefined,
+  connection: AgentConnection,
+  outputs: Readonly<Record<number, OutputStream>>,
+  input: InputStream | undefined,
 ): Promise<object> {
   try {
     for await (const frame of connection.frames) {

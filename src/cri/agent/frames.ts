@@ -5,7 +5,7 @@
 import { KinaError } from '../../host/errors.ts';
 import { channel, dataFrame, maximumFrame } from './protocol.ts';
 
-export interface Frame {
+export interface AgentFrame {
   readonly channel: number;
   /** A view of what arrived, which stays as it is. */
   readonly payload: Buffer;
@@ -41,12 +41,12 @@ export function encodeData(on: number, data: Uint8Array): Buffer[] {
 }
 
 /** Cuts a stream of bytes into frames, however it was torn apart on its way. */
-export class FrameReader {
+export class AgentFrameReader {
   #pieces: Buffer[] = [];
   #length = 0;
 
   /** The frames that `chunk` completes. Throws `integrity` when a header promises more than `maximumFrame`. */
-  *push(chunk: Buffer): Generator<Frame> {
+  *push(chunk: Buffer): Generator<AgentFrame> {
     this.#pieces.push(chunk);
     this.#length += chunk.length;
     while (this.#length >= HEADER) {

@@ -12,22 +12,22 @@ import type { ImageServiceCalls, ImageServiceStreams, RuntimeServiceCalls, Runti
 import { RpcError, statusOf } from './status.ts';
 
 /** A message to send: all fields are optional, and 64-bit numbers can be strings. */
-export type Sent<T> = T extends number
+export type Outgoing<T> = T extends number
   ? number | string
   : T extends string | boolean | Uint8Array
     ? T
     : T extends (infer Item)[]
-      ? Sent<Item>[]
-      : { [K in keyof T]?: Sent<T[K]> | undefined };
+      ? Outgoing<Item>[]
+      : { [K in keyof T]?: Outgoing<T[K]> | undefined };
 
 type Unary<Calls> = {
   [K in keyof Calls]: Calls[K] extends [infer Request, infer Reply]
-    ? (request: Request, signal: AbortSignal) => Promise<Sent<Reply>> | Sent<Reply>
+    ? (request: Request, signal: AbortSignal) => Promise<Outgoing<Reply>> | Outgoing<Reply>
     : never;
 };
 type Streaming<Streams> = {
   [K in keyof Streams]: Streams[K] extends [infer Request, infer Reply]
-    ? (request: Request, signal: AbortSignal) => AsyncIterable<Sent<Reply>>
+    ? (request: Request, signal: AbortSignal) => AsyncIterable<Outgoing<Reply>>
     : never;
 };
 

@@ -1,6 +1,6 @@
 /** ImageService: each RPC as one call to the library of images. */
 import type { AuthConfig, Image } from '../api/messages.ts';
-import type { ImageHandlers, Sent } from '../api/services.ts';
+import type { ImageHandlers, Outgoing } from '../api/services.ts';
 import { invalid } from '../api/status.ts';
 import type { CriImage, ImageLibrary, PullCredentials } from './library.ts';
 
@@ -44,7 +44,7 @@ function credentials(auth: AuthConfig | null): PullCredentials | undefined {
   return auth && Object.values(auth).some(Boolean) ? auth : undefined;
 }
 
-function described({ id, repoTags, repoDigests, size, user, pinned }: CriImage): Sent<Image> {
+function described({ id, repoTags, repoDigests, size, user, pinned }: CriImage): Outgoing<Image> {
   const { uid, username = '' } = user;
   return {
     id,

@@ -19,26 +19,26 @@ import { containerSpec, noContext } from '../spec/container.ts';
 import { mergedResources, ociResources } from '../spec/resources.ts';
 import { sharedPath } from '../spec/shares.ts';
 import { Container, nanoseconds, type Pod } from './pod.ts';
+import type { Pods } from './pods.ts';
 import type { ContainerRecord } from './records.ts';
-import type { Sandboxes } from './sandboxes.ts';
 
 export class Containers {
-  readonly #sandboxes: Sandboxes;
+  readonly #pods: Pods;
   readonly #images: ImageLibrary;
   readonly #mountsSpread: boolean;
   readonly #names = new Set<string>();
 
   /** `mountsSpread` as in `MountAbilities`. */
-  constructor(sandboxes: Sandboxes, images: ImageLibrary, mountsSpread: boolean) {
+  constructor(pods: Pods, images: ImageLibrary, mountsSpread: boolean) {
     this.#mountsSpread = mountsSpread;
-    this.#sandboxes = sandboxes;
+    this.#pods = pods;
     this.#images = images;
   }
 
   /** By id, or by a beginning of it that no other has. */
   find(id: string): { pod: Pod; container: Container } | undefined {
     const like: { pod: Pod; container: Container }[] = [];
-    for (const pod of this.#sandboxes.pods.values()) {
+    for (const pod of this.#pods.all.values()) {
       const exact = pod.containers.get(id);
       if (exact) return { pod, container: exact };
       if (!id) continue;
@@ -62,7 +62,7 @@ export class Containers {
 
   /** Answers with its id. */
   async create({ podSandboxId, config }: CreateContainerRequest, signal: AbortSignal): Promise<string> {
-    const pod = this.#sandboxes.get(podSandboxId);
+    const pod = this.#pods.get(podSandboxId);
     if (!config?.metadata || !config.image?.image) throw invalid('a container needs a config with metadata and image');
     if (!pod.isReady) throw new RpcError('FAILED_PRECONDITION', `the sandbox ${pod.id} is stopped`);
     const name = `${pod.id}/${config.metadata.name}_${config.metadata.attempt}`;
@@ -108,7 +108,7 @@ export class Containers {
     const container = new Container(record);
     for (const one of record.images) this.#images.retain(one);
     try {
-      await this.#sandboxes.records.saveContainer(record);
+      await this.#pods.records.saveContainer(record);
       pod.containers.set(id, container);
       await pod.agent.call(
         'create',
@@ -126,7 +126,7 @@ export class Containers {
         { signal },
       );
       container.record = { ...container.record, state: 'made' };
-      await this.#sandboxes.records.saveContainer(container.record);
+      await this.#pods.records.saveContainer(container.record);
       return id;
     } catch (error) {
       await this.#discard(pod, container);
@@ -139,7 +139,7 @@ export class Containers {
     await pod.agent.call('delete', { id: container.id }, { timeout: 10_000 }).catch(() => {});
     pod.containers.delete(container.id);
     await this.release(container);
-    await this.#sandboxes.records.forgetContainer(pod.id, container.id);
+    await this.#pods.records.forgetContainer(pod.id, container.id);
   }
 
   /** Its images may be removed from now on. */
@@ -149,7 +149,7 @@ export class Containers {
 
   /** Containers that are there from the beginning hold their images too. */
   retainAll(): void {
-    for (const pod of this.#sandboxes.pods.values())
+    for (const pod of this.#pods.all.values())
       for (const { record } of pod.containers.values()) for (const image of record.images) this.#images.retain(image);
   }
 
@@ -160,14 +160,14 @@ export class Containers {
     try {
       const { startedAt } = await pod.agent.call('start', { id: container.id });
       // the event may come later than the answer, and who asks now must hear of a running container
-      if (container.state === 'created') this.#sandboxes.heard(pod, { ...container.now, state: 'running', startedAt });
+      if (container.state === 'created') this.#pods.heard(pod, { ...container.now, state: 'running', startedAt });
     } catch (error) {
       // only the runtime's own refusal is an end: a lost answer, or a second call for one start, says nothing of the program
       if (!(error instanceof AgentError && error.failure === 'failed')) throw explained(error);
       const { message } = explained(error);
       container.record = { ...container.record, startError: message };
       const at = { startedAt: nanoseconds(), finishedAt: nanoseconds() };
-      this.#sandboxes.heard(pod, { ...container.now, ...at, state: 'exited', exitCode: 128 });
+      this.#pods.heard(pod, { ...container.now, ...at, state: 'exited', exitCode: 128 });
       throw explained(error);
     }
   }
@@ -190,7 +190,7 @@ export class Containers {
     if (pod.isReady) await this.#ask(() => pod.agent.call('delete', { id: container.id }));
     if (!pod.containers.delete(container.id)) return; // a concurrent call was faster
     await this.release(container);
-    await this.#sandboxes.records.forgetContainer(pod.id, container.id);
+    await this.#pods.records.forgetContainer(pod.id, container.id);
   }
 
   async update(id: string, resources: LinuxContainerResources): Promise<void> {
@@ -199,7 +199,7 @@ export class Containers {
       throw new RpcError('FAILED_PRECONDITION', `the container ${container.id} has ended`);
     await this.#ask(() => pod.agent.call('update', { id: container.id, resources: ociResources(resources) }));
     container.record = { ...container.record, resources: mergedResources(container.record.resources, resources) };
-    await this.#sandboxes.records.saveContainer(container.record);
+    await this.#pods.records.saveContainer(container.record);
   }
 
   async reopenLog(id: string): Promise<void> {
@@ -211,7 +211,7 @@ export class Containers {
   async #refresh(pod: Pod, container: Container): Promise<void> {
     const { containers } = await this.#ask(() => pod.agent.call('list', {}));
     const now = containers.find((one) => one.id === container.id);
-    if (now) this.#sandboxes.heard(pod, now);
+    if (now) this.#pods.heard(pod, now);
   }
 
   async #ask<T>(call: () => Promise<T>): Promise<T> {

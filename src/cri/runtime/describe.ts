@@ -10,11 +10,11 @@ import type {
   PodSandboxState,
   PodSandboxStatus,
 } from '../api/messages.ts';
-import type { Sent } from '../api/services.ts';
+import type { Outgoing } from '../api/services.ts';
 import type { ImageLibrary } from '../images/library.ts';
 import type { Container, Pod } from './pod.ts';
 
-const sandboxState = (pod: Pod): PodSandboxState => (pod.isReady ? 'SANDBOX_READY' : 'SANDBOX_NOTREADY');
+const podState = (pod: Pod): PodSandboxState => (pod.isReady ? 'SANDBOX_READY' : 'SANDBOX_NOTREADY');
 
 const containerStates = {
   created: 'CONTAINER_CREATED',
@@ -22,23 +22,23 @@ const containerStates = {
   exited: 'CONTAINER_EXITED',
 } as const satisfies Record<Container['state'], ContainerState>;
 
-export function describeSandbox(pod: Pod): Sent<PodSandbox> {
+export function describePod(pod: Pod): Outgoing<PodSandbox> {
   const { config, createdAt, runtimeHandler } = pod.record;
   const { metadata, labels, annotations } = config;
-  return { id: pod.id, metadata, state: sandboxState(pod), createdAt, labels, annotations, runtimeHandler };
+  return { id: pod.id, metadata, state: podState(pod), createdAt, labels, annotations, runtimeHandler };
 }
 
-export function sandboxStatus(pod: Pod): Sent<PodSandboxStatus> {
+export function podStatus(pod: Pod): Outgoing<PodSandboxStatus> {
   const [ip = '', ...others] = pod.record.addresses;
   const options = pod.record.config.linux?.securityContext?.namespaceOptions ?? null;
   return {
-    ...describeSandbox(pod),
+    ...describePod(pod),
     network: { ip, additionalIps: others.map((one) => ({ ip: one })) },
     linux: { namespaces: { options } },
   };
 }
 
-export function describeContainer(pod: Pod, container: Container): Sent<ContainerMessage> {
+export function describeContainer(pod: Pod, container: Container): Outgoing<ContainerMessage> {
   const { config, createdAt, imageId } = container.record;
   const { metadata, image, labels, annotations } = config;
   return {
@@ -56,7 +56,7 @@ export function describeContainer(pod: Pod, container: Container): Sent<Containe
 }
 
 /** `image` is named as it was asked for: kubelet shows it. */
-export function containerStatus(container: Container, images: ImageLibrary): Sent<ContainerStatus> {
+export function containerStatus(container: Container, images: ImageLibrary): Outgoing<ContainerStatus> {
   const { record, now } = container;
   const { config, createdAt, imageId } = record;
   const { metadata, labels, annotations, mounts } = config;
@@ -84,7 +84,7 @@ export function containerStatus(container: Container, images: ImageLibrary): Sen
 }
 
 /** The image of a mount with what its name meant. */
-function resolved(mount: Mount, images: Readonly<Record<string, string>>): Sent<Mount> {
+function resolved(mount: Mount, images: Readonly<Record<string, string>>): Outgoing<Mount> {
   const id = images[mount.image?.image ?? ''];
   return id ? { ...mount, image: { ...mount.image, imageRef: id } } : mount;
 }
@@ -100,11 +100,11 @@ function ending({ state, now, record }: Container): { reason: string; message: s
 const hasLabels = (labels: Readonly<Record<string, string>>, wanted: Readonly<Record<string, string>>): boolean =>
   Object.entries(wanted).every(([key, value]) => labels[key] === value);
 
-export function matchesSandbox(pod: Pod, filter: PodSandboxFilter | null): boolean {
+export function matchesPod(pod: Pod, filter: PodSandboxFilter | null): boolean {
   if (!filter) return true;
   return (
     pod.id.startsWith(filter.id) &&
-    (!filter.state || filter.state.state === sandboxState(pod)) &&
+    (!filter.state || filter.state.state === podState(pod)) &&
     hasLabels(pod.record.config.labels, filter.labelSelector)
   );
 }

@@ -1,16 +1,16 @@
 /** Events of containers, for followers (`GetContainerEvents`). */
 import type { ContainerEventResponse, ContainerEventType } from '../api/messages.ts';
-import type { Sent } from '../api/services.ts';
+import type { Outgoing } from '../api/services.ts';
 import { RpcError } from '../api/status.ts';
 import type { ImageLibrary } from '../images/library.ts';
-import { containerStatus, sandboxStatus } from './describe.ts';
+import { containerStatus, podStatus } from './describe.ts';
 import { nanoseconds, type Pod } from './pod.ts';
 
 /** Events that a follower has not taken: more than this, and it is cut off, to ask for everything again. */
 const longest = 10_000;
 
 export class Events {
-  readonly #followers = new Set<(event: Sent<ContainerEventResponse>) => void>();
+  readonly #followers = new Set<(event: Outgoing<ContainerEventResponse>) => void>();
   readonly #images: ImageLibrary;
   readonly #closing = new AbortController();
 
@@ -21,23 +21,23 @@ export class Events {
   /** `id` is a container's, or the sandbox's for events of the sandbox itself. */
   tell(type: ContainerEventType, pod: Pod, id: string): void {
     if (this.#followers.size === 0) return;
-    const event: Sent<ContainerEventResponse> = {
+    const event: Outgoing<ContainerEventResponse> = {
       containerId: id,
       containerEventType: type,
       createdAt: nanoseconds(),
-      podSandboxStatus: sandboxStatus(pod),
+      podSandboxStatus: podStatus(pod),
       containersStatuses: [...pod.containers.values()].map((one) => containerStatus(one, this.#images)),
     };
     for (const follower of this.#followers) follower(event);
   }
 
   /** Until the signal aborts. Throws `RESOURCE_EXHAUSTED` for who does not read, `UNAVAILABLE` after `close`. */
-  async *follow(signal: AbortSignal): AsyncGenerator<Sent<ContainerEventResponse>> {
-    const waiting: Sent<ContainerEventResponse>[] = [];
+  async *follow(signal: AbortSignal): AsyncGenerator<Outgoing<ContainerEventResponse>> {
+    const waiting: Outgoing<ContainerEventResponse>[] = [];
     let wake: () => void = () => {};
     let isCutOff = false;
     // here and not where events are handed on: that waits for the client
-    const follower = (event: Sent<ContainerEventResponse>): void => {
+    const follower = (event: Outgoing<ContainerEventResponse>): void => {
       isCutOff = waiting.push(event) > longest;
       if (isCutOff) {
         this.#followers.delete(follower);

@@ -1,26 +1,26 @@
 /** Whether the runtime can make sandboxes, and what they can do: kubelet asks every few seconds. */
 import { release } from 'node:os';
 import type { StatusResponse } from '../api/messages.ts';
-import type { Sent } from '../api/services.ts';
+import type { Outgoing } from '../api/services.ts';
 import { runtimeHandlers } from './machine.ts';
 import type { CriOptions } from './options.ts';
-import type { Sandboxes } from './sandboxes.ts';
+import type { Pods } from './pods.ts';
 
 /** Milliseconds for which an answer of the provider counts: asking starts a program. */
 const remembered = 30_000;
 
 export class Health {
   readonly #options: CriOptions;
-  readonly #sandboxes: Sandboxes;
+  readonly #pods: Pods;
   #asked = 0;
   #problem: Promise<string | undefined> = Promise.resolve(undefined);
 
-  constructor(options: CriOptions, sandboxes: Sandboxes) {
+  constructor(options: CriOptions, pods: Pods) {
     this.#options = options;
-    this.#sandboxes = sandboxes;
+    this.#pods = pods;
   }
 
-  async status(verbose: boolean): Promise<Sent<StatusResponse>> {
+  async status(verbose: boolean): Promise<Outgoing<StatusResponse>> {
     if (Date.now() - this.#asked > remembered) {
       this.#asked = Date.now();
       this.#problem = this.#options.provider.version().then(
@@ -49,7 +49,7 @@ export class Health {
    * newer one than either feature needs.
    */
   #features(): { recursiveReadOnlyMounts: boolean; userNamespaces: boolean } {
-    const { abilities } = this.#sandboxes;
+    const { abilities } = this.#pods;
     const [major = 0, minor = 0] = release().split('.').map(Number);
     const atLeast = (wanted: number) => process.platform !== 'linux' || major > 5 || (major === 5 && minor >= wanted);
     return {

@@ -7,7 +7,7 @@ import { invalid, RpcError, unsupported } from '../api/status.ts';
 import { isBelow, sharedPath } from '../spec/shares.ts';
 import { userNamespace } from '../spec/user-namespace.ts';
 import type { CriOptions } from './options.ts';
-import type { SandboxRecord } from './records.ts';
+import type { PodRecord } from './records.ts';
 
 /** Runtime classes that mean this runtime; it is the only one that it has. */
 export const runtimeHandlers = ['', 'kina'] as const;
@@ -23,7 +23,7 @@ interface Places {
   readonly disks: string;
 }
 
-export async function machineSpec(record: SandboxRecord, options: CriOptions, at: Places): Promise<SandboxSpec> {
+export async function machineSpec(record: PodRecord, options: CriOptions, at: Places): Promise<SandboxSpec> {
   const { config, id, machine, shares } = record;
   return {
     name: machine,
@@ -74,7 +74,7 @@ function podLabels({ metadata }: PodSandboxConfig): Record<string, string> {
 const longestHostname = 64;
 
 /** What a machine of its own cannot do, before anything is made. */
-export function refuseSandbox(config: PodSandboxConfig, runtimeHandler: string): void {
+export function refusePod(config: PodSandboxConfig, runtimeHandler: string): void {
   if (!(runtimeHandlers as readonly string[]).includes(runtimeHandler))
     throw new RpcError(
       'NOT_FOUND',

@@ -4,7 +4,7 @@
  */
 import type { AgentMetrics, MetricSamples } from '../agent/protocol.ts';
 import type { Metric, MetricDescriptor, MetricType, PodSandboxMetrics } from '../api/messages.ts';
-import type { Sent } from '../api/services.ts';
+import type { Outgoing } from '../api/services.ts';
 import { type Container, nanoseconds, type Pod } from './pod.ts';
 
 interface Described {
@@ -77,7 +77,7 @@ export const metricDescriptors = (): MetricDescriptor[] =>
     labelKeys: [...owner, ...labels],
   }));
 
-export function podMetrics(pod: Pod, metrics: AgentMetrics): Sent<PodSandboxMetrics> {
+export function podMetrics(pod: Pod, metrics: AgentMetrics): Outgoing<PodSandboxMetrics> {
   const { namespace = '', name = '' } = pod.record.config.metadata ?? {};
   const ofPod = [namespace, name, '', pod.id, pod.record.machine, ''];
   const ofContainer = ({ id, record: { config } }: Container) => {
@@ -94,7 +94,7 @@ export function podMetrics(pod: Pod, metrics: AgentMetrics): Sent<PodSandboxMetr
   };
 }
 
-function samples(all: MetricSamples, labels: readonly string[]): Sent<Metric>[] {
+function samples(all: MetricSamples, labels: readonly string[]): Outgoing<Metric>[] {
   const timestamp = nanoseconds();
   return Object.entries(all).flatMap(([name, list]) => {
     const known = table[name];

@@ -1,7 +1,7 @@
 /** One sandbox and its containers, as the service knows them while it runs. */
 import type { AgentClient } from '../agent/client.ts';
 import type { AgentContainer } from '../agent/protocol.ts';
-import type { ContainerRecord, SandboxRecord } from './records.ts';
+import type { ContainerRecord, PodRecord } from './records.ts';
 
 export class Container {
   record: ContainerRecord;
@@ -23,7 +23,7 @@ export class Container {
 }
 
 export class Pod {
-  record: SandboxRecord;
+  record: PodRecord;
   readonly agent: AgentClient;
   readonly containers = new Map<string, Container>();
   /** Ends the watching of its agent. */
@@ -32,7 +32,7 @@ export class Pod {
   hasMachine = true;
   #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(record: SandboxRecord, agent: AgentClient) {
+  constructor(record: PodRecord, agent: AgentClient) {
     this.record = record;
     this.agent = agent;
   }

@@ -17,7 +17,7 @@ import { type AgentContainer, type AgentHello, isAgentContainer } from '../agent
 import type { ContainerConfig, LinuxContainerResources, PodSandboxConfig } from '../api/messages.ts';
 import type { OciProcess } from '../spec/container.ts';
 
-export interface SandboxRecord {
+export interface PodRecord {
   readonly id: string;
   /** Of the provider's machine. */
   readonly machine: string;
@@ -60,7 +60,7 @@ export interface ContainerRecord {
 }
 
 export interface Remembered {
-  readonly sandbox: SandboxRecord;
+  readonly sandbox: PodRecord;
   readonly containers: ContainerRecord[];
 }
 
@@ -86,13 +86,13 @@ export class Records {
   }
 
   /** Makes the folders of a new sandbox and writes its record. */
-  async begin(record: SandboxRecord): Promise<void> {
+  async begin(record: PodRecord): Promise<void> {
     for (const name of ['shared/containers', 'socket', 'containers'])
       await mkdir(join(this.folder(record.id), name), { recursive: true, mode: 0o700 });
-    await this.saveSandbox(record);
+    await this.savePod(record);
   }
 
-  saveSandbox(record: SandboxRecord): Promise<void> {
+  savePod(record: PodRecord): Promise<void> {
     const path = join(this.folder(record.id), 'sandbox.json');
     return this.#change(record.id, () => atomicWrite(path, JSON.stringify(record), 0o600));
   }
@@ -112,7 +112,7 @@ export class Records {
     });
   }
 
-  forgetSandbox(id: string): Promise<void> {
+  forgetPod(id: string): Promise<void> {
     return this.#change(id, () => rm(this.folder(id), { recursive: true, force: true }));
   }
 
@@ -142,9 +142,9 @@ export class Records {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
     const all: Remembered[] = [];
     for (const id of await readdir(this.#folder)) {
-      const sandbox = await readJson<SandboxRecord>(join(this.folder(id), 'sandbox.json'));
+      const sandbox = await readJson<PodRecord>(join(this.folder(id), 'sandbox.json'));
       if (!sandbox) {
-        await this.forgetSandbox(id);
+        await this.forgetPod(id);
         continue;
       }
       await removeHalfWritten(this.folder(id));

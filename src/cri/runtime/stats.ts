@@ -1,7 +1,7 @@
 /** What containers and sandboxes use, in their own cgroups: the host sees one machine each. */
 import type { AgentStats, CgroupStats } from '../agent/protocol.ts';
 import type { ContainerStats, PodSandboxStats } from '../api/messages.ts';
-import type { Sent } from '../api/services.ts';
+import type { Outgoing } from '../api/services.ts';
 import type { Container, Pod } from './pod.ts';
 
 /** Earlier readings, for the rate of processor use between two. */
@@ -35,7 +35,7 @@ export function containerStats(
   container: Container,
   stats: AgentStats,
   mountpoint: string,
-): Sent<ContainerStats> | undefined {
+): Outgoing<ContainerStats> | undefined {
   const now = stats.containers[container.id];
   if (!now) return undefined;
   const { metadata, labels, annotations } = container.record.config;
@@ -53,7 +53,7 @@ export function containerStats(
   };
 }
 
-export function sandboxStats(pod: Pod, stats: AgentStats, mountpoint: string): Sent<PodSandboxStats> {
+export function podStats(pod: Pod, stats: AgentStats, mountpoint: string): Outgoing<PodSandboxStats> {
   const { metadata, labels, annotations } = pod.record.config;
   const { sandbox } = stats;
   const interfaces = stats.interfaces.map(({ name, rxBytes, rxErrors, txBytes, txErrors }) => ({

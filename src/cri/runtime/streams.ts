@@ -6,9 +6,9 @@ import { RpcError } from '../api/status.ts';
 import { execProcess } from '../spec/container.ts';
 import type { ProcessStreams, StreamingBackend } from '../streaming/backend.ts';
 import type { Containers } from './containers.ts';
-import type { Sandboxes } from './sandboxes.ts';
+import type { Pods } from './pods.ts';
 
-export function streamingBackend(sandboxes: Sandboxes, containers: Containers): StreamingBackend {
+export function streamingBackend(pods: Pods, containers: Containers): StreamingBackend {
   return {
     async exec({ containerId, cmd, tty, stdin }, streams, signal) {
       const { pod, container } = containers.running(containerId);
@@ -21,7 +21,7 @@ export function streamingBackend(sandboxes: Sandboxes, containers: Containers): 
       await connect(await pod.agent.attach({ id: container.id, stdin }, signal), streams);
     },
     connect(podSandboxId, port, signal) {
-      const pod = sandboxes.get(podSandboxId);
+      const pod = pods.get(podSandboxId);
       if (!pod.isReady) throw new RpcError('FAILED_PRECONDITION', `the sandbox ${pod.id} is stopped`);
       return pod.agent.forward(port, signal);
     },

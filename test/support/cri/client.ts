@@ -6,7 +6,7 @@ import { Client, type ClientReadableStream, credentials, type ServiceError } fro
 import protobuf from 'protobufjs';
 import cri from '../../../src/cri/api/cri.json' with { type: 'json' };
 import type { ImageServiceCalls, RuntimeServiceCalls, RuntimeServiceStreams } from '../../../src/cri/api/messages.ts';
-import type { Sent } from '../../../src/cri/api/services.ts';
+import type { Outgoing } from '../../../src/cri/api/services.ts';
 
 type CriCalls = RuntimeServiceCalls & ImageServiceCalls;
 
@@ -16,13 +16,13 @@ export interface CriClient {
   /** Calls one method and waits for the answer, `seconds` at most (60). Rejects with grpc-js's error: `code`, `details`. */
   call<Name extends keyof CriCalls>(
     name: Name,
-    request: Sent<CriCalls[Name][0]>,
+    request: Outgoing<CriCalls[Name][0]>,
     seconds?: number,
   ): Promise<CriCalls[Name][1]>;
   /** Calls one method that answers with a stream; iterating it throws grpc-js's error where that ends with one. */
   stream<Name extends keyof RuntimeServiceStreams>(
     name: Name,
-    request: Sent<RuntimeServiceStreams[Name][0]>,
+    request: Outgoing<RuntimeServiceStreams[Name][0]>,
   ): ClientReadableStream<RuntimeServiceStreams[Name][1]>;
   close(): void;
 }

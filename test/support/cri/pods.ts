@@ -9,7 +9,7 @@ import type {
   PodSandboxConfig,
   PodSandboxStatus,
 } from '../../../src/cri/api/messages.ts';
-import type { Sent } from '../../../src/cri/api/services.ts';
+import type { Outgoing } from '../../../src/cri/api/services.ts';
 import type { CriClient } from './client.ts';
 
 /** Busybox with everything that the tests use; served by `serveCriImages`. */
@@ -17,7 +17,7 @@ export const busybox = 'registry.k8s.io/e2e-test-images/busybox:1.29-2';
 
 export interface TestPod {
   readonly id: string;
-  readonly config: Sent<PodSandboxConfig>;
+  readonly config: Outgoing<PodSandboxConfig>;
 }
 
 export interface Said {
@@ -37,14 +37,14 @@ export class Pods {
   }
 
   /** What a kubelet says of a pod with this name; no other pod is the same. */
-  async config(name: string, more: Sent<PodSandboxConfig> = {}): Promise<Sent<PodSandboxConfig>> {
+  async config(name: string, more: Outgoing<PodSandboxConfig> = {}): Promise<Outgoing<PodSandboxConfig>> {
     const uid = randomBytes(8).toString('hex');
     const logDirectory = join(this.folder, 'logs', `${name}_${uid}`);
     await mkdir(logDirectory, { recursive: true });
     return { metadata: { name, uid, namespace: 'default', attempt: 0 }, hostname: name, logDirectory, ...more };
   }
 
-  async sandbox(name: string, more: Sent<PodSandboxConfig> = {}): Promise<TestPod> {
+  async sandbox(name: string, more: Outgoing<PodSandboxConfig> = {}): Promise<TestPod> {
     const config = await this.config(name, more);
     const { podSandboxId } = await this.client.call('runPodSandbox', { config });
     return { id: podSandboxId, config };
@@ -55,9 +55,9 @@ export class Pods {
     pod: TestPod,
     name: string,
     command: readonly string[],
-    more: Sent<ContainerConfig> = {},
+    more: Outgoing<ContainerConfig> = {},
   ): Promise<string> {
-    const config: Sent<ContainerConfig> = {
+    const config: Outgoing<ContainerConfig> = {
       metadata: { name, attempt: 0 },
       image: { image: busybox },
       command: [...command],
@@ -69,7 +69,7 @@ export class Pods {
   }
 
   /** As `create`, with a shell's line, and started. */
-  async run(pod: TestPod, name: string, line: string, more: Sent<ContainerConfig> = {}): Promise<string> {
+  async run(pod: TestPod, name: string, line: string, more: Outgoing<ContainerConfig> = {}): Promise<string> {
     const containerId = await this.create(pod, name, ['sh', '-c', line], more);
     await this.client.call('startContainer', { containerId });
     return containerId;

@@ -7,7 +7,13 @@ import { join } from 'node:path';
 import { buffer, text } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { AgentClient } from '../../../src/cri/agent/client.ts';
-import { encodeControl, encodeData, encodeFrame, type Frame, FrameReader } from '../../../src/cri/agent/frames.ts';
+import {
+  type AgentFrame,
+  AgentFrameReader,
+  encodeControl,
+  encodeData,
+  encodeFrame,
+} from '../../../src/cri/agent/frames.ts';
 import { channel, dataFrame, maximumFrame } from '../../../src/cri/agent/protocol.ts';
 
 describe('frames', () => {
@@ -18,7 +24,7 @@ describe('frames', () => {
       encodeFrame(channel.stdout, Buffer.alloc(70_000, 7)),
     ]);
     for (const size of [1, 3, 5, 4096, sent.length]) {
-      const reader = new FrameReader();
+      const reader = new AgentFrameReader();
       const got: [number, number][] = [];
       for (let at = 0; at < sent.length; at += size)
         for (const frame of reader.push(sent.subarray(at, at + size))) got.push([frame.channel, frame.payload.length]);
@@ -32,7 +38,7 @@ describe('frames', () => {
 
   test('longer than the protocol allows end the conversation before they are stored', () => {
     const header = Buffer.from([0xff, 0xff, 0xff, 0xff, 0]);
-    expect(() => [...new FrameReader().push(header)]).toThrow('4294967295 bytes');
+    expect(() => [...new AgentFrameReader().push(header)]).toThrow('4294967295 bytes');
     expect(() => encodeFrame(0, Buffer.alloc(maximumFrame + 1))).toThrow('longer than');
   });
 
@@ -46,7 +52,7 @@ describe('client', () => {
   let folder: string;
   let server: Server;
   let client: AgentClient;
-  let answer: (socket: Socket, request: Record<string, unknown>, frames: AsyncGenerator<Frame>) => Promise<void>;
+  let answer: (socket: Socket, request: Record<string, unknown>, frames: AsyncGenerator<AgentFrame>) => Promise<void>;
 
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), 'kina-agent-'));
@@ -181,13 +187,13 @@ describe('client', () => {
   });
 });
 
-async function* framesOf(socket: Socket): AsyncGenerator<Frame> {
-  const reader = new FrameReader();
+async function* framesOf(socket: Socket): AsyncGenerator<AgentFrame> {
+  const reader = new AgentFrameReader();
   for await (const chunk of socket) yield* reader.push(chunk);
 }
 
 /** What came on the input until its end; the connection stays open. */
-async function input(frames: AsyncGenerator<Frame>): Promise<Buffer> {
+async function input(frames: AsyncGenerator<AgentFrame>): Promise<Buffer> {
   const got: Buffer[] = [];
   for (;;) {
     const { value } = await frames.next();

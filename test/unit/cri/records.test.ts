@@ -3,10 +3,10 @@ import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type ContainerRecord, Records, type SandboxRecord } from '../../../src/cri/runtime/records.ts';
+import { type ContainerRecord, type PodRecord, Records } from '../../../src/cri/runtime/records.ts';
 import { check } from '../../support/command.ts';
 
-const sandbox = { id: 'pod', state: 'ready' } as SandboxRecord;
+const sandbox = { id: 'pod', state: 'ready' } as PodRecord;
 const container = (state: ContainerRecord['state'], log = '') =>
   ({ id: 'main', sandbox: 'pod', state, log }) as ContainerRecord;
 
@@ -29,7 +29,7 @@ test('what is said later stands, also when writing the earlier takes longer', as
 });
 
 test('nothing brings back a sandbox that is forgotten', async () => {
-  const forgotten = records.forgetSandbox('pod');
+  const forgotten = records.forgetPod('pod');
   await records.saveContainer(container('made'));
   await forgotten;
   expect(existsSync(records.folder('pod'))).toBe(false);
@@ -45,9 +45,9 @@ test('nothing brings back a container that is forgotten', async () => {
 test('a change that fails does not keep those after it', async () => {
   await writeFile(join(root, 'file'), '');
   const broken = new Records(join(root, 'file'));
-  await expect(broken.saveSandbox(sandbox)).rejects.toThrow(/ENOTDIR/);
-  await expect(broken.saveSandbox(sandbox)).rejects.toThrow(/ENOTDIR/);
-  await records.saveSandbox({ ...sandbox, state: 'stopped' });
+  await expect(broken.savePod(sandbox)).rejects.toThrow(/ENOTDIR/);
+  await expect(broken.savePod(sandbox)).rejects.toThrow(/ENOTDIR/);
+  await records.savePod({ ...sandbox, state: 'stopped' });
   expect((await records.load())[0]?.sandbox.state).toBe('stopped');
 });
 

@@ -21,7 +21,7 @@ export const flagFin = 1;
 /** Reasons in RST_STREAM; GOAWAY knows 0 (no trouble) and 1. */
 export const status = { protocolError: 1, refusedStream: 3, cancel: 5 } as const;
 
-export type Frame =
+export type SpdyFrame =
   /** `fin` comes with a frame's last piece. */
   | { readonly kind: 'data'; readonly stream: number; readonly payload: Buffer; readonly fin: boolean }
   | { readonly kind: 'control'; readonly type: number; readonly flags: number; readonly body: Buffer };
@@ -33,7 +33,7 @@ const version = 3;
 const longestControl = 64 << 10;
 
 /** Finds the frames in a stream of bytes, however it is cut. */
-export class FrameReader {
+export class SpdyFrameReader {
   readonly #header = Buffer.alloc(headerSize);
   #have = 0;
   /** Of the current frame's payload; undefined between frames. */
@@ -41,7 +41,7 @@ export class FrameReader {
   #body: Buffer[] = [];
 
   /** Throws if it is not SPDY/3. The pieces are views of `chunk`. */
-  *push(chunk: Buffer): Generator<Frame, void> {
+  *push(chunk: Buffer): Generator<SpdyFrame, void> {
     let at = 0;
     while (at < chunk.length || this.#left === 0) {
       if (this.#left === undefined) {
@@ -74,7 +74,7 @@ export class FrameReader {
     return length;
   }
 
-  #take(piece: Buffer, last: boolean): Frame | undefined {
+  #take(piece: Buffer, last: boolean): SpdyFrame | undefined {
     const first = this.#header.readUInt32BE(0);
     const flags = this.#header.readUInt8(4);
     if (first < controlBit)

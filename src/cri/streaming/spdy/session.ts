@@ -9,11 +9,11 @@
 import type { Duplex } from 'node:stream';
 import { KinaError } from '../../../host/errors.ts';
 import { type IdleTimer, idleTimer } from '../idle.ts';
-import { controlFrame, dataHeader, type Frame, FrameReader, flagFin, frameType, status } from './frames.ts';
+import { controlFrame, dataHeader, flagFin, frameType, type SpdyFrame, SpdyFrameReader, status } from './frames.ts';
 import { HeaderReader, HeaderWriter } from './headers.ts';
 import { SpdyStream, type Wire } from './stream.ts';
 
-export interface SessionOptions {
+export interface SpdySessionOptions {
   /** Called for each stream that the client opens; false refuses it. The answer goes out when it returns: write later. */
   readonly onStream: (stream: SpdyStream) => boolean;
   /** Milliseconds without data until the connection is closed. */
@@ -33,8 +33,8 @@ const farewell = 2000;
 
 export class SpdySession implements Wire {
   readonly #transport: Duplex;
-  readonly #options: SessionOptions;
-  readonly #frames = new FrameReader();
+  readonly #options: SpdySessionOptions;
+  readonly #frames = new SpdyFrameReader();
   readonly #headerReader = new HeaderReader();
   readonly #headerWriter = new HeaderWriter();
   readonly #streams = new Map<number, SpdyStream>();
@@ -51,7 +51,7 @@ export class SpdySession implements Wire {
   readonly #queue: { stream: number; data: Buffer; done: (error?: Error) => void }[] = [];
   #pumping = false;
 
-  constructor(transport: Duplex, options: SessionOptions) {
+  constructor(transport: Duplex, options: SpdySessionOptions) {
     this.#transport = transport;
     this.#options = options;
     this.#idle = idleTimer(options.idleTimeout, () => this.close());
@@ -122,7 +122,7 @@ export class SpdySession implements Wire {
     clearInterval(probe);
   }
 
-  #receive({ stream: id, payload, fin }: Frame & { kind: 'data' }): void {
+  #receive({ stream: id, payload, fin }: SpdyFrame & { kind: 'data' }): void {
     this.#idle.touch();
     const stream = this.#streams.get(id);
     if (!stream) {
@@ -134,7 +134,7 @@ export class SpdySession implements Wire {
     if (fin) stream.receiveEnd();
   }
 
-  async #obey({ type, flags, body }: Frame & { kind: 'control' }): Promise<void> {
+  async #obey({ type, flags, body }: SpdyFrame & { kind: 'control' }): Promise<void> {
     switch (type) {
       case frameType.synStream:
         return this.#open(field(body, 0), flags, body.subarray(10));

@@ -1,14 +1,14 @@
 /** As whom a container's processes run: the first one, and those that are started later. */
 import assert from 'node:assert/strict';
 import type { LinuxContainerSecurityContext } from '../../../../src/cri/api/messages.ts';
-import type { Sent } from '../../../../src/cri/api/services.ts';
+import type { Outgoing } from '../../../../src/cri/api/services.ts';
 import { until } from '../pods.ts';
 import { logged, pull, refused, Skip, type Spec, secured, withContainer, withPod } from './spec.ts';
 
 /** Its user 1000 is in the image's group 50000. */
 const grouped = 'gcr.io/k8s-staging-cri-tools/test-image-predefined-group:latest';
 
-type Context = Sent<LinuxContainerSecurityContext>;
+type Context = Outgoing<LinuxContainerSecurityContext>;
 
 /** What a program that is run in the container says of itself. */
 const said = (title: string, context: Context, line: string, expected: RegExp): Spec => ({

@@ -1,7 +1,7 @@
 /** Containers: from made to removed, programs run in them, what they use. */
 import assert from 'node:assert/strict';
 import type { ContainerStatsFilter } from '../../../../src/cri/api/messages.ts';
-import type { Sent } from '../../../../src/cri/api/services.ts';
+import type { Outgoing } from '../../../../src/cri/api/services.ts';
 import { grpc, type Spec, type World, withContainer, withPod } from './spec.ts';
 
 const listed = async ({ client }: World, id: string) =>
@@ -13,7 +13,7 @@ const removed = async (world: World, containerId: string): Promise<void> => {
 };
 
 /** Ids of the containers that a filter finds figures of. */
-async function measured({ client }: World, filter?: Sent<ContainerStatsFilter>): Promise<string[]> {
+async function measured({ client }: World, filter?: Outgoing<ContainerStatsFilter>): Promise<string[]> {
   const { stats } = await client.call('listContainerStats', filter ? { filter } : {});
   return stats.map(({ attributes }) => attributes!.id);
 }

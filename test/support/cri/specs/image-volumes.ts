@@ -1,21 +1,21 @@
 /** Images as volumes: what `mounts[].image` asks for. */
 import assert from 'node:assert/strict';
 import type { Mount } from '../../../../src/cri/api/messages.ts';
-import type { Sent } from '../../../../src/cri/api/services.ts';
+import type { Outgoing } from '../../../../src/cri/api/services.ts';
 import type { TestPod } from '../pods.ts';
 import { grpc, pull, refused, Skip, type Spec, type World, withPod } from './spec.ts';
 
 const image = 'gcr.io/k8s-staging-cri-tools/test-image-tag:test';
 const place = '/image-volume';
 
-type Create = (mount?: Sent<Mount>) => Promise<string>;
+type Create = (mount?: Outgoing<Mount>) => Promise<string>;
 
 /** In a pod; `create` makes a container with the image at `place`, `reference` is the image's. */
 const spec = (title: string, use: (world: World, create: Create, reference: string) => Promise<void>): Spec => ({
   title,
   async run(world) {
     const reference = await pull(world, image);
-    const create = (pod: TestPod, name: string, mount: Sent<Mount>): Promise<string> => {
+    const create = (pod: TestPod, name: string, mount: Outgoing<Mount>): Promise<string> => {
       const volume = { image: reference, userSpecifiedImage: image };
       const mounts = [{ containerPath: place, readonly: true, image: volume, ...mount }];
       return world.pods.create(pod, name, ['top'], { mounts });

@@ -1,13 +1,13 @@
 /** What a container's processes may do: to its root, to the kernel, and by programs that give more. */
 import assert from 'node:assert/strict';
 import type { LinuxContainerSecurityContext } from '../../../../src/cri/api/messages.ts';
-import type { Sent } from '../../../../src/cri/api/services.ts';
+import type { Outgoing } from '../../../../src/cri/api/services.ts';
 import { logged, pull, type Spec, secured, type World, withContainer, withPod } from './spec.ts';
 
 /** Its program is root's, with the bit that gives root. */
 const raised = 'registry.k8s.io/e2e-test-images/nonewprivs:1.3';
 
-type Context = Sent<LinuxContainerSecurityContext>;
+type Context = Outgoing<LinuxContainerSecurityContext>;
 
 /** Fails with a reason, or succeeds. */
 async function may(world: World, id: string, line: string, reason?: RegExp): Promise<void> {

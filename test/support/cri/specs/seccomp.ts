@@ -3,16 +3,16 @@ import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LinuxContainerSecurityContext, SecurityProfile } from '../../../../src/cri/api/messages.ts';
-import type { Sent } from '../../../../src/cri/api/services.ts';
+import type { Outgoing } from '../../../../src/cri/api/services.ts';
 import { type Spec, secured, type World, withContainer } from './spec.ts';
 
-type Context = Sent<LinuxContainerSecurityContext>;
+type Context = Outgoing<LinuxContainerSecurityContext>;
 
 /** A profile that refuses these calls, as a file of this host, while `use` needs it. */
 async function withProfile(
   { folder }: World,
   names: readonly string[],
-  use: (profile: Sent<SecurityProfile>) => Promise<void>,
+  use: (profile: Outgoing<SecurityProfile>) => Promise<void>,
 ): Promise<void> {
   const place = await mkdtemp(join(folder, 'seccomp-'));
   const localhostRef = join(place, 'profile.json');
@@ -22,7 +22,7 @@ async function withProfile(
 }
 
 /** The mode in proc(5): 0 without a filter, 2 with a program. */
-const mode = (title: string, seccomp: Sent<SecurityProfile> | undefined, expected: string): Spec => ({
+const mode = (title: string, seccomp: Outgoing<SecurityProfile> | undefined, expected: string): Spec => ({
   title,
   run: (world) =>
     withContainer(world, secured(seccomp ? { seccomp } : {}), async (id) =>

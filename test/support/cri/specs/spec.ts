@@ -13,7 +13,7 @@ import type {
   LinuxContainerSecurityContext,
   PodSandboxConfig,
 } from '../../../../src/cri/api/messages.ts';
-import type { Sent } from '../../../../src/cri/api/services.ts';
+import type { Outgoing } from '../../../../src/cri/api/services.ts';
 import type { CriClient } from '../client.ts';
 import { busybox, Pods, type TestPod, until } from '../pods.ts';
 
@@ -55,7 +55,7 @@ export async function pull({ client }: World, image: string): Promise<string> {
 /** Runs a pod while `use` needs it, with the image that `Pods` names at hand. */
 export async function withPod<T>(
   world: World,
-  config: Sent<PodSandboxConfig>,
+  config: Outgoing<PodSandboxConfig>,
   use: (pod: TestPod) => Promise<T>,
 ): Promise<T> {
   const { image } = await world.client.call('imageStatus', { image: { image: busybox } });
@@ -74,15 +74,15 @@ export async function withPod<T>(
 /** As `withPod`, with one container that waits; `more` is the container's. */
 export function withContainer<T>(
   world: World,
-  more: Sent<ContainerConfig>,
+  more: Outgoing<ContainerConfig>,
   use: (containerId: string, pod: TestPod) => Promise<T>,
-  config: Sent<PodSandboxConfig> = {},
+  config: Outgoing<PodSandboxConfig> = {},
 ): Promise<T> {
   return withPod(world, config, async (pod) => use(await world.pods.run(pod, 'main', 'sleep 1000', more), pod));
 }
 
 /** A container's or a pod's security context, as a part of its configuration. */
-export const secured = (securityContext: Sent<LinuxContainerSecurityContext>) => ({ linux: { securityContext } });
+export const secured = (securityContext: Outgoing<LinuxContainerSecurityContext>) => ({ linux: { securityContext } });
 
 /** Rejects unless `call` does; the service's answer has to say something. */
 export async function refused(call: Promise<unknown>): Promise<void> {

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } fro
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Mount } from '../../../../src/cri/api/messages.ts';
-import type { Sent } from '../../../../src/cri/api/services.ts';
+import type { Outgoing } from '../../../../src/cri/api/services.ts';
 import { check } from '../../command.ts';
 import { until } from '../pods.ts';
 import { logged, refused, Skip, type Spec, secured, type World, withContainer, withPod } from './spec.ts';
@@ -52,7 +52,7 @@ async function withTmpfs(world: World, use: (folder: string) => Promise<void>): 
   });
 }
 
-const refusedRecursive = (title: string, more: Sent<Mount>): Spec => ({
+const refusedRecursive = (title: string, more: Outgoing<Mount>): Spec => ({
   title,
   run: (world) =>
     withTmpfs(world, (folder) =>

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ContainerConfig, PodSandboxConfig } from '../../../../src/cri/api/messages.ts';
-import type { Sent } from '../../../../src/cri/api/services.ts';
+import type { Outgoing } from '../../../../src/cri/api/services.ts';
 import { projectRoot } from '../../command.ts';
 import type { CriHouse } from '../house.ts';
 import type { TestPod } from '../pods.ts';
@@ -33,11 +33,11 @@ function tableRows(heading: string): Row[] {
 type Attempt = (house: CriHouse, pod: TestPod) => Promise<unknown>;
 
 const ofSandbox =
-  (config: Sent<PodSandboxConfig>, runtimeHandler = ''): Attempt =>
+  (config: Outgoing<PodSandboxConfig>, runtimeHandler = ''): Attempt =>
   async ({ client, pods }) =>
     client.call('runPodSandbox', { config: await pods.config('refused', config), runtimeHandler });
 const ofContainer =
-  (config: Sent<ContainerConfig>): Attempt =>
+  (config: Outgoing<ContainerConfig>): Attempt =>
   ({ pods }, pod) =>
     pods.create(pod, `refused-${Math.random()}`, ['true'], config);
 

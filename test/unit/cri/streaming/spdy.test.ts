@@ -3,7 +3,12 @@ import { createHash } from 'node:crypto';
 import { createDeflate, createInflate, constants as zlib } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { dictionary } from '../../../../src/cri/streaming/spdy/dictionary.ts';
-import { controlFrame, dataHeader, type Frame, FrameReader } from '../../../../src/cri/streaming/spdy/frames.ts';
+import {
+  controlFrame,
+  dataHeader,
+  type SpdyFrame,
+  SpdyFrameReader,
+} from '../../../../src/cri/streaming/spdy/frames.ts';
 import { HeaderReader, HeaderWriter } from '../../../../src/cri/streaming/spdy/headers.ts';
 
 /** `crictl exec -i`: opens error, stdin and stdout, sends a line, half-closes; then resets all and says goodbye. */
@@ -29,7 +34,7 @@ const recordedForward = Buffer.from(
 
 /** Frames without header compression: data pieces joined, header blocks read. */
 async function readAll(bytes: Buffer, step: number): Promise<unknown[]> {
-  const frames = new FrameReader();
+  const frames = new SpdyFrameReader();
   const headers = new HeaderReader();
   const seen: unknown[] = [];
   let data = '';
@@ -47,7 +52,7 @@ async function readAll(bytes: Buffer, step: number): Promise<unknown[]> {
   return seen;
 }
 
-function one(reader: FrameReader, bytes: Buffer): Frame[] {
+function one(reader: SpdyFrameReader, bytes: Buffer): SpdyFrame[] {
   return [...reader.push(bytes)];
 }
 
@@ -88,14 +93,14 @@ describe('frames of a real client', () => {
 
 describe('frames', () => {
   test('a data frame is handed on as it arrives, its end only with the last byte', () => {
-    const reader = new FrameReader();
+    const reader = new SpdyFrameReader();
     const frame = Buffer.concat([dataHeader(5, 10, true), Buffer.from('0123456789')]);
     expect(one(reader, frame.subarray(0, 12))).toMatchObject([{ kind: 'data', stream: 5, fin: false }]);
     expect(one(reader, frame.subarray(12))).toMatchObject([{ kind: 'data', stream: 5, fin: true }]);
   });
 
   test('an empty data frame at the end of a chunk is not held back', () => {
-    const frames = one(new FrameReader(), Buffer.concat([controlFrame(6, [1]), dataHeader(3, 0, true)]));
+    const frames = one(new SpdyFrameReader(), Buffer.concat([controlFrame(6, [1]), dataHeader(3, 0, true)]));
     expect(frames).toMatchObject([{ type: 6 }, { kind: 'data', stream: 3, fin: true }]);
   });
 
@@ -105,9 +110,9 @@ describe('frames', () => {
   });
 
   test('another version and an endless control frame are refused before anything is kept', () => {
-    expect(() => one(new FrameReader(), Buffer.from('8002000100000000', 'hex'))).toThrow('SPDY version 2, not 3');
-    expect(() => one(new FrameReader(), Buffer.from('8003000100ffffff', 'hex'))).toThrow('has 16777215 bytes');
-    expect(() => one(new FrameReader(), Buffer.from('GET / HTTP/1.1\r\n\r\n'))).not.toThrow(); // a data frame, to its looks
+    expect(() => one(new SpdyFrameReader(), Buffer.from('8002000100000000', 'hex'))).toThrow('SPDY version 2, not 3');
+    expect(() => one(new SpdyFrameReader(), Buffer.from('8003000100ffffff', 'hex'))).toThrow('has 16777215 bytes');
+    expect(() => one(new SpdyFrameReader(), Buffer.from('GET / HTTP/1.1\r\n\r\n'))).not.toThrow(); // a data frame, to its looks
   });
 });
 

@@ -1,9 +1,14 @@
 /**
- * Sandboxes: made through the provider, entered through their agent, found again after a restart.
+ * Pods: created through the provider, used through their agent, found again after a restart.
  *
- * A record is written before the machine is made and goes after it is removed, so that whatever a crash leaves is either
- * a record without a machine (the sandbox is over) or a machine without a record (its creation was never answered: it is removed). The
- * second can appear late, because the provider's program may outlive the service: `reconcile` looks again and again.
+ * Three words, in this room and its messages:
+ * - pod: CRI's PodSandbox with its containers, as clients see it. It has a record and exists until RemovePodSandbox.
+ * - sandbox: the isolated environment that the pod's containers run in, with its agent. It ends when the pod is stopped.
+ * - machine: the provider's container or virtual machine that is the sandbox, by the provider's name.
+ *
+ * A record is written before the machine is created and deleted after it is removed. So a crash leaves either a record
+ * without a machine (the pod is over) or a machine without a record (no client was told of it: it is removed). The second
+ * can appear late, because the provider's program may outlive the service: `reconcile` looks again and again.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, realpath, writeFile } from 'node:fs/promises';
@@ -18,22 +23,22 @@ import { podFiles } from '../spec/mounts.ts';
 import { hostsFile, resolverConfiguration } from '../spec/pod-files.ts';
 import { outermost } from '../spec/shares.ts';
 import { Batcher } from './batcher.ts';
-import { machineName, machineSpec, podKey, refuseSandbox } from './machine.ts';
+import { machineName, machineSpec, podKey, refusePod } from './machine.ts';
 import type { CriOptions } from './options.ts';
 import { Container, nanoseconds, Pod } from './pod.ts';
-import { Records, type SandboxRecord } from './records.ts';
+import { type PodRecord, Records } from './records.ts';
 
 /** Milliseconds that a sandbox has from its start to the agent's first answer: a virtual machine boots within it. */
 const bootTime = 60_000;
 const bootPoll = 10;
 
-export class Sandboxes {
+export class Pods {
   readonly records: Records;
-  readonly pods = new Map<string, Pod>();
+  readonly all = new Map<string, Pod>();
   /** Hears of every change of a container. */
   onContainer: (pod: Pod, container: Container, before: AgentContainer['state']) => void = () => {};
   /** Hears of every change of a sandbox: made, over, removed. */
-  onSandbox: (pod: Pod, change: 'started' | 'stopped' | 'removed') => void = () => {};
+  onPod: (pod: Pod, change: 'started' | 'stopped' | 'removed') => void = () => {};
   readonly #options: CriOptions;
   /** Name of the folder with image disks, on the host. */
   readonly #disks: string;
@@ -54,9 +59,9 @@ export class Sandboxes {
 
   /** By id, or by a beginning of it that no other has. */
   find(id: string): Pod | undefined {
-    const exact = this.pods.get(id);
+    const exact = this.all.get(id);
     if (exact || !id) return exact;
-    const like = [...this.pods.values()].filter((pod) => pod.id.startsWith(id));
+    const like = [...this.all.values()].filter((pod) => pod.id.startsWith(id));
     return like.length === 1 ? like[0] : undefined;
   }
 
@@ -69,9 +74,9 @@ export class Sandboxes {
   /** READY with its network up when it returns; nothing is left when it throws. */
   async run({ config, runtimeHandler }: RunPodSandboxRequest, signal: AbortSignal): Promise<Pod> {
     if (!config?.metadata) throw invalid('a sandbox needs a config with metadata');
-    refuseSandbox(config, runtimeHandler);
+    refusePod(config, runtimeHandler);
     const name = podKey(config);
-    if (this.#making.has(name) || [...this.pods.values()].some((pod) => podKey(pod.record.config) === name))
+    if (this.#making.has(name) || [...this.all.values()].some((pod) => podKey(pod.record.config) === name))
       throw new RpcError('ALREADY_EXISTS', `there is a sandbox for ${name} already`);
     this.#making.add(name);
     try {
@@ -86,7 +91,7 @@ export class Sandboxes {
     const id = randomBytes(16).toString('hex');
     const shares = await this.#sharesFor(config);
     const machine = machineName(id);
-    let record: SandboxRecord = {
+    let record: PodRecord = {
       id,
       machine,
       config,
@@ -116,23 +121,23 @@ export class Sandboxes {
       this.abilities = agent;
       record = { ...record, agent, addresses: agent.addresses, state: 'ready' };
       pod.record = record;
-      await this.records.saveSandbox(record);
+      await this.records.savePod(record);
     } catch (error) {
       await this.#undo(record);
       throw error;
     } finally {
       this.#making.delete(machine);
     }
-    this.pods.set(id, pod);
+    this.all.set(id, pod);
     this.#watch(pod);
-    this.onSandbox(pod, 'started');
+    this.onPod(pod, 'started');
     return pod;
   }
 
-  async #undo(record: SandboxRecord): Promise<void> {
+  async #undo(record: PodRecord): Promise<void> {
     try {
       await this.#removals.add(record.machine);
-      await this.records.forgetSandbox(record.id);
+      await this.records.forgetPod(record.id);
     } catch (error) {
       this.#options.log(`sandbox ${record.id} could not be removed yet: ${(error as Error).message}`);
     }
@@ -249,8 +254,8 @@ export class Sandboxes {
       this.heard(pod, end);
     }
     pod.record = { ...pod.record, state: 'stopped' };
-    await this.records.saveSandbox(pod.record);
-    this.onSandbox(pod, 'stopped');
+    await this.records.savePod(pod.record);
+    this.onPod(pod, 'stopped');
   }
 
   /**
@@ -301,14 +306,14 @@ export class Sandboxes {
   async remove(id: string, release: (container: Container) => Promise<void>): Promise<void> {
     const pod = this.find(id);
     await pod?.inTurn(async () => {
-      if (!this.pods.has(pod.id)) return;
+      if (!this.all.has(pod.id)) return;
       if (pod.isReady) await this.#endContainers(pod);
       if (pod.hasMachine) await this.#removeMachine(pod);
       await this.#over(pod);
       for (const container of pod.containers.values()) await release(container);
-      await this.records.forgetSandbox(pod.id);
-      this.pods.delete(pod.id);
-      this.onSandbox(pod, 'removed');
+      await this.records.forgetPod(pod.id);
+      this.all.delete(pod.id);
+      this.onPod(pod, 'removed');
     });
   }
 
@@ -325,7 +330,7 @@ export class Sandboxes {
       const pod = new Pod(sandbox, new AgentClient(this.records.socket(sandbox.id)));
       for (const record of containers) pod.containers.set(record.id, new Container(record));
       pod.hasMachine = machines.has(sandbox.machine);
-      this.pods.set(pod.id, pod);
+      this.all.set(pod.id, pod);
       if (!pod.isReady) continue;
       if (machines.get(sandbox.machine)?.state === 'running') await this.#adoptRunning(pod);
       else await this.#over(pod);
@@ -360,19 +365,19 @@ export class Sandboxes {
 
   /** Removes unknown machines, and notices those that ended. */
   async reconcile(): Promise<void> {
-    const before = [...this.pods.values()].filter((pod) => pod.isReady); // what comes up meanwhile is not in the list
+    const before = [...this.all.values()].filter((pod) => pod.isReady); // what comes up meanwhile is not in the list
     const machines = await this.#options.provider.sandboxes(this.#service);
-    const known = new Set([...this.pods.values()].map((pod) => pod.record.machine));
+    const known = new Set([...this.all.values()].map((pod) => pod.record.machine));
     const orphans = machines.filter(({ name }) => !known.has(name) && !this.#making.has(name));
     if (orphans.length > 0) await this.#options.provider.remove(orphans.map(({ name }) => name));
     const running = new Set(machines.filter(({ state }) => state === 'running').map(({ name }) => name));
     for (const pod of before)
-      if (!running.has(pod.record.machine) && this.pods.has(pod.id)) await pod.inTurn(() => this.#over(pod));
+      if (!running.has(pod.record.machine) && this.all.has(pod.id)) await pod.inTurn(() => this.#over(pod));
   }
 
   /** Ends the watching; sandboxes go on. */
   close(): void {
     this.#isClosed = true;
-    for (const pod of this.pods.values()) pod.watch.abort();
+    for (const pod of this.all.values()) pod.watch.abort();
   }
 }
