@@ -220,7 +220,9 @@ export function checkLock(
   const problems: string[] = [];
   if (wanted.recipe !== recipe) problems.push(`the lock is for recipe ${recipe}, this is ${wanted.recipe}`);
   if (wanted.kubernetes !== kubernetes)
-    problems.push(`the lock is for Kubernetes ${kubernetes ?? 'none'}, asked for is ${wanted.kubernetes ?? 'none'}`);
+    problems.push(
+      `the lock is for Kubernetes ${kubernetes ?? 'none'}, but ${wanted.kubernetes ?? 'none'} is requested`,
+    );
   for (const platform of wanted.platforms)
     if (!platforms[platform])
       problems.push(`${platform}: not in the lock, which is for ${Object.keys(platforms).join(', ') || 'no platform'}`);

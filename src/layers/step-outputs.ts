@@ -1,15 +1,12 @@
 /**
- * What the steps of a layer bring, as a document: for machines that have the layer's tar and not the artifacts that it
- * was made from.
+ * The outputs of a layer's steps as a document, for machines that have the layer's tar but not the artifacts.
  *
- * A layer is cut from the merged tree of all steps, so its tar is not what its steps brought: another layer may have
- * taken a file over, or decided the attributes of a folder. The document therefore has the steps' own trees, entry by
- * entry, with owners, packages and account wishes. Merged with the other steps' trees they give the same image as the
- * artifacts do, whatever those other steps are.
+ * A layer is a part of the merged tree of all steps, so its tar is not the output of its steps: another layer may have replaced
+ * a file, or decided the attributes of a directory. Therefore the document has the steps' own trees, entry by entry, with owners,
+ * packages and accounts. Merged with the trees of any other steps, they give the same image as the artifacts do.
  *
- * Bytes are named by their SHA-256 and found in the tar; the few that are not there, because another layer has them,
- * are in the document. Whoever reads it hashes every file of the tar: a content is what its name says, or nothing is
- * taken from the document.
+ * Bytes are named by their SHA-256 and found in the tar. The few that another layer has are in the document. The reader hashes
+ * every file of the tar, and rejects the document when a digest does not match.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -24,7 +21,7 @@ import { canonicalPath, Tree } from '../tree/tree.ts';
 import type { Unpacker } from '../tree/unpack.ts';
 import type { StepResult } from './step.ts';
 
-/** Unpacked; the Debian base of a node has 4 MB. What would need more is a layer that others have mostly taken over. */
+/** Decompressed. The Debian base of a node has 4 MB; a larger one means that other layers replaced most files. */
 export const maxOutputBytes = 32 << 20;
 
 const path = z.string().refine((text) => text !== '' && safe(text), 'not a canonical path');
@@ -89,17 +86,17 @@ const documentSchema = z.strictObject({
 type SavedDocument = z.input<typeof documentSchema>;
 type SavedEntry = z.input<typeof entrySchema>;
 
-/** What steps brought, by their ids. */
+/** Results of steps, by step id. */
 export type StepOutputs = ReadonlyMap<string, StepResult>;
 
-/** The document, compressed; undefined when it would be longer than any reader takes. `tar` is the layer's file. */
+/** The document, compressed; undefined when it would exceed `maxOutputBytes`. `tar` is the layer's file. */
 export async function describeOutputs(outputs: StepOutputs, tar: string): Promise<Buffer | undefined> {
   const inTar = await digestsOf(tar);
   const contents = new Map<string, Buffer>();
   let inside = 0;
   const digestFor = async (content: Content): Promise<string> => {
     if (inTar.has(content.key)) return content.key;
-    // Its key may be no digest, or its bytes may be in another layer.
+    // Its key may not be a digest, or its bytes may be in another layer.
     const hash = createHash('sha256');
     const parts: Buffer[] = [];
     for await (const chunk of readContent(content)) {
@@ -139,9 +136,8 @@ export async function describeOutputs(outputs: StepOutputs, tar: string): Promis
 }
 
 /**
- * What the steps brought. `tar` is the layer's file, `key` names its bytes, which the caller has checked; its files are
- * hashed while it is unpacked. `from` names the document in errors: `archive` for what is no such document, `integrity`
- * for one that does not belong to the tar.
+ * Reads the outputs. `tar` is the layer's file; `key` names its bytes, which the caller has verified. Files are hashed while it
+ * is unpacked. `from` names the document in errors: `archive` when it is malformed, `integrity` when it does not match the tar.
  */
 export async function restoreOutputs(
   compressed: Buffer,

@@ -1,7 +1,7 @@
 /**
  * `kill -9` at fifty moments of a build, drawn with a fixed seed: whatever was cut, the next build in that store gives
  * the same image and the same output as always, and nothing of the killed one is left. The moments that are known to
- * matter are in test/integration/cli/interrupt.heavy.test.ts; these are the ones that nobody thought of.
+ * matter are in test/integration/cli/interrupt.heavy.test.ts; these are random ones.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';

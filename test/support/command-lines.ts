@@ -43,7 +43,8 @@ export function problemWith(root: Command, words: readonly string[]): string | u
     }
     const value = inline ?? words[++i];
     if (value === undefined || value.startsWith('--')) return `${words.join(' ')}: ${flag} lacks its value`;
-    if (option.argChoices && !option.argChoices.includes(value)) return `${words.join(' ')}: ${flag} is no ${value}`;
+    if (option.argChoices && !option.argChoices.includes(value))
+      return `${words.join(' ')}: ${flag} does not accept ${value}`;
   }
   const wanted = command.registeredArguments;
   if (values < wanted.filter((one) => one.required).length) return `${words.join(' ')}: an argument is missing`;

@@ -96,7 +96,7 @@ describe('locks', () => {
   });
 
   test.each([
-    ['another version', ['v1.33.1', '--locked'], 'the lock is for Kubernetes v1.34.2, asked for is v1.33.1'],
+    ['another version', ['v1.33.1', '--locked'], 'the lock is for Kubernetes v1.34.2, but v1.33.1 is requested'],
     [
       'another platform',
       ['--locked', '--platform', 'linux/arm64'],

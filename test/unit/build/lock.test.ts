@@ -218,7 +218,7 @@ describe('building from a lock', () => {
         code: 'lock',
         details: [
           `the lock is for recipe ${lock.recipe}, this is other`,
-          `the lock is for Kubernetes ${lock.kubernetes}, asked for is none`,
+          `the lock is for Kubernetes ${lock.kubernetes}, but none is requested`,
           'linux/amd64: not in the lock, which is for linux/arm64',
         ],
       }),

@@ -48,7 +48,7 @@ test('the check of command lines finds errors', () => {
   expect(problem('kina push a --sobm')).toContain('no flag --sobm');
   expect(problem('kina push --sbom=yes a')).toContain('takes no value');
   expect(problem('kina push a --platform --sbom')).toContain('lacks its value');
-  expect(problem('kina image sbom a --format xml')).toContain('--format is no xml');
+  expect(problem('kina image sbom a --format xml')).toContain('--format does not accept xml');
   expect(problem('kina push')).toContain('missing');
   expect(problem('kina lock a b')).toContain('too many');
 });
