@@ -1,6 +1,6 @@
 /**
- * What other machines have finished, as the pipeline asks for it: whole images, which cost nothing but their blobs, and
- * layers, for images that share only some. Everything else about such a cache is `ops/registry/cache*.ts`.
+ * The cache of finished work that the pipeline uses: whole images, which cost only their blobs, and layers, for images that
+ * share some. `ops/registry/cache*.ts` implements it with a registry.
  */
 
 import type { BuiltLayer } from '../layers/layer.ts';
@@ -34,12 +34,12 @@ export interface WorkCache {
   findImage(key: string, platform: string): Promise<BuiltPlatform | undefined>;
   keepImage(key: string, built: BuiltPlatform): Promise<void>;
   findLayer(key: string): Promise<FoundLayer | undefined>;
-  /** Whether there is a place that should have it and has not. */
+  /** Whether a cache to write to lacks the layer. */
   wantsLayer(key: string): Promise<boolean>;
   keepLayer(key: string, layer: BuiltLayer, outputs: StepOutputs): Promise<void>;
 }
 
-/** What of a platform's plan need not be made here: found layers by name, and steps whose image was found. */
+/** Parts of a platform's plan that were found: layers by name, and steps whose image was found. */
 export interface Found {
   readonly layers: ReadonlyMap<string, FoundLayer>;
   readonly carried: ReadonlySet<PlannedStep>;
@@ -47,8 +47,8 @@ export interface Found {
 export const nothingFound: Found = { layers: new Map(), carried: new Set() };
 
 /**
- * Asks for every layer whose artifacts the store lacks, and for images that steps of the others carry. Who has the
- * artifacts makes the layer faster than a registry brings it.
+ * Looks for every layer whose artifacts the store lacks, and for images that steps of other layers carry. With the artifacts
+ * at hand, making a layer is faster than downloading it.
  */
 export async function findParts(
   plan: PlatformPlan,

@@ -1,10 +1,10 @@
 /**
- * The names of finished work: everything that decides what it is, and nothing that has to be fetched to be known. The
- * recipe and the lock say it all, so a machine with an empty store can ask others whether they have it (`cache.ts`).
+ * Keys of finished work: everything that decides the result, and nothing that must be fetched first. Recipe and lock are
+ * enough, so a machine with an empty store can ask a cache (`cache.ts`).
  *
- * An image's key covers its platform's whole lock. A layer's covers the steps of that layer: what they say, what they
- * are pinned to and which version of their kind reads it. It names what these steps bring, not the layer's tar: that
- * depends on the other layers as well, is made of this and checked against the entry when all of them are there.
+ * An image's key covers the whole lock of its platform. A layer's key covers the steps of that layer: their settings, their
+ * pins and the versions of their kinds. It names the outputs of these steps, not the layer's tar, which depends on the other
+ * layers too; the tar is made from the outputs and compared with the entry.
  */
 import { digestOf } from '../host/json.ts';
 import type { Compression } from '../oci/compress.ts';
@@ -15,7 +15,7 @@ import { type Plan, type PlannedLayer, type PlannedStep, type PlatformPlan, step
 /** Raised when the same pins would give a different image. */
 const PIPELINE_VERSION = 1;
 
-/** What beside the plan decides an image's bytes. */
+/** What decides an image's bytes beside the plan. */
 export interface ImageFormat {
   readonly compression: Compression | undefined;
   /** Seconds since the epoch for files and for `created`. */
@@ -41,7 +41,7 @@ export function imageKey(platform: PlatformPlan, lock: Lock, plan: Plan, format:
   }).slice(7);
 }
 
-/** Of a layer that is made from artifacts; undefined for any other, which is made faster than it is asked for. */
+/** Of a layer that is made from artifacts. Undefined for other layers: making them is faster than asking a cache. */
 export function layerKey(
   { steps }: PlannedLayer,
   platform: Platform,
@@ -74,7 +74,7 @@ export function layerKey(
   }).slice(7);
 }
 
-/** The key of the image that a step carries, for its platform; it is not compressed, the step decides about that. */
+/** The keys of the image that a step carries. It is not compressed: the step decides about that. */
 export function carriedKeys({ inner }: PlannedStep, epoch: number, version: string): string[] {
   if (!inner) return [];
   const lock = lockOf(inner, {});

@@ -16,7 +16,7 @@ interface OldStep {
   readonly artifacts?: readonly RemoteFile[];
 }
 
-/** The lock in the form of version 2; any other value as it is. Throws `lock` when an image cannot be put together. */
+/** Converts a lock of version 1; other values pass through. Throws `lock` when the parts of an image are incomplete. */
 export function fromVersion1(value: unknown, from: string): unknown {
   if (!isVersion1(value)) return value;
   const { images: settings, platforms = {}, ...rest } = value;

@@ -1,4 +1,4 @@
-/** From what the person asked for to a plan and its lock. */
+/** Resolves a recipe to a plan and its lock. */
 import { KinaError } from '../host/errors.ts';
 import { digestOf } from '../host/json.ts';
 import { stepKinds } from '../layers/kinds.ts';
@@ -15,7 +15,7 @@ import type { Recipe } from './recipe/schema.ts';
 import { versionFacts, versionRow } from './versions.ts';
 
 export interface ResolveRequest {
-  /** Name of a shipped recipe or path of a file; when undefined that of the lock, else `node`. */
+  /** Name of a shipped recipe or path of a file. Default: the recipe of the lock, else `node`. */
   readonly recipe: string | undefined;
   /** Version, URL, file or folder; undefined for recipes without Kubernetes. */
   readonly source: string | undefined;
@@ -24,7 +24,7 @@ export interface ResolveRequest {
   readonly set: Readonly<Record<string, string>>;
   /** Path of a lock to build from. */
   readonly lock: string | undefined;
-  /** With `lock`: a Debian package to bring up to date, with what has to come along; the rest is as the lock says. */
+  /** With `lock`: a Debian package to upgrade, with what it needs. Everything else stays as locked. */
   readonly upgrade?: string | undefined;
   readonly strict: boolean;
 }
@@ -34,7 +34,7 @@ export interface Resolved {
   readonly lock: Lock;
 }
 
-/** Reads the recipe, asks upstream (or the lock) for every pin, and checks that all of it fits together. */
+/** Reads the recipe, takes every pin from upstream or the lock, and checks that they agree. */
 export async function resolveRecipe(request: ResolveRequest, session: Session): Promise<Resolved> {
   const lock = request.lock === undefined ? undefined : await readLock(request.lock);
   const recipe = await loadRecipe(request.recipe ?? lock?.recipe ?? 'node');
@@ -57,7 +57,7 @@ function needsKubernetes(recipe: Recipe): boolean {
 }
 
 async function resolveNow(request: ResolveRequest, recipe: Recipe, session: Session): Promise<Resolved> {
-  // What was resolved last for the same request stands in when the network is forbidden.
+  // With --offline, the last resolution of the same request is used.
   const key = digestOf({
     lock: 2,
     recipe: JSON.stringify(recipe, (key, value) => (key === 'parsed' ? undefined : value)),
@@ -74,7 +74,7 @@ async function resolveNow(request: ResolveRequest, recipe: Recipe, session: Sess
   const known = source && (await versionRow(source.version));
   if (source && known?.row && known.ahead)
     session.reporter.warn(
-      `Kubernetes ${source.version} is newer than this kina: built with what ${known.row.kubernetes} uses`,
+      `Kubernetes ${source.version} is newer than this version of kina: using the components of ${known.row.kubernetes}`,
     );
   const resolved = await plan(
     request,
@@ -109,9 +109,9 @@ async function openSource(request: ResolveRequest, recipe: Recipe, session: Sess
     if (request.source !== undefined)
       throw new KinaError(
         'usage',
-        `the recipe ${recipe.name} takes nothing from a Kubernetes source, but ${JSON.stringify(request.source)} was given`,
+        `the recipe ${recipe.name} does not use a Kubernetes source, but ${JSON.stringify(request.source)} was given`,
         {
-          hint: 'Leave it out, or use another recipe.',
+          hint: 'Omit it, or use another recipe.',
         },
       );
     return undefined;
@@ -147,7 +147,7 @@ async function plan(
   return { plan: made, lock: lockOf(made, request.set) };
 }
 
-/** Packages of one image build on each other's choice, so all steps that choose packages ask the archive. */
+/** Steps that install packages build on each other's choice, so all of them are resolved. */
 function partly(locked: Locked, name: string): Pick<PlanRequest, 'locked' | 'upgrade'> {
   const choosesPackages = (pins: Pins | undefined) => pins?.artifacts.some(({ type }) => type === 'deb');
   return {

@@ -135,7 +135,7 @@ class Merge {
   }
 }
 
-/** The first remaining link of a file that is about to be replaced takes over its bytes. */
+/** When a file is about to be replaced, its first hard link becomes the file. */
 function promoteHardlink(tree: Tree, path: string): void {
   const original = tree.get(path);
   if (original?.type !== 'file') return;
@@ -162,7 +162,7 @@ function partitionByLayer(
     for (let parent = posix.dirname(entry.path); parent !== '.' && !part.has(parent); parent = posix.dirname(parent))
       part.set(parent, merged.get(parent)!);
     if (entry.type === 'hardlink' && layerOf.get(entry.target) !== layer) {
-      // OCI: a hard link into another layer may not extract; a copy always does.
+      // A hard link into another layer may fail to extract; a copy does not.
       const target = merged.get(entry.target);
       if (target?.type !== 'file')
         throw new KinaError('archive', `/${entry.path} is a hard link to /${entry.target}, which is not a file`);
@@ -177,7 +177,7 @@ function partitionByLayer(
     .filter((l) => l.entries.length > 0);
 }
 
-/** Executables from outside Debian must be for the image's architecture; packages are checked by their control file. */
+/** Executables must be for the image's architecture. */
 async function checkArchitecture(tree: Tree, platform: Platform): Promise<void> {
   const wanted = elfMachines[platform.architecture];
   for (const entry of tree.values()) {

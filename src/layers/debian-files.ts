@@ -1,6 +1,6 @@
 /**
- * Files of Debian packages for kina's own use, e.g. a kernel for a machine that tries an image out: found, verified and
- * fetched as the packages of an image are, but without what they depend on, because nothing is installed.
+ * Files of Debian packages for kina itself, such as a kernel for a boot test. They are resolved, verified and fetched like the
+ * packages of an image, but without dependencies, because they are not installed.
  */
 import type { Artifact } from '../artifacts/artifact.ts';
 import { unpackPackage } from '../debian/deb.ts';
@@ -15,7 +15,7 @@ import { archiveContext } from './kinds/debian.ts';
 export interface DebianFilesRequest {
   readonly suite: string;
   readonly architecture: Architecture;
-  /** Packages to resolve; a package that only names others may be one of them. */
+  /** Packages to resolve, also metapackages. */
   readonly packages: readonly string[];
   /** Which packages of the closure are wanted. */
   readonly wanted: (name: string) => boolean;

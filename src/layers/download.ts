@@ -1,4 +1,4 @@
-/** Pins one download of a recipe: size and digest known, or the definite absence of an optional component. */
+/** Pins a download of a recipe: its size and digest, or that an optional component does not exist. */
 import { resolveArtifact } from '../artifacts/checksums.ts';
 import { KinaError } from '../host/errors.ts';
 import { noPins, type Resolution, type ResolveContext } from './step.ts';
@@ -11,8 +11,8 @@ export interface Download {
 }
 
 /**
- * Only a definite 404 makes an optional download absent: a server that is slow, broken or unreachable must not
- * silently produce an image without the component.
+ * Only a definite 404 makes an optional download absent. A slow, broken or unreachable server is an error: otherwise the image
+ * would silently lack the component.
  */
 export async function pinDownload(download: Download, context: ResolveContext): Promise<Resolution> {
   const { common } = context;

@@ -1,9 +1,8 @@
 /**
- * Files of the person's own machine: what a recipe names relative to itself. They are read twice, once for the digest
- * that pins them and once into the tree; a change in between is caught by comparing.
+ * Local files that a recipe names relative to itself. They are read twice, once for the digest that pins them and once into the
+ * tree; the digests are compared, so a change in between is noticed.
  *
- * Only "executable or not" is taken from the local mode. The rest differs with umask, checkout and file system, and
- * must not reach the image.
+ * Only "executable or not" is taken from the local mode. The rest depends on umask, checkout and file system.
  */
 import { createReadStream, type Stats } from 'node:fs';
 import { lstat, readdir, readFile, readlink } from 'node:fs/promises';
@@ -18,7 +17,7 @@ export type LocalEntry =
   | { readonly path: string; readonly type: 'directory' }
   | { readonly path: string; readonly type: 'symlink'; readonly target: string };
 
-/** The absolute place of a path in a recipe. */
+/** The absolute path of a path in a recipe. */
 export function localPath(recipeFolder: string, path: string): string {
   return resolve(recipeFolder, path);
 }

@@ -155,7 +155,7 @@ export async function restoreOutputs(
     const { sha256: digest, size, ...file } = rest;
     const content = contents.get(digest);
     if (content?.size !== size)
-      throw new KinaError('integrity', `${from} names bytes of /${entry.path} that the layer does not have`);
+      throw new KinaError('integrity', `${from} names bytes of /${entry.path} that are not in the layer`);
     return { ...file, ...attributes, content };
   };
   return new Map(
@@ -185,7 +185,7 @@ function parse(compressed: Buffer, from: string): z.output<typeof documentSchema
   const parsed = documentSchema.safeParse(value);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
-  throw new KinaError('archive', `${from} is not what this version of kina writes`, {
+  throw new KinaError('archive', `${from} was not written by this version of kina`, {
     details: [`${issue?.path.join('.')}: ${issue?.message}`],
   });
 }

@@ -1,4 +1,4 @@
-/** `${name}` in recipes and template files; `$${` writes a literal `${`. An unknown name is an error with a suggestion. */
+/** Expands `${name}` in recipes and template files; `$${` is a literal `${`. An unknown name is an error with a suggestion. */
 import { KinaError } from '../host/errors.ts';
 import { didYouMean } from '../host/suggest.ts';
 

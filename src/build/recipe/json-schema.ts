@@ -2,8 +2,8 @@
  * The recipe language as a JSON Schema (draft 7, what editors' YAML servers read), made from the schemas that kina itself
  * checks with, so that both cannot disagree about a key.
  *
- * It is the looser of the two: a value may still hold a `${variable}`, and rules over several keys ("exactly one of …")
- * are told by kina alone.
+ * It accepts more than kina does: values may contain a `${variable}`, and only kina checks rules over several keys ("exactly
+ * one of …").
  */
 import { z } from 'zod';
 import { stepKinds } from '../../layers/kinds.ts';
@@ -11,7 +11,7 @@ import { recipeSchema, stepCommonShape } from './schema.ts';
 
 type JsonSchema = Record<string, unknown>;
 
-/** Matches what is decided only when variables are filled in. */
+/** Matches a value that contains a variable. */
 const withVariable = '\\$\\{';
 
 /** The whole document; every step kind is under `definitions`. */
@@ -44,7 +44,7 @@ export function recipeJsonSchema(): JsonSchema {
   };
 }
 
-/** `input`: recipes are checked as people write them, before defaults and trimmed slashes. */
+/** `input`: the schema describes recipes as written, before defaults and trimmed slashes. */
 function plain(schema: z.ZodType): JsonSchema {
   const { $schema: _, ...rest } = z.toJSONSchema(schema, { target: 'draft-7', io: 'input' }) as JsonSchema;
   return rest;

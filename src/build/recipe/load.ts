@@ -1,9 +1,8 @@
 /**
  * Reads a recipe and everything it extends. A name finds a shipped recipe; a path (with `/` or ending in .yaml) a file.
  *
- * Merging: variables and image settings of the extending recipe win key by key; a layer that exists gets the new steps
- * appended, or with `reset` has them alone; new layers follow after the existing ones, because what people add changes
- * most often.
+ * Merging: variables and image settings of the extending recipe override the others key by key. Steps are appended to a layer
+ * that exists, or replace its steps with `reset`. New layers follow the existing ones, because additions change most often.
  */
 import { readdir, readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, join, resolve } from 'node:path';

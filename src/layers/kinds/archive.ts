@@ -48,7 +48,7 @@ export const archiveKind = defineKind({
 
   async checkLocal({ source }, pins, recipeFolder) {
     if (source === undefined || (await localDigest(recipeFolder, source)) === pins.inputs[source]) return;
-    throw new KinaError('lock', `${source} is not the file that was locked`, {
+    throw new KinaError('lock', `${source} differs from the file that was locked`, {
       hint: 'Run `kina lock` again, or restore the file.',
     });
   },

@@ -159,7 +159,7 @@ function componentVersions(step: DebianStep, packages: readonly Artifact[]): Rec
   return components;
 }
 
-/** The pinned packages, but for the one to upgrade and what has to come with it. */
+/** The pinned packages, with the newest version of the one to upgrade and of what it needs. */
 function partlyUpgraded(
   newest: readonly Artifact[],
   closure: readonly PlannedPackage[],
@@ -186,7 +186,7 @@ export function archiveContext({
   };
 }
 
-/** The archives of the steps before, and the step's own. The dates of its signed indexes go into the lock. */
+/** The archives of earlier steps and the step's own. The dates of its signed indexes go into the lock. */
 async function openStepArchives(step: DebianStep, context: ResolveContext, previous: DebianState) {
   if (!step.archives && previous.archives.length === 0)
     throw new KinaError('recipe', 'the first debian step of a recipe must name its archives', {

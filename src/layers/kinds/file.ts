@@ -82,7 +82,7 @@ export const fileKind = defineKind({
 
 type LocalFile = Awaited<ReturnType<typeof readLocalFile>>;
 
-/** Of what reaches the image: the bytes, and whether it can be executed. */
+/** Covers what reaches the image: the bytes, and whether the file is executable. */
 function fileDigest({ data, executable }: LocalFile): string {
   return executable ? `${sha256(data)} executable` : sha256(data);
 }
@@ -90,7 +90,7 @@ function fileDigest({ data, executable }: LocalFile): string {
 async function readPinned(source: string, pins: Pins, recipeFolder: string): Promise<LocalFile> {
   const file = await readLocalFile(recipeFolder, source);
   if (fileDigest(file) === pins.inputs[source]) return file;
-  throw new KinaError('lock', `${source} is not the file that was locked`, {
+  throw new KinaError('lock', `${source} differs from the file that was locked`, {
     hint: 'Run `kina lock` again, or restore the file.',
   });
 }

@@ -1,6 +1,6 @@
 /**
- * `from`: the files of an image (in a registry, or an OCI layout or image archive beside the recipe) as the ground of this
- * layer: its layers laid over each other, whiteouts applied, as one tree. A lock pins the manifest and every layer.
+ * `from`: the files of an image in a registry, or in an OCI layout or image archive beside the recipe. Its layers are applied
+ * in order, with whiteouts, to one tree. A lock pins the manifest and every layer.
  */
 import { z } from 'zod';
 import type { Artifact } from '../../artifacts/artifact.ts';

@@ -28,7 +28,7 @@ import { nonEmptyPath } from './schema.ts';
 
 const schema = z
   .strictObject({
-    /** Where the archive lies in the image. */
+    /** The path of the archive in the image. */
     path: nonEmptyPath,
     /** Images of the Kubernetes source, by component: kube-apiserver … */
     release: z.array(z.string()).min(1).optional(),
@@ -39,7 +39,7 @@ const schema = z
       .optional(),
     /** Image archives or OCI layouts beside the recipe; every image in them for the platform, under its own name. */
     archives: z.array(z.string()).min(1).optional(),
-    /** Another recipe whose image is built and preloaded, by name or as a path beside this one; `name` names the image. */
+    /** Another recipe, by name or by a path relative to this one, whose image is built and preloaded. `name` names the image. */
     recipe: z.string().optional(),
     /** Values of that recipe's variables. */
     set: z.record(z.string(), z.string()).optional(),
@@ -165,7 +165,7 @@ async function releaseImages(names: readonly string[], pins: Pins, context: Tree
   const images: NamedManifest[] = [];
   for (const [i, name] of names.entries()) {
     const content = contents[i]!;
-    // A member of a server tarball lies among others in a pack file; an archive is read from a file of its own.
+    // A member of a server tarball is part of a pack file; an archive must be a file by itself.
     const path =
       (await wholeFile(content)) ?? context.store.blobPath((await context.store.write(readContent(content))).digest);
     for (const image of await imagesIn(path, `the image ${name}`, context))
@@ -174,7 +174,7 @@ async function releaseImages(names: readonly string[], pins: Pins, context: Tree
   return images;
 }
 
-/** The file that holds these bytes and nothing else; the first member of a pack file begins like one. */
+/** The file, if it contains these bytes only; the first member of a pack file also begins at offset 0. */
 async function wholeFile({ segments, size }: Content): Promise<string | undefined> {
   const [only, ...others] = segments;
   if (only === undefined || others.length > 0 || !('file' in only) || only.offset !== 0) return undefined;
@@ -188,7 +188,7 @@ async function archiveImages(pins: Pins, context: TreeContext): Promise<NamedMan
   return images;
 }
 
-/** All images of an archive, brought into the store for this platform, under each of their names. */
+/** Stores all images of an archive for this platform, under each of their names. */
 async function imagesIn(path: string, title: string, { store, platform }: TreeContext): Promise<NamedManifest[]> {
   const named: NamedManifest[] = [];
   const images = (await openArchive(store, path)).map((image) => ({ ...image, title }));

@@ -1,4 +1,4 @@
-/** `kubernetes`: binaries from the given Kubernetes source, and `/kind/version`, the version marker that tools read. */
+/** `kubernetes`: binaries from the given Kubernetes source, and `/kind/version`, the version marker for tools. */
 import { z } from 'zod';
 import { KinaError } from '../../host/errors.ts';
 import { bytesContent } from '../../tree/entry.ts';

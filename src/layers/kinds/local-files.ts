@@ -34,7 +34,7 @@ export const filesKind = defineKind({
     for (const entry of entries) {
       const path = step.into ? `${step.into}/${entry.path}` : entry.path;
       if (entry.type === 'directory') {
-        // An empty folder is wanted for itself; any other is only on the way to a file.
+        // Only empty directories are added; the others come with their files.
         if (!entries.some((e) => e.path.startsWith(`${entry.path}/`))) tree.add(directory(path, context.owner));
       } else if (entry.type === 'symlink') tree.add(symlink(path, entry.target, context.owner));
       else tree.add(file(path, bytesContent(entry.data), context.owner, entry.executable ? 0o755 : 0o644));
@@ -46,7 +46,7 @@ export const filesKind = defineKind({
 async function readPinned(source: string, pins: Pins, recipeFolder: string): Promise<LocalEntry[]> {
   const entries = await readLocalFolder(recipeFolder, source);
   if (folderDigest(entries) === pins.inputs[source]) return entries;
-  throw new KinaError('lock', `the folder ${source} is not the one that was locked`, {
+  throw new KinaError('lock', `the folder ${source} differs from the one that was locked`, {
     hint: 'Run `kina lock` again, or restore the folder.',
   });
 }

@@ -1,7 +1,7 @@
 /** Pieces that the schemas of several step kinds share. */
 import { z } from 'zod';
 
-/** Octal permissions as people write them: "0644", "4755". A YAML number is refused, because 0644 is 420 to YAML 1.2. */
+/** Octal permissions in quotes: "0644", "4755". A number is an error, because YAML 1.2 reads 0644 as 644. */
 export const modeSchema = z
   .string({ error: 'expected permissions in quotes, such as "0644"' })
   .regex(/^[0-7]{3,4}$/, 'expected octal permissions in quotes, such as "0644"');
@@ -10,7 +10,7 @@ export function parseMode(mode: string | undefined, otherwise: number): number {
   return mode === undefined ? otherwise : Number.parseInt(mode, 8);
 }
 
-/** A place in the image: relative to the root, a leading slash is accepted and dropped. */
+/** A path in the image, relative to the root. A leading slash is dropped. */
 export const imagePath = z
   .string()
   .transform((p) => p.replace(/^\/+/, '').replace(/\/+$/, ''))

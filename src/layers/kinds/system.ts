@@ -1,6 +1,6 @@
 /**
- * `system`: the state that belongs to the whole and that package scripts would have made: accounts, linker cache,
- * alternatives, CA bundle, dpkg's database. Derived from the merged tree, in a layer of its own.
+ * `system`: state of the whole image that package scripts would create: accounts, linker cache, alternatives, CA bundle, dpkg's
+ * database. It is derived from the merged tree.
  */
 import { z } from 'zod';
 import { unknownScripts } from '../../debian/scripts.ts';
@@ -17,7 +17,7 @@ export const systemKind = defineKind({
   summary: 'whole-tree state: accounts, linker cache, alternatives, CA bundle, dpkg database',
   async tree(_step, _pins, context) {
     for (const unknown of unknownScripts(context.packages))
-      context.reporter.warn(`the maintainer scripts of ${unknown} have no native equivalent; nothing of them was done`);
+      context.reporter.warn(`the maintainer scripts of ${unknown} have no native equivalent and were not run`);
     const tree = await deriveSystem(context.merged, context.packages, {
       architecture: context.platform.architecture,
       accounts: {

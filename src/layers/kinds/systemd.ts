@@ -1,8 +1,8 @@
 /**
  * `systemd`: unit files, drop-ins, and which units are enabled, masked or removed from what others want.
  *
- * Enabling means the links that the unit's own `[Install]` section asks for (systemd.unit(5)); so the kind is derived: it
- * must see unit files of every layer. Packages enable nothing by themselves here, a recipe says what runs.
+ * Enabling a unit creates the links in its `[Install]` section (systemd.unit(5)). The kind is derived, because it must see unit
+ * files of every layer. Packages enable no units; the recipe says what runs.
  */
 import { z } from 'zod';
 import { KinaError } from '../../host/errors.ts';
@@ -22,7 +22,7 @@ const unit = z
 const schema = z.strictObject({
   enable: z.array(unit).optional(),
   mask: z.array(unit).optional(),
-  /** Units that vendor `.wants` folders pull in and that this node does not want: the vendor's link is left out. */
+  /** Units whose links in vendor `.wants` directories are removed. */
   unwant: z.array(unit).optional(),
   units: z.record(unit, z.string()).optional(),
   /** `kubelet.service/10-kubeadm.conf` to content. */
@@ -52,9 +52,9 @@ export const systemdKind = defineKind({
     for (const name of step.mask ?? []) {
       const own = tree.file(`${ETC}/${name}`) ?? context.merged.file(`${ETC}/${name}`);
       if (own)
-        // the link would have to lie where the unit's own file lies: `systemctl mask` refuses this as well
+        // The link would replace the unit's file: `systemctl mask` refuses this too.
         throw new KinaError('recipe', `${owner}: cannot mask ${name}: ${own.owner} brings ${own.path} itself`, {
-          hint: 'Leave out the step that brings it, or stop it with a drop-in (`[Unit]`, `ConditionPathExists=/never`).',
+          hint: 'Remove the step that adds it, or stop it with a drop-in (`[Unit]`, `ConditionPathExists=/never`).',
         });
       tree.add(symlink(`${ETC}/${name}`, '/dev/null', owner));
     }

@@ -1,4 +1,4 @@
-/** Finds a member (`kubelet`, `kube-proxy.tar`) among pinned artifacts, whichever kind of source pinned them. */
+/** Finds a member (`kubelet`, `kube-proxy.tar`) among pinned artifacts, for all kinds of source. */
 import { KinaError } from '../../host/errors.ts';
 import { digestOf } from '../../host/json.ts';
 import { type Content, sliceContent } from '../../tree/entry.ts';
@@ -34,7 +34,7 @@ export async function memberContents(members: readonly string[], pins: Pins, con
       const entry = entries.find((e) => e.path === PREFIX + member);
       if (entry?.type !== 'file')
         throw new KinaError('not-found', `the server tarball has no ${PREFIX}${member}`, {
-          hint: 'Client and node tarballs are not enough; a server tarball holds kubeadm, kubelet, kubectl and the images.',
+          hint: 'Client and node tarballs are not enough; a server tarball contains kubeadm, kubelet, kubectl and the images.',
         });
       return entry.content;
     });

@@ -1,4 +1,4 @@
-/** What a source of Kubernetes is, whichever kind, and what opening one takes. */
+/** A source of Kubernetes, and what is needed to open one. */
 import type { Artifact } from '../../artifacts/artifact.ts';
 import type { Architecture } from '../../oci/platform.ts';
 import type { Session } from '../../session/session.ts';
@@ -22,12 +22,12 @@ export interface KubernetesSource {
   readonly type: SourceType;
   /** `v1.20.2` */
   readonly version: string;
-  /** What the person gave, for messages and labels. */
+  /** The argument, for messages and labels. */
   readonly origin: string;
   pin(members: readonly Member[], architecture: Architecture): Promise<Artifact[]>;
 }
 
-/** The name under which a server tarball is pinned, instead of its members. */
+/** The name of a pinned server tarball, which is pinned instead of its members. */
 export const SERVER_TARBALL = 'kubernetes-server';
 
 export interface SourceContext extends Session {

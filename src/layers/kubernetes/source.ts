@@ -1,11 +1,11 @@
 /**
  * Where Kubernetes comes from: a release or a CI build (per-file downloads with a digest file beside each), a server
  * tarball (URL or file), a folder of binaries, or a source tree (`source-tree.ts`). A source pins artifacts; which member
- * of which artifact a step needs is decided by `members.ts`, so that a locked build no longer needs the source.
+ * of which artifact a step needs is decided by `members.ts`, so a locked build does not need the source.
  *
  * Layout of releases: `https://dl.k8s.io/VERSION/bin/linux/ARCH/NAME{,.sha256}`, images as `NAME.tar`
  * (docker save format); server tarball: `kubernetes/server/bin/NAME{,.tar,.docker_tag}`, `kubernetes/version`. CI builds
- * lie below `ci/` in the same layout. Markers are small texts that name a version: `release/stable-1.34.txt`,
+ * are below `ci/` in the same layout. Markers are small texts that name a version: `release/stable-1.34.txt`,
  * `release/latest.txt` (pre-releases too), `ci/latest.txt` (kubernetes/community, "Kubernetes Version Markers").
  */
 import { createReadStream } from 'node:fs';
@@ -30,7 +30,7 @@ import {
 
 const RELEASES = 'https://dl.k8s.io';
 
-/** Opens the source that the person named; `type` forces one kind and is checked. */
+/** Opens a source. `type` forces its kind. */
 export async function openKubernetesSource(
   argument: string,
   type: string | undefined,
@@ -67,12 +67,12 @@ export async function openKubernetesSource(
   }
 }
 
-/** Loaded when there is one: what compiles it is much code. */
+/** Loaded on demand: compiling takes much code. */
 const sourceTrees = () => import('./source-tree.ts');
 
 async function detectType(argument: string): Promise<SourceType> {
   if (/^https?:\/\//.test(argument)) return 'url';
-  // Before files: what lies in the working directory must not change what a version means (`./v1.34.2` is a file).
+  // Before files: a file in the working directory must not change the meaning of a version (`./v1.34.2` is a file).
   if (argument.startsWith('ci/')) return 'ci';
   if (releaseMarker.test(argument) || /^v?\d+(\.\d+){1,2}([-+].*)?$/.test(argument)) return 'release';
   if (await isKind(argument, 'file')) return 'file';
@@ -162,13 +162,14 @@ function downloads(
 }
 
 function missingHint(type: SourceType, version: string): string {
-  if (type === 'ci') return 'CI builds are kept for some weeks; fast ones exist for linux/amd64 only. Try ci/latest.';
+  if (type === 'ci')
+    return 'CI builds are kept for some weeks, and fast builds exist for linux/amd64 only. Try ci/latest.';
   const newest = `${RELEASES}/release/stable-${semver.major(version)}.${semver.minor(version)}.txt`;
   const ci = version.includes('+') ? ` A version with a + is a CI build: ci/${version}.` : '';
   return `Check the version; ${newest} names the newest of its line.${ci}`;
 }
 
-/** `…linux-amd64…` names one architecture; another one's file is its sibling. */
+/** The file for an architecture: `…linux-amd64…` becomes `…linux-arm64…`. */
 function forArchitecture(location: string, architecture: Architecture, context: SourceContext): string {
   const named = /linux-(amd64|arm64)/.exec(location)?.[1];
   if (named === undefined || named === architecture) return location;
@@ -187,7 +188,7 @@ async function tarball(type: 'url' | 'file', location: string, context: SourceCo
     const place = forArchitecture(location, architecture, context);
     if (type === 'file') {
       if (place !== location && !(await isKind(place, 'file')))
-        throw new KinaError('platform', `${location} is not for linux/${architecture}, and there is no ${place}`, {
+        throw new KinaError('platform', `${location} is not for linux/${architecture}, and ${place} does not exist`, {
           hint: 'Put the tarball of the other architecture beside it, or build for one --platform.',
         });
       return importLocal(place, SERVER_TARBALL, undefined, context.store);
@@ -215,7 +216,7 @@ async function tarball(type: 'url' | 'file', location: string, context: SourceCo
   };
 }
 
-/** `kubernetes/version` exists since 1.31; before, the image tag file beside the API server says it. */
+/** `kubernetes/version` exists since 1.31; older tarballs have an image tag file beside the API server. */
 async function versionInside(path: string, artifact: Artifact, context: SourceContext): Promise<string> {
   const wanted = ['kubernetes/version', 'kubernetes/server/bin/kube-apiserver.docker_tag'];
   const entries = await context.unpacker.unpack(digestOf([artifact.digest, wanted]).slice(7), {
@@ -242,7 +243,7 @@ async function folder(path: string, context: SourceContext): Promise<KubernetesS
       join(path, member),
     ];
     for (const place of places) if (await isKind(place, 'file')) return place;
-    throw new KinaError('not-found', `${path} holds no ${member} for linux/${architecture}`, {
+    throw new KinaError('not-found', `${path} has no ${member} for linux/${architecture}`, {
       details: places.map((p) => `looked for ${p}`),
     });
   };

@@ -1,10 +1,10 @@
 /**
- * npm's `package-lock.json`: which packages an installed program needs on a platform, and where each of them lies.
+ * npm's `package-lock.json`: which packages an installed program needs on a platform, and the place of each.
  *
- * The file has a key per place, `node_modules/cliui/node_modules/ansi-regex`, and nothing has to be decided again: from
- * the root's dependencies on, a name is looked up as Node.js does, in `node_modules` of the package's own folder, then of
- * every folder above. What is reached that way is needed; tools for development, and what only an optional package
- * for another platform wanted, are not reached (docs.npmjs.com, "package-lock.json").
+ * The file has a key per place, `node_modules/cliui/node_modules/ansi-regex`. Starting with the root's dependencies, a name is
+ * looked up like Node.js does: in `node_modules` of the package's folder, then of every folder above. What is reached is needed.
+ * Development tools and dependencies of optional packages for other platforms are not reached (docs.npmjs.com,
+ * "package-lock.json").
  */
 import { z } from 'zod';
 import { KinaError } from '../../host/errors.ts';
@@ -40,9 +40,9 @@ export interface NpmPackage {
   readonly place: string;
   readonly name: string;
   readonly version: string;
-  /** Undefined for one that lies in the archive of the package above it. */
+  /** Undefined for a package that is bundled in the archive of another. */
   readonly archive: { readonly url: string; readonly integrity: string } | undefined;
-  /** Whether npm would run something of it at installation. */
+  /** Whether it has an install script. */
   readonly hasScript: boolean;
 }
 
@@ -65,12 +65,12 @@ export function parsePackageLock(text: string, from: string): PackageLock {
 export interface NeededOptions {
   readonly architecture: Architecture | undefined;
   readonly exclude: readonly string[];
-  /** Base URL of the registry of packages of which the file does not say where they come from. */
+  /** Base URL of the registry, for packages without a URL in the file. */
   readonly registry: string | undefined;
 }
 
 /**
- * The packages that the root needs, sorted by place. `architecture` undefined: for whatever platform. Throws `recipe` for
+ * The packages that the root needs, sorted by place. `architecture` undefined: for any platform. Throws `recipe` for
  * packages that are missing, made for another platform, or have no archive with a checksum.
  */
 export function neededPackages(lock: PackageLock, from: string, options: NeededOptions): NpmPackage[] {
@@ -82,7 +82,7 @@ export function neededPackages(lock: PackageLock, from: string, options: NeededO
       const next = placeOf(lock, place, name);
       const dependency = next === undefined ? undefined : lock[next];
       if (next === undefined || dependency === undefined) {
-        if (!optional) problems.push(`${place || 'the root'} needs ${name}, which is not in it`);
+        if (!optional) problems.push(`${place || 'the root'} needs ${name}, which is not in the file`);
       } else if (!suits(dependency, options.architecture)) {
         if (!optional) problems.push(`${next} is not for linux/${options.architecture} with glibc`);
       } else if (!found.has(next)) {
@@ -145,7 +145,7 @@ function allows(wanted: readonly string[] | undefined, value: string): boolean {
 
 function packageAt(place: string, one: LockedPackage, registry: string | undefined, problems: string[]): NpmPackage {
   const folder = place.slice(place.lastIndexOf('node_modules/') + 'node_modules/'.length);
-  // An alias lies in a folder that is not called like the package.
+  // The folder of an alias does not have the package's name.
   const name = one.name ?? folder;
   const { version = '', integrity, resolved, inBundle = false, hasInstallScript: hasScript = false } = one;
   const base = { place, name, version, hasScript };
@@ -153,7 +153,7 @@ function packageAt(place: string, one: LockedPackage, registry: string | undefin
   const file = `${name}/-/${name.slice(name.lastIndexOf('/') + 1)}-${version}.tgz`;
   const url = resolved ?? (registry === undefined ? undefined : `${registry.replace(/\/$/, '')}/${file}`);
   if (url === undefined) {
-    problems.push(`${place} does not say where it comes from: the step needs a registry`);
+    problems.push(`${place} has no URL: the step needs a registry`);
     return { ...base, archive: undefined };
   }
   if (one.link || version === '' || !/^https?:/.test(url)) problems.push(`${place} comes from ${url}`);

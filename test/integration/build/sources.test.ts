@@ -72,7 +72,9 @@ test('a pre-release one minor ahead of the version table is built with the newes
   const newest = (await versionTable()).at(-1)!;
   const next = `v1.${Number(newest.kubernetes.split('.')[1]) + 1}.0`;
   const ahead = await plan(`ci/${next}-alpha.1.7+abcdef`);
-  expect(workshop.warnings.join()).toContain(`newer than this kina: built with what ${newest.kubernetes} uses`);
+  expect(workshop.warnings.join()).toContain(
+    `newer than this version of kina: using the components of ${newest.kubernetes}`,
+  );
   expect(ahead.plan.platforms[0]!.components.containerd).toBe(newest.containerd);
   // A release is not guessed about.
   await expect(plan(next)).rejects.toMatchObject({ code: 'usage', message: expect.stringContaining('no row for') });

@@ -91,7 +91,7 @@ describe('locks', () => {
     await writeFile(join(folder, 'files/etc/small.conf'), 'a=2\n');
     const result = await bench.build(['--locked', '--recipe', './small.yaml'], { cwd: folder });
     expect(result.code).toBe(2);
-    expect(result.stderr).toContain('is not');
+    expect(result.stderr).toContain('differs from');
     expect(result.stderr).toContain('locked');
   });
 

@@ -53,7 +53,7 @@ describe('arguments', () => {
     [['build', 'node-image', 'v1.99.0'], 'no row for Kubernetes v1.99.0 in the version table'],
     [['build', 'node-image', 'v1.34.x'], '"v1.34.x" is not a Kubernetes version, a URL, a file or a folder'],
     [['build', 'node-image', '--type', 'relase', 'v1.34.2'], 'unknown source type "relase"; did you mean "release"?'],
-    [['build', 'node-image', '--recipe', 'debian', 'v1.34.2'], 'takes nothing from a Kubernetes source'],
+    [['build', 'node-image', '--recipe', 'debian', 'v1.34.2'], 'does not use a Kubernetes source'],
     [['build', 'node-image', '--recipe', 'nod'], 'no recipe "nod"; did you mean "node"?'],
     [['build', 'node-image', '--recipe', 'versions'], 'no recipe "versions"'],
     [['build', 'node-image', '--locked'], 'no lock file kina.lock'],

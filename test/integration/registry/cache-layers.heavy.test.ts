@@ -159,7 +159,7 @@ describeUnless(registry.skip, 'layers in a cache', () => {
         };
         return { ...entry, config, layers: [brought, entry.layers[1]!] };
       },
-      /the layer does not have/,
+      /are not in the layer/,
     ],
     [
       'of another kind of entry',

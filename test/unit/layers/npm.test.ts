@@ -92,7 +92,7 @@ describe('what is needed', () => {
       peerDependenciesMeta: { vue: { optional: true } },
     };
     const packages = { '': { dependencies: { p: '1' } }, 'node_modules/p': peer };
-    expect(problems(packages)).toBe('node_modules/p needs react, which is not in it');
+    expect(problems(packages)).toBe('node_modules/p needs react, which is not in the file');
     expect(places({ ...packages, 'node_modules/react': { version: '1.0.0', integrity } })).toHaveLength(2);
   });
 
@@ -118,7 +118,7 @@ describe('what is needed', () => {
       'node_modules/git comes from git+ssh://git@example.com/a.git#1',
       'node_modules/bare has no integrity',
       'node_modules/mac is not for linux/arm64 with glibc',
-      'the root needs gone, which is not in it',
+      'the root needs gone, which is not in the file',
     ]);
   });
 

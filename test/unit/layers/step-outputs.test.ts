@@ -122,7 +122,7 @@ test('what would be too long is not written', async () => {
 
 test.each<[string, (document: Buffer) => Buffer, string, RegExp]>([
   ['is cut', (d) => d.subarray(0, d.length - 9), 'archive', /cannot be read/],
-  ['is not a document', () => zstdCompressSync(Buffer.from('{}')), 'archive', /not what this version/],
+  ['is not a document', () => zstdCompressSync(Buffer.from('{}')), 'archive', /was not written by this version/],
   ['unpacks without end', () => zstdCompressSync(Buffer.alloc(maxOutputBytes + 1)), 'archive', /cannot be read/],
   [
     'names other bytes',
@@ -134,13 +134,13 @@ test.each<[string, (document: Buffer) => Buffer, string, RegExp]>([
     'names another size',
     (d) => changed(d, (t) => t.replace(`"${sha256('tool')}","size":4`, `"${sha256('tool')}","size":5`)),
     'integrity',
-    /does not have/,
+    /are not in the layer/,
   ],
   [
     'leaves the tree',
     (d) => changed(d, (t) => t.replace('"usr/bin/tool"', '"../bin/tool"')),
     'archive',
-    /not what this version/,
+    /was not written by this version/,
   ],
 ])('a document that %s is refused', async (_title, damage, code, words) => {
   const { tar, key } = await layer('damaged');
