@@ -49,7 +49,7 @@ export class Containers {
 
   get(id: string): { pod: Pod; container: Container } {
     const found = this.find(id);
-    if (!found) throw new RpcError('NOT_FOUND', `there is no container ${JSON.stringify(id)}`);
+    if (!found) throw new RpcError('NOT_FOUND', `container not found: ${JSON.stringify(id)}`);
     return found;
   }
 

@@ -78,7 +78,7 @@ export function refusePod(config: PodSandboxConfig, runtimeHandler: string): voi
   if (!(runtimeHandlers as readonly string[]).includes(runtimeHandler))
     throw new RpcError(
       'NOT_FOUND',
-      `there is no runtime handler ${JSON.stringify(runtimeHandler)}; kina has "" and "kina"`,
+      `runtime handler not found: ${JSON.stringify(runtimeHandler)}; kina has "" and "kina"`,
     );
   if (Buffer.byteLength(config.hostname) > longestHostname)
     throw invalid(`the host name ${config.hostname} is longer than ${longestHostname} bytes`);

@@ -67,7 +67,7 @@ export class Pods {
 
   get(id: string): Pod {
     const pod = this.find(id);
-    if (!pod) throw new RpcError('NOT_FOUND', `there is no sandbox ${JSON.stringify(id)}`);
+    if (!pod) throw new RpcError('NOT_FOUND', `pod sandbox not found: ${JSON.stringify(id)}`);
     return pod;
   }
 

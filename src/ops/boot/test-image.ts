@@ -50,8 +50,8 @@ export interface TestReport {
 }
 
 /** Boots the image and runs all checks. Throws for problems that are not the image's: no engine, no emulator, Ctrl-C. */
-export async function testImage(tools: Session, image: PlatformImage, options: TestOptions): Promise<TestReport> {
-  const start = await place(tools, image, options);
+export async function testImage(session: Session, image: PlatformImage, options: TestOptions): Promise<TestReport> {
+  const start = await place(session, image, options);
   const results: CheckResult[] = [];
   const report = (check: Check, outcome: Outcome, since: number): void => {
     const { id, title } = check;
@@ -152,7 +152,7 @@ interface Place {
 }
 
 /** Finds an engine or emulator. Throws `provider` that says what to install. */
-async function place(tools: Session, image: PlatformImage, options: TestOptions): Promise<Place> {
+async function place(session: Session, image: PlatformImage, options: TestOptions): Promise<Place> {
   const architecture = image.config.architecture as Architecture;
   const native = hostPlatform().architecture === architecture && process.platform === 'linux';
   const wanted = options.provider;
@@ -163,7 +163,7 @@ async function place(tools: Session, image: PlatformImage, options: TestOptions)
   const machine: Place = {
     title: 'a virtual machine',
     seconds: 3600,
-    boot: () => bootMachine(tools, image, { memory: options.init ? 6144 : 4096, signal: options.signal }),
+    boot: () => bootMachine(session, image, { memory: options.init ? 6144 : 4096, signal: options.signal }),
   };
   if (wanted === 'vm' || !native) return machine;
   let provider: Provider;
@@ -181,7 +181,7 @@ async function place(tools: Session, image: PlatformImage, options: TestOptions)
   return {
     title: provider.name,
     seconds: 600,
-    boot: () => bootContainer(provider, tools.store, image, options.signal),
+    boot: () => bootContainer(provider, session.store, image, options.signal),
   };
 }
 

@@ -107,12 +107,12 @@ const modules = [
 
 /** Fetches kernel and busybox and writes the boot files into `folder`. */
 export async function prepareKernel(
-  tools: Session,
+  session: Session,
   architecture: Architecture,
   start: Start,
   folder: string,
 ): Promise<Kernel> {
-  const files = await debianFiles(tools, await kernelPackages(tools, architecture));
+  const files = await debianFiles(session, await kernelPackages(session, architecture));
   const image = files.find(({ path }) => path.startsWith('boot/vmlinuz-'));
   const busybox = files.find(({ path }) => path === 'usr/bin/busybox');
   if (!image || !busybox)
@@ -128,21 +128,21 @@ export async function prepareKernel(
 const keptFor = 7;
 
 /** Resolved once a week; without a network, the last choice is used. */
-async function kernelPackages(tools: Session, architecture: Architecture): Promise<readonly Artifact[]> {
+async function kernelPackages(session: Session, architecture: Architecture): Promise<readonly Artifact[]> {
   interface Choice {
     readonly at: number;
     readonly artifacts: readonly Artifact[];
   }
   const key = `${suite}-${architecture}`;
-  const last = await tools.store.getRecord<Choice>('boot-kernel', key);
-  if (last && (tools.offline || Date.now() - last.at < keptFor * 86_400_000)) return last.artifacts;
-  const artifacts = await planDebianFiles(tools, {
+  const last = await session.store.getRecord<Choice>('boot-kernel', key);
+  if (last && (session.offline || Date.now() - last.at < keptFor * 86_400_000)) return last.artifacts;
+  const artifacts = await planDebianFiles(session, {
     suite,
     architecture,
     packages: [`linux-image-cloud-${architecture}`, 'busybox-static'],
     wanted: (name) => name === 'busybox-static' || /^linux-image-\d/.test(name),
   });
-  await tools.store.putRecord('boot-kernel', key, { at: Date.now(), artifacts } satisfies Choice);
+  await session.store.putRecord('boot-kernel', key, { at: Date.now(), artifacts } satisfies Choice);
   return artifacts;
 }
 

@@ -91,7 +91,7 @@ export function emulatorHint(architecture: Architecture): string {
  * `NodeEnded` if the image does not get that far.
  */
 export async function bootMachine(
-  tools: Session,
+  session: Session,
   image: PlatformImage,
   options: MachineOptions = {},
 ): Promise<Machine> {
@@ -101,16 +101,16 @@ export async function bootMachine(
   if (!emulator) throw new KinaError('provider', `${qemu} is not installed`, { hint: emulatorHint(architecture) });
   const { signal } = options;
   const folder = await mkdtemp(join(tmpdir(), 'kina-vm-'));
-  let session: VmSession | undefined;
+  let vmSession: VmSession | undefined;
   try {
     const { Entrypoint, Cmd, Env } = image.config.config ?? {};
     const own = [...(Entrypoint ?? []), ...(Cmd ?? [])];
     const argv = options.init ?? (own.length ? own : ['/sbin/init']);
     const { hostname = 'node', without = [] } = options;
     const start = { hostname, argv, env: Env ?? [], without };
-    const kernel = await prepareKernel(tools, architecture, start, folder);
+    const kernel = await prepareKernel(session, architecture, start, folder);
     const disk = join(folder, 'root.ext4');
-    await writeDisk(tools.store, image, disk, { size: (options.disk ?? 12) * 2 ** 30, signal });
+    await writeDisk(session.store, image, disk, { size: (options.disk ?? 12) * 2 ** 30, signal });
     const commandLine = [
       `console=${port} root=/dev/vda rw net.ifnames=0 panic=-1`,
       // A serial getty's device wait costs 90 s, because nothing reports the device.
@@ -155,30 +155,30 @@ export async function bootMachine(
     const seconds = options.timeout ?? 240;
     let network = '10.0.2';
     const powerOn = (): Promise<VmSession> => startSession(command(network), { socket, seconds, signal });
-    session = await powerOn();
+    vmSession = await powerOn();
     let before = '';
-    const text = (): string => before + session!.console();
+    const text = (): string => before + vmSession!.console();
     return {
       title: `a virtual machine (${qemu}, Linux ${kernel.release})`,
       patience: 5,
-      exec: (line, { timeout = 60 } = {}) => session!.exec(line, timeout),
+      exec: (line, { timeout = 60 } = {}) => vmSession!.exec(line, timeout),
       console: text,
       logs: async () => text(),
-      bootMs: session.bootMs,
+      bootMs: vmSession.bootMs,
       stop: async () => {
-        await session?.stop();
+        await vmSession?.stop();
         await rm(folder, { recursive: true, force: true });
       },
       restart: async (other = network) => {
-        await session!.exec('systemctl --no-block poweroff', 60);
-        await session!.exited(180);
+        await vmSession!.exec('systemctl --no-block poweroff', 60);
+        await vmSession!.exited(180);
         before = text();
         network = other;
-        session = await powerOn();
+        vmSession = await powerOn();
       },
     };
   } catch (error) {
-    await session?.stop();
+    await vmSession?.stop();
     await rm(folder, { recursive: true, force: true });
     throw error;
   }
