@@ -20,6 +20,7 @@ export { type Platform, parsePlatform } from './oci/platform.ts';
 export { type ImageReference, parseReference } from './oci/reference.ts';
 export { type BuildImageOptions, type BuildImageResult, buildImage, planImage } from './ops/build-image.ts';
 export { type CreateClusterOptions, type CreatedCluster, createCluster } from './ops/cluster/create.ts';
+export { type CriSettings, type ServeCriOptions, serveCri } from './ops/cri.ts';
 export { type PushImageOptions, pushImage } from './ops/push-image.ts';
 export { type PulledImage, type PullImageOptions, pullImage } from './ops/registry/pull.ts';
 export { type Verdict, type VerifyOptions as VerifyImageOptions, verify as verifyImage } from './ops/verify/verify.ts';
