@@ -23,7 +23,7 @@ export async function planCluster(options: ProvisionOptions): Promise<PlannedClu
         hint: 'Choose another --name, or run `kina delete cluster` first.',
       },
     );
-  const rootless = await checkRootless(provider);
+  const rootless = await checkRootless(provider, options.environment);
   warnAboutIgnoredKeys(options);
   const images = await ensureNodeImages(options);
   const [first] = controlPlanesOf(options);

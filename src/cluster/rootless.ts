@@ -2,7 +2,7 @@
  * Checks the requirements of clusters without root on the host: cgroup v2, with the controllers that kubelet needs
  * delegated to the user. Without them kubelet starts but pods do not.
  */
-import { type Environment, processEnvironment } from '../host/environment.ts';
+import type { Environment } from '../host/environment.ts';
 import { KinaError } from '../host/errors.ts';
 import type { Provider } from '../provider/provider.ts';
 
@@ -11,8 +11,8 @@ const needed = ['cpu', 'memory', 'pids'] as const;
 /** Whether nodes run without root on the host. Throws `provider` when rootless nodes cannot work. */
 export async function checkRootless(
   provider: Provider,
+  environment: Environment,
   uid = process.getuid?.(),
-  environment: Environment = processEnvironment(),
 ): Promise<boolean> {
   // For root the engine is not rootless, unless DOCKER_HOST points to that of a user. This saves a call.
   if (uid === 0 && !environment.DOCKER_HOST?.includes('/run/user/')) return false;

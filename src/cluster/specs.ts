@@ -1,13 +1,15 @@
 /** Translates the configuration of a cluster into the specifications that the provider creates containers from. */
 
 import { existsSync } from 'node:fs';
-import { type Environment, processEnvironment } from '../host/environment.ts';
+import type { Environment } from '../host/environment.ts';
 import { freePorts } from '../host/ports.ts';
 import type { NodeMount, NodePort, NodeSpec, NodeStatus } from '../provider/provider.ts';
 import type { Cluster, ExtraMount, NodeConfig } from './config/model.ts';
 import { apiServerPort, loadBalancerName, roles } from './names.ts';
 
 export interface NodeEnvironment {
+  /** Variables of the host: its proxies, and what entrypoints of nodes are told. */
+  readonly host: Environment;
   readonly network: string;
   readonly subnets: readonly string[];
   /** Image of the nodes that do not name one. */
@@ -22,8 +24,8 @@ export interface NodeEnvironment {
 export async function nodeSpecs(cluster: Cluster, environment: NodeEnvironment): Promise<NodeSpec[]> {
   const ports = await choosePorts(cluster, environment);
   const env = {
-    ...proxies(cluster, environment.subnets, processEnvironment()),
-    ...entrypointVariables(cluster, processEnvironment()),
+    ...proxies(cluster, environment.subnets, environment.host),
+    ...entrypointVariables(cluster, environment.host),
   };
   return cluster.nodes.map((node, i) => ({
     name: node.name,

@@ -37,7 +37,7 @@ export async function startNodes(planned: PlannedCluster): Promise<RunningCluste
 }
 
 async function createContainers(planned: PlannedCluster): Promise<void> {
-  const { cluster, image, loadBalancerImage, provider, rootless, signal, taken } = planned;
+  const { cluster, environment: host, image, loadBalancerImage, provider, rootless, signal, taken } = planned;
   const network = networkName(cluster.name);
   const subnets = await provider.ensureNetwork({
     name: network,
@@ -46,7 +46,7 @@ async function createContainers(planned: PlannedCluster): Promise<void> {
     mtu: cluster.networking.mtu,
   });
   const balanced = loadBalancerImage !== undefined;
-  const specs = await nodeSpecs(cluster, { network, subnets, image, rootless, balanced, taken });
+  const specs = await nodeSpecs(cluster, { host, network, subnets, image, rootless, balanced, taken });
   if (loadBalancerImage) specs.push(await loadBalancerSpec(cluster, network, loadBalancerImage, taken));
   await settleAll(specs.map((spec) => provider.create(spec, signal)));
 }

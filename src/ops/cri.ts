@@ -35,7 +35,7 @@ export interface ServeCriOptions extends CriSettings {
 /** Starts the service. Throws `provider` if the provider cannot run sandboxes, `conflict` if the socket or root is in use. */
 export async function serveCri(options: ServeCriOptions): Promise<RunningService> {
   const { root, socket, environment, log } = options;
-  const provider = await selectProvider(options.provider);
+  const provider = await selectProvider(options.provider, environment);
   await provider.version();
   if ((await provider.host()).rootless)
     throw new KinaError('provider', `${provider.name} is rootless: it cannot run sandboxes`, {

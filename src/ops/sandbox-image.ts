@@ -17,7 +17,7 @@ export async function sandboxImage(
   session: Session,
   say: (note: string) => void,
 ): Promise<string> {
-  const provider = await selectProvider(options.provider);
+  const provider = await selectProvider(options.provider, session.environment);
   const platform = hostPlatform();
   let reference = options.sandboxImage;
   if (reference === undefined) {

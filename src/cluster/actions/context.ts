@@ -2,6 +2,7 @@
  * The contexts of a creation. A context is complete when it is made: `planCluster` checks everything and returns a
  * `PlannedCluster`, `startNodes` boots the containers and returns a `RunningCluster`, which the actions work on.
  */
+import type { Environment } from '../../host/environment.ts';
 import { KinaError } from '../../host/errors.ts';
 import type { Steps } from '../../host/progress.ts';
 import type { EngineImage, NodeStatus, Provider } from '../../provider/provider.ts';
@@ -11,6 +12,8 @@ import type { Node } from '../node.ts';
 import type { AwaitedNode } from '../wait.ts';
 
 export interface ProvisionOptions {
+  /** Variables of the host. */
+  readonly environment: Environment;
   readonly cluster: Cluster;
   readonly provider: Provider;
   /** Image of the nodes that do not name one. */

@@ -168,10 +168,10 @@ async function place(session: Session, image: PlatformImage, options: TestOption
   if (wanted === 'vm' || !native) return machine;
   let provider: Provider;
   try {
-    provider = await selectProvider(wanted);
+    provider = await selectProvider(wanted, session.environment);
   } catch (error) {
     if (wanted !== undefined || !(error instanceof KinaError) || error.code !== 'provider') throw error;
-    if (await emulatorOf(architecture)) return machine;
+    if (await emulatorOf(architecture, session.environment)) return machine;
     throw new KinaError('provider', `nothing here can boot a ${architecture} image`, {
       details: error.details,
       hint: `Install podman or docker, or start its service. Or, for a virtual machine: ${emulatorHint(architecture)}`,

@@ -87,6 +87,7 @@ export async function createCluster(options: CreateClusterOptions): Promise<Crea
   const kubeconfig = new ClusterEntry(contextName(cluster.name), options);
   try {
     const created = await provisionCluster({
+      environment: options.environment,
       cluster,
       provider,
       image,

@@ -8,14 +8,14 @@ const v2 = { rootless: true, cgroupVersion: 2 } as const;
 
 test('rootless needs cgroup v2 with what kubelet sets limits with', async () => {
   const all = ['cpuset', 'cpu', 'io', 'memory', 'pids'];
-  expect(await checkRootless(on({ ...v2, controllers: all }), 1000)).toBe(true);
-  expect(await checkRootless(on({ ...v2, controllers: undefined }), 1000)).toBe(true);
-  expect(await checkRootless(on({ rootless: false, cgroupVersion: 1, controllers: all }), 1000)).toBe(false);
+  expect(await checkRootless(on({ ...v2, controllers: all }), {}, 1000)).toBe(true);
+  expect(await checkRootless(on({ ...v2, controllers: undefined }), {}, 1000)).toBe(true);
+  expect(await checkRootless(on({ rootless: false, cgroupVersion: 1, controllers: all }), {}, 1000)).toBe(false);
   // what systemd delegates to users by default
-  await expect(checkRootless(on({ ...v2, controllers: ['memory', 'pids'] }), 1000)).rejects.toThrow(
+  await expect(checkRootless(on({ ...v2, controllers: ['memory', 'pids'] }), {}, 1000)).rejects.toThrow(
     'not delegated: cpu',
   );
-  await expect(checkRootless(on({ ...v2, cgroupVersion: 1, controllers: all }), 1000)).rejects.toThrow('cgroup v1');
+  await expect(checkRootless(on({ ...v2, cgroupVersion: 1, controllers: all }), {}, 1000)).rejects.toThrow('cgroup v1');
 });
 
 test('is read from what each engine answers', () => {

@@ -4,7 +4,13 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { apiServerOf, loadBalancerSpec, nodeSpecs, proxies } from '../../../src/cluster/specs.ts';
 import { kind, load } from './config-support.ts';
 
-const around = { network: 'kina', subnets: ['10.89.0.0/24'], image: 'localhost/node:1', balanced: false };
+const around = {
+  host: process.env,
+  network: 'kina',
+  subnets: ['10.89.0.0/24'],
+  image: 'localhost/node:1',
+  balanced: false,
+};
 
 describe('ports', () => {
   test('0 is a port of its own for every node, known before the node is made', async () => {

@@ -7,7 +7,7 @@
 import { access, constants, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
-import { type Environment, processEnvironment } from '../../../host/environment.ts';
+import type { Environment } from '../../../host/environment.ts';
 import { KinaError } from '../../../host/errors.ts';
 import { writeDisk } from '../../../layers/image/disk.ts';
 import type { PlatformImage } from '../../../oci/image/contents.ts';
@@ -65,10 +65,7 @@ const machines: Readonly<
 };
 
 /** The emulator for an architecture; undefined if it is not installed. */
-export async function emulatorOf(
-  architecture: Architecture,
-  environment: Environment = processEnvironment(),
-): Promise<string | undefined> {
+export async function emulatorOf(architecture: Architecture, environment: Environment): Promise<string | undefined> {
   for (const folder of (environment.PATH ?? '').split(delimiter)) {
     const path = join(folder, machines[architecture].qemu);
     const works = await access(path, constants.X_OK).then(
@@ -97,7 +94,7 @@ export async function bootMachine(
 ): Promise<Machine> {
   const architecture = image.config.architecture as Architecture;
   const { flags, console: port, qemu } = machines[architecture];
-  const emulator = await emulatorOf(architecture);
+  const emulator = await emulatorOf(architecture, session.environment);
   if (!emulator) throw new KinaError('provider', `${qemu} is not installed`, { hint: emulatorHint(architecture) });
   const { signal } = options;
   const folder = await mkdtemp(join(tmpdir(), 'kina-vm-'));
