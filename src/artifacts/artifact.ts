@@ -5,8 +5,7 @@
  * pool (`debian/archive.ts`). Mirrors are applied by the transport and never appear here.
  */
 import { basename } from 'node:path';
-
-export type Digest = `sha256:${string}`;
+import type { Digest } from '../oci/descriptor.ts';
 
 /** A file to fetch. */
 export interface RemoteFile {

@@ -14,8 +14,9 @@ import { isTransient } from '../host/http-errors.ts';
 import { redact } from '../host/http-route.ts';
 import { digestOf } from '../host/json.ts';
 import type { Reporter } from '../host/progress.ts';
+import type { Digest } from '../oci/descriptor.ts';
 import type { Store } from '../oci/store/store.ts';
-import type { Artifact, ArtifactType, Digest } from './artifact.ts';
+import type { Artifact, ArtifactType } from './artifact.ts';
 import { type Checksum, findChecksum, parseIntegrity } from './checksum-file.ts';
 
 export interface ArtifactRequest {

@@ -16,9 +16,9 @@ import { type FileHandle, open, readdir, readFile, rename, rm, stat } from 'node
 import { join } from 'node:path';
 import { isErrno } from '../host/errors.ts';
 import { atomicWrite, explainDiskFull } from '../host/files.ts';
+import type { Digest } from '../oci/descriptor.ts';
 import { StreamHash } from '../oci/hash.ts';
 import { isAlive, temporaryName } from '../oci/store/leases.ts';
-import type { Digest } from './artifact.ts';
 
 export class PartialFile {
   /** Bytes received so far. */

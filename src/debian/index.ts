@@ -5,7 +5,7 @@
  * `InRelease` files (150 KB each); the `Packages` files (60 MB unpacked) are opened only after a change.
  */
 import pLimit from 'p-limit';
-import type { Artifact, Digest, Fetched, RemoteFile } from '../artifacts/artifact.ts';
+import type { Artifact, Fetched, RemoteFile } from '../artifacts/artifact.ts';
 import { KinaError } from '../host/errors.ts';
 import { digestOf } from '../host/json.ts';
 import { releaseMemory } from '../host/memory.ts';
@@ -19,8 +19,8 @@ import { newestDocument, refuseReplay } from './rollback-guard.ts';
 
 /** A cache of resolutions; keys are digests. A lost entry costs only time. */
 export interface IndexCache {
-  get(key: Digest): Promise<unknown>;
-  put(key: Digest, value: unknown): Promise<void>;
+  get(key: RemoteFile['digest']): Promise<unknown>;
+  put(key: RemoteFile['digest'], value: unknown): Promise<void>;
 }
 
 /** Access to the outside. URLs are `debian:` URLs, see `archivePrefixes`. */
