@@ -21,8 +21,9 @@ import { hostPlatform } from '../oci/platform.ts';
 import { type ImageReference, parseReference } from '../oci/reference.ts';
 import { storeImage } from '../oci/store/image.ts';
 import type { Session } from '../session/session.ts';
-import type { Documents, PublishedImage } from './push-image.ts';
+import type { PublishedImage } from './push-image.ts';
 import type { Recording } from './report/record.ts';
+import type { DocumentOptions } from './trust/attach.ts';
 
 export interface ImageOutput {
   readonly type: OutputType;
@@ -48,7 +49,7 @@ export interface BuildImageOptions extends ImageRequest, Session {
   /** Path of an HTML report about the build. */
   readonly report?: string | undefined;
   /** Push the image, with these documents beside it, to the registries in `names`. */
-  readonly push?: Documents | undefined;
+  readonly push?: DocumentOptions | undefined;
 }
 
 export interface BuildImageResult {
@@ -175,7 +176,12 @@ async function build(resolved: Resolved, options: BuildImageOptions) {
 }
 
 /** Pushes the image in the form in which it was built. */
-async function push(root: Descriptor, names: readonly string[], documents: Documents, options: BuildImageOptions) {
+async function push(
+  root: Descriptor,
+  names: readonly string[],
+  documents: DocumentOptions,
+  options: BuildImageOptions,
+) {
   const { publish } = await import('./push-image.ts');
   const form = options.compression ? 'keep' : 'none';
   return publish(root, { ...options, ...documents, to: names.map(pushReference), form });

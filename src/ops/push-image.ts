@@ -6,30 +6,19 @@ import type { LayerForm } from '../oci/recompress.ts';
 import type { ImageReference } from '../oci/reference.ts';
 import type { Session } from '../session/session.ts';
 import { type Published, publishImage } from './registry/publish.ts';
-import { type Attached, attachDocuments } from './trust/attach.ts';
-import type { ImageSigner } from './trust/sign.ts';
-
-/** What stands beside a pushed image as referrers. */
-export interface Documents {
-  /** An SPDX document for each platform. */
-  readonly sbom?: boolean | undefined;
-  /** A SLSA provenance document, and the lock. */
-  readonly provenance?: boolean | undefined;
-  /** Signs the image and its documents. */
-  readonly signer?: ImageSigner | undefined;
-}
+import { type Attached, attachDocuments, type DocumentOptions } from './trust/attach.ts';
 
 export interface PublishedImage extends Published {
   readonly documents: readonly Attached[];
 }
 
-interface PublishOptions extends Documents, Session {
+interface PublishOptions extends DocumentOptions, Session {
   readonly to: readonly ImageReference[];
   /** How layers are compressed on the way. */
   readonly form: LayerForm;
 }
 
-export interface PushImageOptions extends Documents, Session {
+export interface PushImageOptions extends DocumentOptions, Session {
   /** Name of the image in the store. */
   readonly image: string;
   readonly to: readonly ImageReference[];

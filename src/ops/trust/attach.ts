@@ -23,11 +23,16 @@ export const sbomType = 'application/spdx+json';
 export const provenanceType = statementType;
 export const lockType = 'application/vnd.kina.lock.v1+yaml';
 
-export interface Documents {
-  readonly sbom: boolean;
-  readonly provenance: boolean;
+/** What stands beside a pushed image as referrers. */
+export interface DocumentOptions {
+  /** An SPDX document for each platform. */
+  readonly sbom?: boolean | undefined;
+  /** A SLSA provenance document, and the lock. */
+  readonly provenance?: boolean | undefined;
+  /** Signs the image and its documents. */
   readonly signer?: ImageSigner | undefined;
 }
+
 export interface Attached {
   readonly type: string;
   readonly digest: string;
@@ -38,7 +43,7 @@ export interface Attached {
 export async function attachDocuments(
   root: Descriptor,
   references: readonly ImageReference[],
-  wanted: Documents,
+  wanted: DocumentOptions,
   session: { store: Store; transport: Transport; version: string; signal?: AbortSignal | undefined },
 ): Promise<Attached[]> {
   const { store, transport, version, signal } = session;
