@@ -17,7 +17,7 @@ import { type Assembled, assemble } from '../layers/assemble.ts';
 import { buildLayer } from '../layers/layer.ts';
 import type { StepOutputs } from '../layers/step-outputs.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
-import { buildImage, buildIndex, type RuntimeConfig } from '../oci/image/build.ts';
+import { buildImage, buildIndex, type ExecutionConfig } from '../oci/image/build.ts';
 import { labels } from '../oci/node-conventions.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import { hasImage } from '../oci/store/keep.ts';
@@ -252,7 +252,7 @@ async function assemblePlatform(
   });
 }
 
-function imageConfig({ platform, lock, plan }: PlatformWork, version: string): RuntimeConfig {
+function imageConfig({ platform, lock, plan }: PlatformWork, version: string): ExecutionConfig {
   const { entrypoint, env, stopSignal, user, workingDir } = plan.image;
   return {
     ...(entrypoint ? { Entrypoint: entrypoint } : {}),

@@ -38,14 +38,14 @@ export interface UnpackedPackage {
   readonly entries: readonly Entry[];
 }
 
-export interface UnpackOptions {
+export interface UnpackPackageOptions {
   readonly unpacker: Unpacker;
   /** Whether to keep a path (usr-merged, no leading slash); see `pruner`. */
   readonly keep: (path: string) => boolean;
 }
 
 /** Reads one package. Throws `archive` if it is not a Debian package or not the requested one. */
-export async function unpackPackage(fetched: Fetched, options: UnpackOptions): Promise<UnpackedPackage> {
+export async function unpackPackage(fetched: Fetched, options: UnpackPackageOptions): Promise<UnpackedPackage> {
   const { artifact, path } = fetched;
   const from = `${artifact.name} (${artifact.url.slice(artifact.url.lastIndexOf('/') + 1)})`;
   let reading: ReturnType<typeof readAr> | undefined;

@@ -10,7 +10,13 @@ import type { Fetched } from '../artifacts/artifact.ts';
 import { KinaError } from '../host/errors.ts';
 import type { Entry } from '../tree/entry.ts';
 import { comparePaths, describe, directory, symlink, Tree } from '../tree/tree.ts';
-import { type InstalledPackage, replaces, type UnpackedPackage, type UnpackOptions, unpackPackage } from './deb.ts';
+import {
+  type InstalledPackage,
+  replaces,
+  type UnpackedPackage,
+  type UnpackPackageOptions,
+  unpackPackage,
+} from './deb.ts';
 import { compareVersions } from './version.ts';
 
 export interface PackageTree {
@@ -21,7 +27,7 @@ export interface PackageTree {
 /** Unpacks packages, `parallel` at a time, and merges them. Calls `done` with each package's name. */
 export async function unpackPackages(
   packages: readonly (Fetched | Promise<Fetched>)[],
-  options: UnpackOptions & { readonly parallel?: number; readonly done?: (name: string) => void },
+  options: UnpackPackageOptions & { readonly parallel?: number; readonly done?: (name: string) => void },
 ): Promise<PackageTree> {
   const limit = pLimit(options.parallel ?? 4);
   const unpacked = await Promise.all(

@@ -13,20 +13,20 @@ interface Attributes {
   readonly xattrs?: ReadonlyMap<string, Uint8Array>;
 }
 /** The location of a file's bytes in the pack file, and their SHA-256 in hex. */
-export interface Slice {
+export interface PackSlice {
   readonly offset: number;
   readonly size: number;
   readonly sha256: string;
 }
 type Inode =
   /** `slice` is undefined if the file was not selected; `origin` is the path that carried the bytes. */
-  | (Attributes & { readonly type: 'file'; readonly slice: Slice | undefined; readonly origin: string })
+  | (Attributes & { readonly type: 'file'; readonly slice: PackSlice | undefined; readonly origin: string })
   | (Attributes & { readonly type: 'directory' })
   | (Attributes & { readonly type: 'symlink'; readonly target: string });
 
 /** An entry as the unpack cache saves it: without the owner and the path of the pack file. */
 export type SavedEntry = Attributes & { readonly path: string } & (
-    | { readonly type: 'file'; readonly slice: Slice }
+    | { readonly type: 'file'; readonly slice: PackSlice }
     | { readonly type: 'directory' }
     | { readonly type: 'symlink' | 'hardlink'; readonly target: string }
   );

@@ -18,7 +18,7 @@ import { isErrno, KinaError } from '../host/errors.ts';
 import { explainDiskFull, uniqueSuffix } from '../host/files.ts';
 import { sha256 } from '../host/json.ts';
 import { type Entry, sliceContent } from './entry.ts';
-import { ArchiveNames, type SavedEntry, type Slice } from './names.ts';
+import { ArchiveNames, type PackSlice, type SavedEntry } from './names.ts';
 import { type Member, readTar } from './tar-read.ts';
 import { readZipMembers } from './zip.ts';
 
@@ -214,7 +214,7 @@ class PackWriter {
     this.#handle = handle;
   }
 
-  async append(body: AsyncIterable<Buffer>, size: number, from: string): Promise<Slice> {
+  async append(body: AsyncIterable<Buffer>, size: number, from: string): Promise<PackSlice> {
     const hash = createHash('sha256');
     const offset = this.#position;
     for await (const chunk of body) {

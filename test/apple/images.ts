@@ -4,7 +4,7 @@ import { closeSync, copyFileSync, createReadStream, existsSync, openSync, readSy
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { BlobRef } from '../../src/oci/image/image.ts';
-import { type Member, tarStream } from '../../src/oci/output/tar.ts';
+import { type ArchiveMember, tarStream } from '../../src/oci/output/tar.ts';
 import { compact, pretty } from './json.ts';
 import { layerProblems } from './layers.ts';
 import { mustPodman, podman } from './podman.ts';
@@ -159,7 +159,7 @@ async function toPodman(
   const own = `localhost/${prefix}:${entry.digest.slice(7, 19)}`;
   const { mediaType, digest, size } = entry;
   const index = { schemaVersion: 2, manifests: [{ mediaType, digest, size, annotations: { [nameKeys[2]!]: own } }] };
-  const members: Member[] = [
+  const members: ArchiveMember[] = [
     { name: 'oci-layout', bytes: Buffer.from('{"imageLayoutVersion":"1.0.0"}') },
     { name: 'index.json', bytes: Buffer.from(JSON.stringify(index)) },
     ...every.map((one) => ({

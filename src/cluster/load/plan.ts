@@ -8,7 +8,7 @@ import type { Digest } from '../../oci/descriptor.ts';
 import { checkLayers, contentsOf, type PlatformImage } from '../../oci/image/contents.ts';
 import type { Image } from '../../oci/image/image.ts';
 import { blobName, layoutIndex, ociLayoutBytes } from '../../oci/output/archive.ts';
-import type { Member } from '../../oci/output/tar.ts';
+import type { ArchiveMember } from '../../oci/output/tar.ts';
 import { formatPlatform } from '../../oci/platform.ts';
 import type { Arrival, NodeImages } from './node-images.ts';
 
@@ -19,7 +19,7 @@ export interface NodePlan {
   /** Empty when there is nothing to do. */
   readonly arrivals: readonly Arrival[];
   /** Of the archive to import, and where its blobs are read. */
-  readonly members: readonly Member[];
+  readonly members: readonly ArchiveMember[];
   readonly blobs: Pick<Image, 'blob'>;
   /** Bytes of blobs to send, and of layers that the node has. */
   readonly sent: number;
@@ -40,7 +40,7 @@ export async function planNode(state: NodeImages, images: readonly Image[], toke
   const present: string[] = [];
   const arrivals: Arrival[] = [];
   const entries: unknown[] = [];
-  const members = new Map<Digest, Member>();
+  const members = new Map<Digest, ArchiveMember>();
   const sources = new Map<Digest, Image>();
   const there = new Map<Digest, number>();
   for (const image of images) {

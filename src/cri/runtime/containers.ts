@@ -18,7 +18,7 @@ import type { ImageLibrary, ReadyImage } from '../images/library.ts';
 import { containerSpec, noContext } from '../spec/container.ts';
 import { mergedResources, ociResources } from '../spec/resources.ts';
 import { sharedPath } from '../spec/shares.ts';
-import { Container, nanoseconds, type Pod } from './pod.ts';
+import { nanoseconds, type Pod, PodContainer } from './pod.ts';
 import type { Pods } from './pods.ts';
 import type { ContainerRecord } from './records.ts';
 
@@ -36,8 +36,8 @@ export class Containers {
   }
 
   /** By id, or by a beginning of it that no other has. */
-  find(id: string): { pod: Pod; container: Container } | undefined {
-    const like: { pod: Pod; container: Container }[] = [];
+  find(id: string): { pod: Pod; container: PodContainer } | undefined {
+    const like: { pod: Pod; container: PodContainer }[] = [];
     for (const pod of this.#pods.all.values()) {
       const exact = pod.containers.get(id);
       if (exact) return { pod, container: exact };
@@ -47,14 +47,14 @@ export class Containers {
     return like.length === 1 ? like[0] : undefined;
   }
 
-  get(id: string): { pod: Pod; container: Container } {
+  get(id: string): { pod: Pod; container: PodContainer } {
     const found = this.find(id);
     if (!found) throw new RpcError('NOT_FOUND', `container not found: ${JSON.stringify(id)}`);
     return found;
   }
 
   /** As `get`, of one whose program runs. */
-  running(id: string): { pod: Pod; container: Container } {
+  running(id: string): { pod: Pod; container: PodContainer } {
     const found = this.get(id);
     if (found.container.state === 'running') return found;
     throw new RpcError('FAILED_PRECONDITION', `the container ${found.container.id} is ${found.container.state}`);
@@ -105,7 +105,7 @@ export class Containers {
       mounted: Object.fromEntries(spec.images.map((name, i) => [name, mounted[i]!.image.id])),
       state: 'making',
     };
-    const container = new Container(record);
+    const container = new PodContainer(record);
     for (const one of record.images) this.#images.retain(one);
     try {
       await this.#pods.records.saveContainer(record);
@@ -135,7 +135,7 @@ export class Containers {
   }
 
   /** After a creation that failed, also one that the agent may still be at. */
-  async #discard(pod: Pod, container: Container): Promise<void> {
+  async #discard(pod: Pod, container: PodContainer): Promise<void> {
     await pod.agent.call('delete', { id: container.id }, { timeout: 10_000 }).catch(() => {});
     pod.containers.delete(container.id);
     await this.release(container);
@@ -143,7 +143,7 @@ export class Containers {
   }
 
   /** Its images may be removed from now on. */
-  async release(container: Container): Promise<void> {
+  async release(container: PodContainer): Promise<void> {
     for (const image of container.record.images) await this.#images.release(image);
   }
 
@@ -208,7 +208,7 @@ export class Containers {
   }
 
   /** The end is known when an answer says so, even if the event has not come yet. */
-  async #refresh(pod: Pod, container: Container): Promise<void> {
+  async #refresh(pod: Pod, container: PodContainer): Promise<void> {
     const { containers } = await this.#ask(() => pod.agent.call('list', {}));
     const now = containers.find((one) => one.id === container.id);
     if (now) this.#pods.heard(pod, now);

@@ -1,7 +1,7 @@
 /** Sandboxes and containers as CRI messages. */
 import type {
+  Container,
   ContainerFilter,
-  Container as ContainerMessage,
   ContainerState,
   ContainerStatus,
   Mount,
@@ -12,7 +12,7 @@ import type {
 } from '../api/messages.ts';
 import type { Outgoing } from '../api/services.ts';
 import type { ImageLibrary } from '../images/library.ts';
-import type { Container, Pod } from './pod.ts';
+import type { Pod, PodContainer } from './pod.ts';
 
 const podState = (pod: Pod): PodSandboxState => (pod.isReady ? 'SANDBOX_READY' : 'SANDBOX_NOTREADY');
 
@@ -20,7 +20,7 @@ const containerStates = {
   created: 'CONTAINER_CREATED',
   running: 'CONTAINER_RUNNING',
   exited: 'CONTAINER_EXITED',
-} as const satisfies Record<Container['state'], ContainerState>;
+} as const satisfies Record<PodContainer['state'], ContainerState>;
 
 export function describePod(pod: Pod): Outgoing<PodSandbox> {
   const { config, createdAt, runtimeHandler } = pod.record;
@@ -38,7 +38,7 @@ export function podStatus(pod: Pod): Outgoing<PodSandboxStatus> {
   };
 }
 
-export function describeContainer(pod: Pod, container: Container): Outgoing<ContainerMessage> {
+export function describeContainer(pod: Pod, container: PodContainer): Outgoing<Container> {
   const { config, createdAt, imageId } = container.record;
   const { metadata, image, labels, annotations } = config;
   return {
@@ -56,7 +56,7 @@ export function describeContainer(pod: Pod, container: Container): Outgoing<Cont
 }
 
 /** `image` is named as it was asked for: kubelet shows it. */
-export function containerStatus(container: Container, images: ImageLibrary): Outgoing<ContainerStatus> {
+export function containerStatus(container: PodContainer, images: ImageLibrary): Outgoing<ContainerStatus> {
   const { record, now } = container;
   const { config, createdAt, imageId } = record;
   const { metadata, labels, annotations, mounts } = config;
@@ -90,7 +90,7 @@ function resolved(mount: Mount, images: Readonly<Record<string, string>>): Outgo
 }
 
 /** In the words that kubelet and people know. */
-function ending({ state, now, record }: Container): { reason: string; message: string } {
+function ending({ state, now, record }: PodContainer): { reason: string; message: string } {
   if (state !== 'exited') return { reason: '', message: '' };
   if (record.startError) return { reason: 'StartError', message: record.startError };
   if (now.oomKilled) return { reason: 'OOMKilled', message: '' };
@@ -109,7 +109,7 @@ export function matchesPod(pod: Pod, filter: PodSandboxFilter | null): boolean {
   );
 }
 
-export function matchesContainer(pod: Pod, container: Container, filter: Partial<ContainerFilter> | null): boolean {
+export function matchesContainer(pod: Pod, container: PodContainer, filter: Partial<ContainerFilter> | null): boolean {
   if (!filter) return true;
   return (
     container.id.startsWith(filter.id ?? '') &&

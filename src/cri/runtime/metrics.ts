@@ -5,7 +5,7 @@
 import type { AgentMetrics, MetricSamples } from '../agent/protocol.ts';
 import type { Metric, MetricDescriptor, MetricType, PodSandboxMetrics } from '../api/messages.ts';
 import type { Outgoing } from '../api/services.ts';
-import { type Container, nanoseconds, type Pod } from './pod.ts';
+import { nanoseconds, type Pod, type PodContainer } from './pod.ts';
 
 interface Described {
   readonly type: MetricType;
@@ -80,7 +80,7 @@ export const metricDescriptors = (): MetricDescriptor[] =>
 export function podMetrics(pod: Pod, metrics: AgentMetrics): Outgoing<PodSandboxMetrics> {
   const { namespace = '', name = '' } = pod.record.config.metadata ?? {};
   const ofPod = [namespace, name, '', pod.id, pod.record.machine, ''];
-  const ofContainer = ({ id, record: { config } }: Container) => {
+  const ofContainer = ({ id, record: { config } }: PodContainer) => {
     const container = config.metadata?.name ?? '';
     return [namespace, name, container, id, `${namespace}/${name}/${container}`, config.image?.image ?? ''];
   };

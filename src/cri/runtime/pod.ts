@@ -3,7 +3,7 @@ import type { AgentClient } from '../agent/client.ts';
 import type { AgentContainer } from '../agent/protocol.ts';
 import type { ContainerRecord, PodRecord } from './records.ts';
 
-export class Container {
+export class PodContainer {
   record: ContainerRecord;
   /** What the agent said last. */
   now: AgentContainer;
@@ -25,7 +25,7 @@ export class Container {
 export class Pod {
   record: PodRecord;
   readonly agent: AgentClient;
-  readonly containers = new Map<string, Container>();
+  readonly containers = new Map<string, PodContainer>();
   /** Ends the watching of its agent. */
   watch = new AbortController();
   /** False when the provider has nothing of it any more. */

@@ -25,7 +25,7 @@ import { outermost } from '../spec/shares.ts';
 import { Batcher } from './batcher.ts';
 import { machineName, machineSpec, podKey, refusePod } from './machine.ts';
 import type { CriOptions } from './options.ts';
-import { Container, nanoseconds, Pod } from './pod.ts';
+import { nanoseconds, Pod, PodContainer } from './pod.ts';
 import { type PodRecord, Records } from './records.ts';
 
 /** Milliseconds that a sandbox has from its start to the agent's first answer: a virtual machine boots within it. */
@@ -36,7 +36,7 @@ export class Pods {
   readonly records: Records;
   readonly all = new Map<string, Pod>();
   /** Hears of every change of a container. */
-  onContainer: (pod: Pod, container: Container, before: AgentContainer['state']) => void = () => {};
+  onContainer: (pod: Pod, container: PodContainer, before: AgentContainer['state']) => void = () => {};
   /** Hears of every change of a sandbox: made, over, removed. */
   onPod: (pod: Pod, change: 'started' | 'stopped' | 'removed') => void = () => {};
   readonly #options: CriOptions;
@@ -303,7 +303,7 @@ export class Pods {
   }
 
   /** `release` is called with the containers that are removed with it. Missing sandboxes are ignored. */
-  async remove(id: string, release: (container: Container) => Promise<void>): Promise<void> {
+  async remove(id: string, release: (container: PodContainer) => Promise<void>): Promise<void> {
     const pod = this.find(id);
     await pod?.inTurn(async () => {
       if (!this.all.has(pod.id)) return;
@@ -328,7 +328,7 @@ export class Pods {
         continue;
       }
       const pod = new Pod(sandbox, new AgentClient(this.records.socket(sandbox.id)));
-      for (const record of containers) pod.containers.set(record.id, new Container(record));
+      for (const record of containers) pod.containers.set(record.id, new PodContainer(record));
       pod.hasMachine = machines.has(sandbox.machine);
       this.all.set(pod.id, pod);
       if (!pod.isReady) continue;
@@ -357,7 +357,7 @@ export class Pods {
     }
   }
 
-  async #forget(pod: Pod, container: Container): Promise<void> {
+  async #forget(pod: Pod, container: PodContainer): Promise<void> {
     await pod.agent.call('delete', { id: container.id });
     pod.containers.delete(container.id);
     await this.records.forgetContainer(pod.id, container.id);

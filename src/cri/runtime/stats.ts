@@ -2,7 +2,7 @@
 import type { AgentStats, CgroupStats } from '../agent/protocol.ts';
 import type { ContainerStats, PodSandboxStats } from '../api/messages.ts';
 import type { Outgoing } from '../api/services.ts';
-import type { Container, Pod } from './pod.ts';
+import type { Pod, PodContainer } from './pod.ts';
 
 /** Earlier readings, for the rate of processor use between two. */
 const earlier = new WeakMap<object, CgroupStats>();
@@ -32,7 +32,7 @@ const memory = (now: CgroupStats, limit = 0) => ({
 
 /** Of one that has been made; undefined when the agent has no figures for it, because it has ended. */
 export function containerStats(
-  container: Container,
+  container: PodContainer,
   stats: AgentStats,
   mountpoint: string,
 ): Outgoing<ContainerStats> | undefined {

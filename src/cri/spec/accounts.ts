@@ -4,7 +4,7 @@ import type { LinuxContainerSecurityContext } from '../api/messages.ts';
 import { invalid, RpcError } from '../api/status.ts';
 
 /** An image's /etc/passwd and /etc/group; empty where it has none. */
-export interface Accounts {
+export interface AccountFiles {
   readonly passwd: string;
   readonly group: string;
 }
@@ -31,7 +31,7 @@ const lines = (text: string): string[][] =>
     .filter((line) => line && !line.startsWith('#'))
     .map((line) => line.split(':'));
 
-function accounts({ passwd }: Accounts): Account[] {
+function accounts({ passwd }: AccountFiles): Account[] {
   return lines(passwd).map(([name = '', , uid, gid, , home = '']) => ({
     name,
     uid: Number(uid),
@@ -40,7 +40,7 @@ function accounts({ passwd }: Accounts): Account[] {
   }));
 }
 
-const groups = ({ group }: Accounts) =>
+const groups = ({ group }: AccountFiles) =>
   lines(group).map(([name = '', , gid, members = '']) => ({ name, gid: Number(gid), members: members.split(',') }));
 
 const isNumber = (text: string): boolean => /^\d+$/.test(text);
@@ -56,7 +56,7 @@ type Wishes = Partial<
  * The pod's user goes before the image's (`uid`, `name`, with `:gid` or `:group`). With the policy `Merge` the groups of
  * the image's accounts are added, with `Strict` only those that were asked for. Throws when a name is not in the image.
  */
-export function processUser(wishes: Wishes, imageUser: string, image: Accounts): ProcessUser {
+export function processUser(wishes: Wishes, imageUser: string, image: AccountFiles): ProcessUser {
   const { runAsUser, runAsUsername, runAsGroup } = wishes;
   if (runAsGroup && !runAsUser && !runAsUsername) throw invalid('run_as_group needs run_as_user or run_as_username');
   const asked = runAsUser ? String(runAsUser.value) : runAsUsername || undefined;
@@ -75,7 +75,7 @@ export function processUser(wishes: Wishes, imageUser: string, image: Accounts):
   return { uid, gid, additionalGids: [...new Set(additional)], home: known?.home };
 }
 
-function groupNumber(group: string, image: Accounts): number {
+function groupNumber(group: string, image: AccountFiles): number {
   if (isNumber(group)) return Number(group);
   const known = groups(image).find(({ name }) => name === group);
   if (known) return known.gid;

@@ -5,7 +5,7 @@
  */
 import type { ContainerConfig, LinuxContainerSecurityContext, PodSandboxConfig } from '../api/messages.ts';
 import { invalid, RpcError, unsupported } from '../api/status.ts';
-import { type Accounts, processUser } from './accounts.ts';
+import { type AccountFiles, processUser } from './accounts.ts';
 import { byDepth, podFileMounts, systemMounts, volumeMounts } from './mounts.ts';
 import { resolverConfiguration } from './pod-files.ts';
 import { capabilities, refuseAppArmor, seccomp } from './privileges.ts';
@@ -81,7 +81,7 @@ export const noContext: LinuxContainerSecurityContext = {
 export async function containerSpec(
   container: ContainerConfig,
   pod: PodSandboxConfig,
-  image: ImageDefaults & Accounts,
+  image: ImageDefaults & AccountFiles,
   shares: readonly string[],
   able: SandboxAbilities,
 ): Promise<ContainerSpec> {

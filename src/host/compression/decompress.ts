@@ -10,13 +10,13 @@ import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { isErrno, KinaError } from '../errors.ts';
 import { decodeXz } from './xz.ts';
 
-export type Compression = 'none' | 'gzip' | 'xz' | 'zstd';
+export type CompressionFormat = 'none' | 'gzip' | 'xz' | 'zstd';
 
 const CHUNK = 256 << 10;
 const DEFAULT_LIMIT = 16 * 2 ** 30;
 
 /** Magic numbers. Formats that kina does not support are listed so that the error can name them. */
-const MAGICS: readonly { bytes: readonly number[]; compression?: Compression; name: string }[] = [
+const MAGICS: readonly { bytes: readonly number[]; compression?: CompressionFormat; name: string }[] = [
   { bytes: [0x1f, 0x8b], compression: 'gzip', name: 'gzip' },
   { bytes: [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00], compression: 'xz', name: 'xz' },
   { bytes: [0x28, 0xb5, 0x2f, 0xfd], compression: 'zstd', name: 'zstd' },
@@ -32,7 +32,7 @@ const MAGICS: readonly { bytes: readonly number[]; compression?: Compression; na
  * Detects the compression from the first bytes (six are enough); `none` if they match no format. Throws `archive` for an
  * unsupported compression. `from` names the file in the message.
  */
-export function sniff(head: Uint8Array, from = 'the file'): Compression {
+export function sniff(head: Uint8Array, from = 'the file'): CompressionFormat {
   const found = MAGICS.find(({ bytes }) => bytes.every((byte, i) => head[i] === byte));
   if (found && !found.compression)
     throw new KinaError('archive', `${from} is compressed with ${found.name}: unsupported compression`, {
@@ -44,7 +44,12 @@ export function sniff(head: Uint8Array, from = 'the file'): Compression {
 }
 
 /** The compression of a slice of a file, as `sniff` sees it. */
-export async function compressionOf(file: string, offset: number, size: number, from = file): Promise<Compression> {
+export async function compressionOf(
+  file: string,
+  offset: number,
+  size: number,
+  from = file,
+): Promise<CompressionFormat> {
   return sniff(await readStart(file, offset, Math.min(size, 8)), from);
 }
 

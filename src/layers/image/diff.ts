@@ -15,7 +15,7 @@ import type { Store } from '../../oci/store/store.ts';
 import type { Entry } from '../../tree/entry.ts';
 import { comparePaths } from '../../tree/tree.ts';
 import { type ImagePackages, isPackageText, packageAbout, packagesOf } from './packages.ts';
-import { type ReadImage, type ReadOptions, readImage } from './read.ts';
+import { type ReadImage, type ReadImageOptions, readImage } from './read.ts';
 
 /** `a` is undefined when only the second image has it, `b` when only the first one has it. */
 export interface Change<T> {
@@ -79,7 +79,7 @@ export async function diffImages(
   store: Store,
   a: readonly PlatformImage[],
   b: readonly PlatformImage[],
-  options: Pick<ReadOptions, 'signal'> = {},
+  options: Pick<ReadImageOptions, 'signal'> = {},
 ): Promise<ImageDiff> {
   const names = (images: readonly PlatformImage[]) => images.map(nameOf);
   const onlyA = names(a).filter((name) => !names(b).includes(name));
@@ -97,7 +97,7 @@ async function diffPlatform(
   store: Store,
   a: PlatformImage,
   b: PlatformImage,
-  options: Pick<ReadOptions, 'signal'>,
+  options: Pick<ReadImageOptions, 'signal'>,
 ): Promise<PlatformDiff> {
   const layersA = imageLayers(a);
   const layersB = imageLayers(b);

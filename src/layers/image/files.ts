@@ -10,7 +10,7 @@ import type { Store } from '../../oci/store/store.ts';
 import type { Entry } from '../../tree/entry.ts';
 import { globMatcher } from '../glob.ts';
 import { isPackageText, packagesOf } from './packages.ts';
-import { type ReadOptions, readImage } from './read.ts';
+import { type ReadImageOptions, readImage } from './read.ts';
 
 export interface ImageFile {
   /** Canonical: no leading slash. */
@@ -39,7 +39,7 @@ export async function findFiles(
   store: Store,
   image: PlatformImage,
   wanted: string | undefined,
-  options: Pick<ReadOptions, 'signal'> = {},
+  options: Pick<ReadImageOptions, 'signal'> = {},
 ): Promise<ImageFile[]> {
   const read = await readImage(store, image, { ...options, texts: isPackageText });
   const { packages, owners } = packagesOf(read);

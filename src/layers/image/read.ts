@@ -17,7 +17,7 @@ import { type Member, readTar } from '../../tree/tar-read.ts';
 import { Tree } from '../../tree/tree.ts';
 import { applyLayer } from '../../tree/whiteouts.ts';
 
-export interface ReadOptions {
+export interface ReadImageOptions {
   /** Selects the files with texts to return, by canonical path. */
   readonly texts?: (path: string) => boolean;
   /** Hash the files, so that contents can be compared; otherwise `content.key` is empty. */
@@ -41,7 +41,11 @@ export interface ReadImage {
 const maxTextBytes = 8 << 20;
 
 /** Throws `store` when a layer is missing, `archive` when one is not a sound tar. */
-export async function readImage(store: Store, image: PlatformImage, options: ReadOptions = {}): Promise<ReadImage> {
+export async function readImage(
+  store: Store,
+  image: PlatformImage,
+  options: ReadImageOptions = {},
+): Promise<ReadImage> {
   const layers = imageLayers(image);
   const tree = new Tree();
   const texts = new Map<string, string>();
@@ -68,7 +72,7 @@ export async function layerDigest(store: Store, { diffId, descriptor, name }: Im
 }
 
 /** One layer's entries. */
-export async function readLayer(store: Store, layer: ImageLayer, options: ReadOptions = {}): Promise<ReadLayer> {
+export async function readLayer(store: Store, layer: ImageLayer, options: ReadImageOptions = {}): Promise<ReadLayer> {
   const { name } = layer;
   const digest = await layerDigest(store, layer);
   const from = `the layer ${name}`;
@@ -84,7 +88,7 @@ export async function readLayer(store: Store, layer: ImageLayer, options: ReadOp
 async function toEntry(
   member: Member,
   owner: string,
-  options: ReadOptions,
+  options: ReadImageOptions,
   texts: Map<string, string>,
 ): Promise<Entry> {
   const { path, mode, uid, gid, xattrs } = member;

@@ -7,14 +7,14 @@ export const SOURCE_TYPES = ['release', 'ci', 'url', 'file', 'directory', 'sourc
 export type SourceType = (typeof SOURCE_TYPES)[number];
 
 /** A file of a release: the program of a component, or the archive of its image. */
-export interface Member {
+export interface ReleaseMember {
   /** `kube-apiserver` */
   readonly component: string;
   readonly form: 'program' | 'image';
 }
 
 /** The name under which a member is published and pinned: `kubelet`, `kube-apiserver.tar`. */
-export function memberName({ component, form }: Member): string {
+export function memberName({ component, form }: ReleaseMember): string {
   return form === 'image' ? `${component}.tar` : component;
 }
 
@@ -24,7 +24,7 @@ export interface KubernetesSource {
   readonly version: string;
   /** The argument, for messages and labels. */
   readonly origin: string;
-  pin(members: readonly Member[], architecture: Architecture): Promise<Artifact[]>;
+  pin(members: readonly ReleaseMember[], architecture: Architecture): Promise<Artifact[]>;
 }
 
 /** The name of a pinned server tarball, which is pinned instead of its members. */

@@ -16,7 +16,7 @@ import { openArchive } from '../../oci/archive/open.ts';
 import type { Architecture } from '../../oci/platform.ts';
 import { type Compile, compilerOf, readStamp } from './compile.ts';
 import { fullVersion, importLocal, isKind } from './local-file.ts';
-import { type KubernetesSource, type Member, memberName, type SourceContext } from './model.ts';
+import { type KubernetesSource, memberName, type ReleaseMember, type SourceContext } from './model.ts';
 import { type BaseLayer, binaryImage, fetchBase } from './own-image.ts';
 
 /** Whether a folder holds the source of Kubernetes, rather than binaries. */
@@ -45,7 +45,7 @@ export async function openSourceTree(path: string, context: SourceContext): Prom
 
 /** What is found about a member before anything is compiled. */
 interface Wanted {
-  readonly member: Member;
+  readonly member: ReleaseMember;
   /** The release's image archive, if the tree has one for this version. */
   readonly archive: string | undefined;
   readonly base: readonly BaseLayer[];
@@ -67,7 +67,7 @@ class SourceTree implements KubernetesSource {
     this.#context = context;
   }
 
-  async pin(members: readonly Member[], architecture: Architecture): Promise<Artifact[]> {
+  async pin(members: readonly ReleaseMember[], architecture: Architecture): Promise<Artifact[]> {
     const wanted = Promise.all(members.map((member) => this.#look(member, architecture)));
     const components = wanted.then((all) => all.filter((w) => w.archive === undefined).map((w) => w.member.component));
     const places = await this.#compile(components, architecture);
@@ -75,7 +75,7 @@ class SourceTree implements KubernetesSource {
     return Promise.all((await wanted).map((one) => this.#pinOne(one, binaries, architecture)));
   }
 
-  async #look(member: Member, architecture: Architecture): Promise<Wanted> {
+  async #look(member: ReleaseMember, architecture: Architecture): Promise<Wanted> {
     const { component, form } = member;
     if (!(await isKind(join(this.#folder, 'cmd', component), 'directory')))
       throw new KinaError('not-found', `the source tree ${this.#folder} has no cmd/${component}`);

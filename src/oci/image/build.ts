@@ -22,7 +22,7 @@ interface ImageLayer {
 }
 
 /** The process that a runtime starts (OCI image configuration, `config`). There is no `Cmd`: PID 1 would get it as arguments. */
-export interface RuntimeConfig {
+export interface ExecutionConfig {
   readonly Entrypoint?: readonly string[];
   /** `NAME=value`. */
   readonly Env?: readonly string[];
@@ -36,7 +36,7 @@ export interface RuntimeConfig {
 export interface ImageInput {
   readonly platform: Platform;
   readonly layers: readonly ImageLayer[];
-  readonly config: RuntimeConfig;
+  readonly config: ExecutionConfig;
   /** Seconds since the epoch: the lock's or `SOURCE_DATE_EPOCH`. */
   readonly created: number;
   /** On the manifest. */

@@ -17,7 +17,7 @@ import { uncompressedLayer } from '../compress.ts';
 import { type Annotations, type Descriptor, type Digest, hexOf, mediaType } from '../descriptor.ts';
 import type { ImageContents, ImageParts, PlatformImage } from '../image/contents.ts';
 import type { Store } from '../store/store.ts';
-import type { Member } from './tar.ts';
+import type { ArchiveMember } from './tar.ts';
 
 export const ociLayoutBytes = Buffer.from('{"imageLayoutVersion":"1.0.0"}');
 
@@ -42,7 +42,7 @@ export function layoutIndex(manifests: readonly unknown[]): Buffer {
 }
 
 /** The members of an OCI archive. */
-export function ociMembers(contents: ImageContents, refs: readonly string[]): Member[] {
+export function ociMembers(contents: ImageContents, refs: readonly string[]): ArchiveMember[] {
   const [only, ...others] = contents.platforms;
   const docker = only && !others.length ? [dockerManifest(only, refs, only.manifest.layers)] : [];
   return [
@@ -54,7 +54,7 @@ export function ociMembers(contents: ImageContents, refs: readonly string[]): Me
 }
 
 /** Documents and parts under the names that layouts give them. */
-export function blobMembers({ documents, parts }: ImageParts): Member[] {
+export function blobMembers({ documents, parts }: ImageParts): ArchiveMember[] {
   return [
     ...documents.map(({ digest, bytes }) => ({ name: blobName(digest), bytes })),
     ...parts.map(({ digest, size }) => ({ name: blobName(digest), digest, size })),
@@ -71,7 +71,11 @@ export function notOnePlatform(platforms: number): KinaError {
  * The members of what `docker save` writes: config and uncompressed layers under `manifest.json`. Throws `usage` for
  * more than one platform.
  */
-export async function dockerMembers(store: Store, contents: ImageContents, refs: readonly string[]): Promise<Member[]> {
+export async function dockerMembers(
+  store: Store,
+  contents: ImageContents,
+  refs: readonly string[],
+): Promise<ArchiveMember[]> {
   const [image, ...others] = contents.platforms;
   if (!image || others.length) throw notOnePlatform(contents.platforms.length);
   const diffIds = image.config.rootfs.diff_ids ?? [];
@@ -89,7 +93,7 @@ export function blobName(digest: Digest): string {
   return `blobs/sha256/${hexOf(digest)}`;
 }
 
-function dockerManifest(image: PlatformImage, refs: readonly string[], layers: readonly Descriptor[]): Member {
+function dockerManifest(image: PlatformImage, refs: readonly string[], layers: readonly Descriptor[]): ArchiveMember {
   const entry = {
     Config: blobName(image.manifest.config.digest),
     RepoTags: refs,

@@ -20,7 +20,7 @@ import { keepImage } from '../store/keep.ts';
 import { sweepBeside, temporaryBeside } from '../store/leases.ts';
 import type { Store } from '../store/store.ts';
 import { dockerMembers, layoutIndex, namedDescriptors, ociLayoutBytes, ociMembers } from './archive.ts';
-import { type Member, tarStream } from './tar.ts';
+import { type ArchiveMember, tarStream } from './tar.ts';
 
 export type OutputType = 'oci' | 'oci-archive' | 'docker-archive';
 
@@ -230,7 +230,7 @@ async function* count(bytes: AsyncIterable<Uint8Array>, total: number, task: Tas
   }
 }
 
-function totalSize(members: readonly Member[]): number {
+function totalSize(members: readonly ArchiveMember[]): number {
   return members.reduce((sum, member) => sum + ('bytes' in member ? member.bytes.length : member.size), 0);
 }
 

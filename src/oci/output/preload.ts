@@ -13,7 +13,7 @@ import { partsOf } from '../image/contents.ts';
 import { storeImage } from '../store/image.ts';
 import type { Store } from '../store/store.ts';
 import { blobName, layoutIndex, ociLayoutBytes } from './archive.ts';
-import { type Member, type Segment, tarSegments } from './tar.ts';
+import { type ArchiveMember, type ArchiveSegment, tarSegments } from './tar.ts';
 
 /** An image in the store to preload under a full reference. */
 export interface NamedManifest {
@@ -25,14 +25,14 @@ export interface NamedManifest {
 /** The bytes of an archive; equal keys mean equal bytes. The shape of a tree's content. */
 export interface VirtualFile {
   readonly size: number;
-  readonly segments: readonly Segment[];
+  readonly segments: readonly ArchiveSegment[];
   readonly key: string;
 }
 
 /** Throws `store` when a blob is not in the store, `conflict` when one name stands for two images. */
 export async function imageArchive(store: Store, images: readonly NamedManifest[]): Promise<VirtualFile> {
   const byName = new Map<string, NamedManifest>();
-  const blobs = new Map<Digest, Member>();
+  const blobs = new Map<Digest, ArchiveMember>();
   for (const image of images) {
     const other = byName.get(image.name);
     if (other && other.manifest.digest !== image.manifest.digest)
@@ -55,7 +55,7 @@ export async function imageArchive(store: Store, images: readonly NamedManifest[
       platform,
       annotations: { 'io.containerd.image.name': name, 'org.opencontainers.image.ref.name': name },
     }));
-  const members: Member[] = [
+  const members: ArchiveMember[] = [
     { name: 'oci-layout', bytes: ociLayoutBytes },
     { name: 'index.json', bytes: layoutIndex(entries) },
     ...blobs.values(),

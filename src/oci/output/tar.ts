@@ -12,12 +12,12 @@ import type { Image } from '../image/image.ts';
 import type { Store } from '../store/store.ts';
 
 /** A file of the archive: bytes in memory, or a blob of the image. */
-export type Member =
+export type ArchiveMember =
   | { readonly name: string; readonly bytes: Uint8Array }
   | { readonly name: string; readonly digest: Digest; readonly size: number };
 
 /** A run of bytes: in memory, or a slice of an immutable file. The shape that trees use for content. */
-export type Segment =
+export type ArchiveSegment =
   | { readonly bytes: Uint8Array }
   | { readonly file: string; readonly offset: number; readonly size: number };
 
@@ -28,15 +28,15 @@ const endOfArchive = Buffer.alloc(2 * block);
 const ustarLimit = 8 * 1024 ** 3;
 
 /** How many bytes `tarStream` produces. */
-export function tarSize(members: readonly Member[]): number {
+export function tarSize(members: readonly ArchiveMember[]): number {
   let size = 0;
   for (const part of parts(members, 0)) size += part instanceof Uint8Array ? part.length : part.size;
   return size;
 }
 
 /** The archive as slices: headers in memory, blobs in the store. */
-export function tarSegments(store: Store, members: readonly Member[], mtime = 0): Segment[] {
-  const segments: Segment[] = [];
+export function tarSegments(store: Store, members: readonly ArchiveMember[], mtime = 0): ArchiveSegment[] {
+  const segments: ArchiveSegment[] = [];
   let pending: Uint8Array[] = [];
   for (const part of parts(members, mtime)) {
     if (part instanceof Uint8Array) {
@@ -55,7 +55,7 @@ export function tarSegments(store: Store, members: readonly Member[], mtime = 0)
 /** The archive as a stream, with the blobs of `image`; throws what reading them throws. */
 export async function* tarStream(
   image: Pick<Image, 'blob'>,
-  members: readonly Member[],
+  members: readonly ArchiveMember[],
   mtime = 0,
 ): AsyncGenerator<Uint8Array> {
   for (const part of parts(members, mtime)) {
@@ -64,7 +64,10 @@ export async function* tarStream(
   }
 }
 
-function* parts(members: readonly Member[], mtime: number): Generator<Uint8Array | { digest: Digest; size: number }> {
+function* parts(
+  members: readonly ArchiveMember[],
+  mtime: number,
+): Generator<Uint8Array | { digest: Digest; size: number }> {
   const sorted = [...members].sort((a, b) => (a.name < b.name ? -1 : 1));
   const folders = new Set<string>();
   for (const member of sorted) {

@@ -2,7 +2,7 @@
 import { lastLines } from '../../host/process.ts';
 import type { BootTarget, ShellResult } from './target.ts';
 
-export type Outcome =
+export type BootOutcome =
   | { readonly status: 'passed' /** What was found, in a few words. */; readonly detail: string }
   | {
       readonly status: 'failed';
@@ -13,7 +13,7 @@ export type Outcome =
     }
   | { readonly status: 'skipped'; readonly reason: string };
 
-export interface Check {
+export interface BootCheck {
   /** Stable, for scripts. */
   readonly id: string;
   readonly title: string;
@@ -21,12 +21,12 @@ export interface Check {
   readonly needs: readonly string[];
   /** Run only with `--init`. */
   readonly init?: true;
-  run(node: BootTarget): Promise<Outcome>;
+  run(node: BootTarget): Promise<BootOutcome>;
 }
 
-export const passed = (detail: string): Outcome => ({ status: 'passed', detail });
-export const skipped = (reason: string): Outcome => ({ status: 'skipped', reason });
-export function failed(reason: string, output: string | ShellResult = ''): Outcome {
+export const passed = (detail: string): BootOutcome => ({ status: 'passed', detail });
+export const skipped = (reason: string): BootOutcome => ({ status: 'skipped', reason });
+export function failed(reason: string, output: string | ShellResult = ''): BootOutcome {
   const text = typeof output === 'string' ? output : `${output.stdout}${output.stderr}`;
   return { status: 'failed', reason, output: lastLines(text, 60).join('\n') };
 }

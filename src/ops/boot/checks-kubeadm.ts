@@ -1,5 +1,5 @@
 /** The checks that use kubeadm: its preflight checks, and on request a cluster with one node. */
-import { type Check, failed, passed, skipped, within, writing } from './check.ts';
+import { type BootCheck, failed, passed, skipped, within, writing } from './check.ts';
 import { ignoredPreflight, kubeadmConfig, podNetwork } from './kubeadm.ts';
 import type { BootTarget } from './target.ts';
 
@@ -17,7 +17,7 @@ async function configure(node: BootTarget): Promise<string | undefined> {
   return version;
 }
 
-export const preflight: Check = {
+export const preflight: BootCheck = {
   id: 'preflight',
   title: "kubeadm's own preflight checks pass",
   needs: ['containerd'],
@@ -44,7 +44,7 @@ export const preflight: Check = {
   },
 };
 
-const init: Check = {
+const init: BootCheck = {
   id: 'init',
   title: 'kubeadm init makes a control plane',
   needs: ['systemd', 'preflight'],
@@ -68,7 +68,7 @@ const init: Check = {
 
 const kubectl = 'kubectl --kubeconfig /etc/kubernetes/admin.conf';
 
-const ready: Check = {
+const ready: BootCheck = {
   id: 'ready',
   title: 'the node becomes Ready',
   needs: ['init'],
@@ -90,4 +90,4 @@ const ready: Check = {
   },
 };
 
-export const initChecks: readonly Check[] = [init, ready];
+export const initChecks: readonly BootCheck[] = [init, ready];

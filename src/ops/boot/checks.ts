@@ -3,12 +3,12 @@
  * ordered by dependency.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Check, failed, passed, skipped, within } from './check.ts';
+import { type BootCheck, failed, passed, skipped, within } from './check.ts';
 import { initChecks, preflight } from './checks-kubeadm.ts';
 import type { BootTarget } from './target.ts';
 
 /** Waits for the end of the boot. For "degraded", the failed units and their journal are reported. */
-const systemd: Check = {
+const systemd: BootCheck = {
   id: 'systemd',
   title: 'boots with systemd, no unit fails',
   needs: [],
@@ -45,7 +45,7 @@ const systemd: Check = {
 /** Without these, kubelet does not start or its limits have no effect. */
 const controllers = ['cpu', 'cpuset', 'memory', 'pids'];
 
-const cgroup: Check = {
+const cgroup: BootCheck = {
   id: 'cgroup',
   title: 'has the control groups that kubelet needs, writable',
   needs: [],
@@ -66,7 +66,7 @@ const cgroup: Check = {
   },
 };
 
-const containerd: Check = {
+const containerd: BootCheck = {
   id: 'containerd',
   title: 'containerd answers and speaks CRI',
   needs: [],
@@ -92,7 +92,7 @@ async function snapshotterOf(node: BootTarget): Promise<string> {
   return /^\s*snapshotter = ["'](\w[\w.-]*)["']/m.exec(dump.stdout)?.[1] ?? 'overlayfs';
 }
 
-const snapshotter: Check = {
+const snapshotter: BootCheck = {
   id: 'snapshotter',
   title: 'the snapshotter works',
   needs: ['containerd'],
@@ -117,7 +117,7 @@ const snapshotter: Check = {
   },
 };
 
-const images: Check = {
+const images: BootCheck = {
   id: 'images',
   title: 'every preloaded image is there, complete',
   needs: ['containerd'],
@@ -154,7 +154,7 @@ function namesIn(json: string): string[] {
   return (document.manifests ?? []).flatMap(({ annotations }) => annotations?.['io.containerd.image.name'] ?? []);
 }
 
-const container: Check = {
+const container: BootCheck = {
   id: 'container',
   title: 'a container of a preloaded image runs',
   needs: ['snapshotter', 'images'],
@@ -178,7 +178,7 @@ const container: Check = {
   },
 };
 
-export const checks: readonly Check[] = [
+export const checks: readonly BootCheck[] = [
   systemd,
   cgroup,
   containerd,

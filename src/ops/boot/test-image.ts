@@ -12,7 +12,7 @@ import { type Architecture, hostPlatform } from '../../oci/platform.ts';
 import type { Provider } from '../../provider/provider.ts';
 import { selectProvider } from '../../provider/select.ts';
 import type { Session } from '../../session/session.ts';
-import { type Check, failed, type Outcome, skipped } from './check.ts';
+import { type BootCheck, type BootOutcome, failed, skipped } from './check.ts';
 import { checks } from './checks.ts';
 import { bootContainer } from './engine.ts';
 import { type BootTarget, NodeEnded } from './target.ts';
@@ -30,7 +30,7 @@ export interface TestOptions {
   readonly steps: Steps;
 }
 
-export type CheckResult = Outcome & {
+export type CheckResult = BootOutcome & {
   readonly id: string;
   readonly title: string;
   /** Milliseconds. */
@@ -53,7 +53,7 @@ export interface TestReport {
 export async function testImage(session: Session, image: PlatformImage, options: TestOptions): Promise<TestReport> {
   const start = await place(session, image, options);
   const results: CheckResult[] = [];
-  const report = (check: Check, outcome: Outcome, since: number): void => {
+  const report = (check: BootCheck, outcome: BootOutcome, since: number): void => {
     const { id, title } = check;
     results.push({ id, title, ms: Math.round(performance.now() - since), ...outcome });
   };
@@ -104,7 +104,7 @@ const gone = 'the node has ended';
 const late = 'timed out';
 
 /** Why a check cannot run: the node is gone, the time is up, or a check that it needs did not pass. */
-function blockedBy(check: Check, results: readonly CheckResult[]): string | undefined {
+function blockedBy(check: BootCheck, results: readonly CheckResult[]): string | undefined {
   for (const result of results) {
     if (result.status === 'failed' && (result.reason === gone || result.reason.startsWith(late))) return result.reason;
     if (check.needs.includes(result.id) && result.status !== 'passed') return `depends on: ${result.title}`;
@@ -113,9 +113,9 @@ function blockedBy(check: Check, results: readonly CheckResult[]): string | unde
 }
 
 /** Displays a failed check as a failed step; it still gives a result. */
-async function shown(steps: Steps, check: Check, work: () => Promise<Outcome>): Promise<Outcome> {
+async function shown(steps: Steps, check: BootCheck, work: () => Promise<BootOutcome>): Promise<BootOutcome> {
   class Failure extends Error {}
-  let outcome: Outcome | undefined;
+  let outcome: BootOutcome | undefined;
   try {
     return await steps.step(check.title, async (say) => {
       outcome = await work();
@@ -130,11 +130,11 @@ async function shown(steps: Steps, check: Check, work: () => Promise<Outcome>): 
 }
 
 async function outcomeOf(
-  check: Check,
+  check: BootCheck,
   node: BootTarget,
   limit: Promise<'late'>,
   over: Promise<never>,
-): Promise<Outcome> {
+): Promise<BootOutcome> {
   try {
     const outcome = await Promise.race([check.run(node), limit, over]);
     return outcome === 'late' ? failed(`${late}; increase --timeout`) : outcome;

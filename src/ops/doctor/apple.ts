@@ -3,13 +3,13 @@ import { join } from 'node:path';
 import semver from 'semver';
 import { decodeService, versionIn } from '../../provider/apple-decode.ts';
 import { minimumVersion, oneNodeOnly, whyMinimum } from '../../provider/apple-errors.ts';
-import { bad, type Check, type Outcome, ok, type Probes } from './check.ts';
+import { bad, type DoctorCheck, type DoctorOutcome, ok, type Probes } from './check.ts';
 import { checkKernelConfig } from './machine.ts';
 
 const onMac = ({ platform }: Probes): boolean => platform === 'darwin';
 const start = '`container system start --enable-kernel-install`';
 
-const macos: Check = {
+const macos: DoctorCheck = {
   id: 'macos',
   title: 'macOS',
   applies: onMac,
@@ -41,7 +41,7 @@ async function service({ run }: Probes): Promise<Service & { appRoot: string | u
   return { ...decodeService(stdout), appRoot: (paths?.appRoot ?? appRoot) || undefined };
 }
 
-const program: Check = {
+const program: DoctorCheck = {
   id: 'apple-container',
   title: "Apple's container",
   applies: onMac,
@@ -71,11 +71,11 @@ const program: Check = {
 /** Former default kernels of upstream. An upgrade never replaces an installed kernel. */
 const old = /vmlinux-6\.12\./;
 
-const kernel: Check = {
+const kernel: DoctorCheck = {
   id: 'apple-kernel',
   title: 'kernel of nodes',
   applies: onMac,
-  async run(probes): Promise<Outcome> {
+  async run(probes): Promise<DoctorOutcome> {
     // The kernel of a running node is more certain than the name of the file that the next node would boot.
     const engine = (await probes.engines()).find(
       ({ provider, version }) => provider.capabilities.nodeKernel && version,
@@ -104,4 +104,4 @@ const kernel: Check = {
   },
 };
 
-export const appleChecks: readonly Check[] = [macos, program, kernel];
+export const appleChecks: readonly DoctorCheck[] = [macos, program, kernel];

@@ -11,7 +11,7 @@ import type { NodeStatus, Provider } from '../../provider/provider.ts';
 /** `warn`: works with a limitation; `fail`: something will not work; `unknown`: the check could not decide. */
 export type State = 'ok' | 'warn' | 'fail' | 'unknown';
 
-export interface Outcome {
+export interface DoctorOutcome {
   readonly state: State;
   /** What the check found, without a full stop. */
   readonly found: string;
@@ -19,16 +19,16 @@ export interface Outcome {
   readonly advice?: string;
 }
 
-export interface Check {
+export interface DoctorCheck {
   /** Stable: it is part of the JSON output. */
   readonly id: string;
   readonly title: string;
   /** Default: on every machine. */
   applies?(probes: Probes): boolean;
-  run(probes: Probes): Promise<Outcome>;
+  run(probes: Probes): Promise<DoctorOutcome>;
 }
 
-export interface Finding extends Outcome {
+export interface Finding extends DoctorOutcome {
   readonly id: string;
   readonly title: string;
 }
@@ -75,12 +75,16 @@ export interface Probes {
   readonly upstreams: () => Promise<readonly Answer[]>;
 }
 
-export const ok = (found: string): Outcome => ({ state: 'ok', found });
-export const bad = (state: Exclude<State, 'ok'>, found: string, advice: string): Outcome => ({ state, found, advice });
+export const ok = (found: string): DoctorOutcome => ({ state: 'ok', found });
+export const bad = (state: Exclude<State, 'ok'>, found: string, advice: string): DoctorOutcome => ({
+  state,
+  found,
+  advice,
+});
 
 /** Runs the checks at the same time. `each` is called in the order of the checks, as soon as possible. */
 export async function examine(
-  checks: readonly Check[],
+  checks: readonly DoctorCheck[],
   probes: Probes,
   each: (finding: Finding) => void = () => {},
 ): Promise<Finding[]> {
@@ -96,7 +100,7 @@ export async function examine(
   return findings;
 }
 
-function unknownOutcome(error: unknown): Outcome {
+function unknownOutcome(error: unknown): DoctorOutcome {
   const known = error instanceof KinaError ? error : undefined;
   const what = [error instanceof Error ? error.message : String(error), ...(known?.details ?? []).slice(0, 2)];
   return bad('unknown', what.join(': '), known?.hint ?? 'Check it by hand.');

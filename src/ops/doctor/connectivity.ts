@@ -1,9 +1,9 @@
 /** Checks of the store, of the servers that kina downloads from, and of the clock. */
 import { readContents } from '../../oci/image/contents.ts';
-import { bad, type Check, ok } from './check.ts';
+import { bad, type DoctorCheck, ok } from './check.ts';
 
 /** Checks that every image is complete. Digests are checked by `kina cache verify`. */
-const store: Check = {
+const store: DoctorCheck = {
   id: 'store',
   title: "kina's store",
   async run(probes) {
@@ -28,7 +28,7 @@ const store: Check = {
   },
 };
 
-const upstreams: Check = {
+const upstreams: DoctorCheck = {
   id: 'upstreams',
   title: 'download servers',
   async run(probes) {
@@ -45,7 +45,7 @@ const upstreams: Check = {
 
 const seconds = 1000;
 
-const clock: Check = {
+const clock: DoctorCheck = {
   id: 'clock',
   title: 'clock',
   async run(probes) {
@@ -63,4 +63,4 @@ const clock: Check = {
   },
 };
 
-export const connectivityChecks: readonly Check[] = [store, upstreams, clock];
+export const connectivityChecks: readonly DoctorCheck[] = [store, upstreams, clock];

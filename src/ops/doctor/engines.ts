@@ -1,10 +1,10 @@
 /** Checks of the container engines: whether one works, which cgroups nodes get, and the state of clusters. */
-import { bad, type Check, type FoundEngine, type Outcome, ok, type Probes } from './check.ts';
+import { bad, type DoctorCheck, type DoctorOutcome, type FoundEngine, ok, type Probes } from './check.ts';
 
 const working = async (probes: Probes): Promise<FoundEngine[]> =>
   (await probes.engines()).filter(({ version }) => version !== undefined);
 
-const engines: Check = {
+const engines: DoctorCheck = {
   id: 'engines',
   title: 'container engines',
   async run(probes) {
@@ -35,12 +35,12 @@ const engines: Check = {
 /** kubelet needs these to set limits. */
 const controllers = ['cpu', 'memory', 'pids'];
 
-const cgroups: Check = {
+const cgroups: DoctorCheck = {
   id: 'cgroups',
   title: 'control groups',
   applies: ({ platform }) => platform === 'linux',
   async run(probes) {
-    const found: Outcome[] = [];
+    const found: DoctorOutcome[] = [];
     for (const { provider } of await working(probes)) {
       const { rootless, cgroupVersion, controllers: given } = await provider.host();
       const how = `${provider.name} ${rootless ? 'without' : 'with'} root on cgroup v${cgroupVersion}`;
@@ -72,13 +72,13 @@ const cgroups: Check = {
 };
 
 /** The worst outcome, with the findings of all. */
-function worst(outcomes: readonly Outcome[]): Outcome {
+function worst(outcomes: readonly DoctorOutcome[]): DoctorOutcome {
   const order = ['fail', 'unknown', 'warn', 'ok'] as const;
   const [first] = [...outcomes].sort((a, b) => order.indexOf(a.state) - order.indexOf(b.state));
   return { ...first!, found: outcomes.map(({ found }) => found).join('; ') };
 }
 
-const clusters: Check = {
+const clusters: DoctorCheck = {
   id: 'clusters',
   title: 'clusters',
   async run(probes) {
@@ -101,4 +101,4 @@ const clusters: Check = {
   },
 };
 
-export const engineChecks: readonly Check[] = [engines, cgroups, clusters];
+export const engineChecks: readonly DoctorCheck[] = [engines, cgroups, clusters];

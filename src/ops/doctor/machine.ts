@@ -1,13 +1,13 @@
 /** Checks of the machine: disk, memory, and on Linux limits and kernel. */
 import { release } from 'node:os';
 import { gunzipSync } from 'node:zlib';
-import { bad, type Check, type Outcome, ok } from './check.ts';
+import { bad, type DoctorCheck, type DoctorOutcome, ok } from './check.ts';
 
 const GiB = 2 ** 30;
 const inGiB = (bytes: number): string => `${(bytes / GiB).toFixed(1)} GiB`;
 
 /** A node image takes about 0.7 GB, three times that while it is built and loaded. A cluster writes as much again. */
-const disk: Check = {
+const disk: DoctorCheck = {
   id: 'disk',
   title: 'free disk',
   async run({ freeDisk, folder }) {
@@ -19,7 +19,7 @@ const disk: Check = {
   },
 };
 
-const memory: Check = {
+const memory: DoctorCheck = {
   id: 'memory',
   title: 'memory',
   async run({ memory: ask }) {
@@ -38,7 +38,7 @@ const memory: Check = {
 };
 
 /** systemd and kubelet watch files; three nodes use up the default of 128 instances. */
-const watches: Check = {
+const watches: DoctorCheck = {
   id: 'inotify',
   title: 'inotify limits',
   applies: ({ platform }) => platform === 'linux',
@@ -67,7 +67,7 @@ const either = ['NF_TABLES', 'IP_NF_IPTABLES', 'IP_NF_IPTABLES_LEGACY'] as const
 const wanted = ['BRIDGE_NETFILTER', 'VXLAN', 'DUMMY'] as const;
 
 /** Checks the configuration of the kernel `name` for missing options. */
-export function checkKernelConfig(config: string, name: string): Outcome {
+export function checkKernelConfig(config: string, name: string): DoctorOutcome {
   const has = (option: string) => new RegExp(`^CONFIG_${option}=[ym]$`, 'm').test(config);
   const missing = needed.filter((option) => !has(option)).map(String);
   if (!either.some(has)) missing.push(either[0]);
@@ -88,7 +88,7 @@ function inflate(text: string): string {
   return bytes[0] === 0x1f && bytes[1] === 0x8b ? gunzipSync(bytes).toString('utf8') : text;
 }
 
-const kernel: Check = {
+const kernel: DoctorCheck = {
   id: 'kernel',
   title: 'kernel features',
   applies: ({ platform }) => platform === 'linux',
@@ -110,4 +110,4 @@ const kernel: Check = {
   },
 };
 
-export const machineChecks: readonly Check[] = [disk, memory, watches, kernel];
+export const machineChecks: readonly DoctorCheck[] = [disk, memory, watches, kernel];

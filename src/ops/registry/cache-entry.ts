@@ -21,7 +21,7 @@ const recordType = 'application/vnd.kina.cache.record.v1+json';
 const keyAnnotation = 'dev.kina.cache.key';
 
 /** An entry and its kind. */
-export interface Entry {
+export interface CacheEntry {
   readonly repository: ImageReference;
   /** Of the artifact: `application/vnd.kina.cache.…`. */
   readonly type: string;
@@ -30,7 +30,7 @@ export interface Entry {
 }
 
 /** The error for an entry that does not pass the checks. */
-export function refused({ tag }: Entry, problem: string): KinaError {
+export function refused({ tag }: CacheEntry, problem: string): KinaError {
   return new KinaError('integrity', `its entry ${tag} is refused: ${problem}`);
 }
 
@@ -39,7 +39,7 @@ export function refused({ tag }: Entry, problem: string): KinaError {
  * `integrity`, `archive`.
  */
 export async function readEntry<T extends { key: string }>(
-  entry: Entry,
+  entry: CacheEntry,
   schema: z.ZodType<T>,
   tools: Session,
 ): Promise<{ record: T; blobs: readonly Descriptor[] }> {
@@ -57,7 +57,7 @@ export async function readEntry<T extends { key: string }>(
 
 /** Fetches blobs of an entry into the store, each verified against its digest and size. */
 export async function fetchBlobs(
-  { repository }: Entry,
+  { repository }: CacheEntry,
   blobs: readonly Descriptor[],
   { fetcher }: Session,
 ): Promise<void> {
@@ -74,7 +74,7 @@ export async function fetchBlobs(
 
 /** `blobs` are in the store. Blobs that the repository has are not uploaded. */
 export async function writeEntry(
-  entry: Entry,
+  entry: CacheEntry,
   record: { readonly key: string },
   blobs: readonly Descriptor[],
   { store, reporter, signal }: Session,
@@ -95,7 +95,11 @@ export async function writeEntry(
 }
 
 /** Whether the repository has the entry's tag. */
-export async function hasEntry({ repository, tag }: Entry, { signal }: Session, writing: Transport): Promise<boolean> {
+export async function hasEntry(
+  { repository, tag }: CacheEntry,
+  { signal }: Session,
+  writing: Transport,
+): Promise<boolean> {
   return (await new Repository(repository, writing, signal).manifestDigest(tag, mediaType.manifest)) !== undefined;
 }
 

@@ -24,7 +24,7 @@ import {
 import type { ImageReference } from '../../oci/reference.ts';
 import type { Store } from '../../oci/store/store.ts';
 import type { Session } from '../../session/session.ts';
-import { type Entry, fetchBlobs, readEntry, refused, writeEntry } from './cache-entry.ts';
+import { type CacheEntry, fetchBlobs, readEntry, refused, writeEntry } from './cache-entry.ts';
 
 // Not the types of images: registries look for those among manifests, not among blobs.
 const manifestType = 'application/vnd.kina.cache.manifest.v1+json';
@@ -41,7 +41,7 @@ const recordSchema = z.strictObject({
   layers: z.array(z.strictObject({ name: z.string(), diffId: digestSchema, size: z.number().int().nonnegative() })),
 });
 
-export function imageEntry(repository: ImageReference, key: string): Entry {
+export function imageEntry(repository: ImageReference, key: string): CacheEntry {
   return { repository, type: 'application/vnd.kina.cache.image.v1', tag: `kina-${key}`, key };
 }
 
@@ -51,7 +51,7 @@ export async function carriedForm(store: Store, layer: Descriptor): Promise<Desc
 }
 
 /** Fetches all of it into the store. Throws what `readEntry` throws. */
-export async function readImageEntry(entry: Entry, platform: string, tools: Session): Promise<BuiltPlatform> {
+export async function readImageEntry(entry: CacheEntry, platform: string, tools: Session): Promise<BuiltPlatform> {
   const { store } = tools;
   const { record, blobs } = await readEntry(entry, recordSchema, tools);
   const [manifestBlob, configBlob, ...layers] = blobs;
@@ -90,7 +90,7 @@ export async function readImageEntry(entry: Entry, platform: string, tools: Sess
 }
 
 export async function writeImageEntry(
-  entry: Entry,
+  entry: CacheEntry,
   built: BuiltPlatform,
   tools: Session,
   writing: Transport,

@@ -15,7 +15,7 @@ import { describeOutputs, maxOutputBytes, restoreOutputs, type StepOutputs } fro
 import { uncompressedLayer } from '../../oci/compress.ts';
 import type { ImageReference } from '../../oci/reference.ts';
 import type { Session } from '../../session/session.ts';
-import { type Entry, fetchBlobs, readEntry, refused, writeEntry } from './cache-entry.ts';
+import { type CacheEntry, fetchBlobs, readEntry, refused, writeEntry } from './cache-entry.ts';
 import { carriedForm, digestSchema } from './cache-image.ts';
 
 const broughtType = 'application/vnd.kina.cache.brought.v1+json+zstd';
@@ -31,13 +31,13 @@ const recordSchema = z.strictObject({
   blob: digestSchema,
 });
 
-export function layerEntry(repository: ImageReference, key: string): Entry {
+export function layerEntry(repository: ImageReference, key: string): CacheEntry {
   return { repository, type: 'application/vnd.kina.cache.layer.v1', tag: `kina-layer-${key}`, key };
 }
 
 /** The layer's tar is in the store afterwards. `open` throws `archive` or `integrity`. Throws what `readEntry` throws. */
 export async function readLayerEntry(
-  entry: Entry,
+  entry: CacheEntry,
   tools: Session,
 ): Promise<Pick<FoundLayer, 'tar'> & { open(): Promise<StepOutputs> }> {
   const { store, unpacker } = tools;
@@ -62,7 +62,7 @@ export async function readLayerEntry(
 
 /** Throws `archive` for a layer of which too much is in other layers. */
 export async function writeLayerEntry(
-  entry: Entry,
+  entry: CacheEntry,
   { name, diffId, size, descriptor }: BuiltLayer,
   brought: StepOutputs,
   tools: Session,

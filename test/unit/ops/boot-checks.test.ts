@@ -3,14 +3,14 @@
  * recorded from containerd 1.6.20, 1.7.24 and systemd 257; nodes that are well are in the end-to-end tests.
  */
 import { expect, test } from 'vitest';
-import type { Outcome } from '../../../src/ops/boot/check.ts';
+import type { BootOutcome } from '../../../src/ops/boot/check.ts';
 import { checks } from '../../../src/ops/boot/checks.ts';
 import type { BootTarget } from '../../../src/ops/boot/target.ts';
 import { describeUnless } from '../../support/requirements.ts';
 import { NodeRoot, noShell } from '../node-files/support.ts';
 
 /** Runs one check in a shell with these programs. */
-async function outcome(id: string, programs: Readonly<Record<string, string>>): Promise<Outcome> {
+async function outcome(id: string, programs: Readonly<Record<string, string>>): Promise<BootOutcome> {
   using root = new NodeRoot();
   for (const [name, script] of Object.entries(programs)) root.program(name, script);
   const node: BootTarget = {

@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
 import { KinaError } from '../../../src/host/errors.ts';
 import {
-  type Check,
+  type DoctorCheck,
   examine,
   exitCode,
   type FoundEngine,
@@ -100,7 +100,7 @@ const answering = (change: typeof macAnswers = {}): Probes['run'] => {
 };
 const mac: Probes = { ...linux, platform: 'darwin', engines: async () => [engine('apple')], run: answering() };
 
-const find = (id: string): Check => doctorChecks.find((check) => check.id === id)!;
+const find = (id: string): DoctorCheck => doctorChecks.find((check) => check.id === id)!;
 const outcome = async (id: string, probes: Probes) => (await examine([find(id)], probes))[0]!;
 
 test.each([
