@@ -181,7 +181,7 @@ describeWith('a source tree', ['make', 'bash', 'git'], () => {
     await expect(build(folder, { sourceType: 'source' })).rejects.toMatchObject({ code: 'usage' });
     // Its binaries are not looked for in it by mistake, only by force.
     await expect(build(broken, { sourceType: 'directory', set: { kubernetes: version } })).rejects.toMatchObject({
-      message: expect.stringMatching(/holds no kube(adm|let|ctl)/),
+      message: expect.stringMatching(/has no kube(adm|let|ctl)/),
     });
     const tools = join(folder, 'no-go');
     mkdirSync(tools);

@@ -71,7 +71,9 @@ describe('the files', () => {
         message: expect.stringContaining(choice.explicit),
       });
     expect(await readFile(at('config'))).toEqual(broken);
-    await expect(mergeKubeconfig(ours('kina-a'), { explicit: folder })).rejects.toThrow(`${folder} cannot be read`);
+    await expect(mergeKubeconfig(ours('kina-a'), { explicit: folder })).rejects.toThrow(
+      `cannot read the kubeconfig ${folder}`,
+    );
   });
 
   test('a cluster leaves every file of the list; others keep their bytes and their time', async () => {
