@@ -1,4 +1,4 @@
-/** How a kubelet is told to use the service: it learned to read the endpoint from its configuration file in 1.27. */
+/** The kubelet configuration that selects the service. Kubelets read the endpoint from their configuration file since 1.27. */
 import semver from 'semver';
 import { stringify } from 'yaml';
 import { KinaError } from '../host/errors.ts';
@@ -17,7 +17,7 @@ export function kubeletSettings(endpoint: string, kubernetes: string): KubeletSe
   const flags = inFile
     ? []
     : [
-        // removed in 1.24, with dockershim, the other choice
+        // removed in 1.24 together with dockershim, the alternative
         ...(semver.lt(version, '1.24.0') ? ['--container-runtime=remote'] : []),
         `--container-runtime-endpoint=${endpoint}`,
         `--image-service-endpoint=${endpoint}`,
@@ -34,7 +34,7 @@ export function kubeletSettings(endpoint: string, kubernetes: string): KubeletSe
   };
 }
 
-/** The file, with the flags that must go along as its first lines. */
+/** The file; its first lines list the required flags. */
 export function kubeletText({ configuration, flags }: KubeletSettings): string {
   const along =
     flags.length > 0 ? `# kubelet also needs these flags:\n${flags.map((flag) => `#   ${flag}\n`).join('')}` : '';

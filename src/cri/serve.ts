@@ -5,7 +5,7 @@
  *        │                                │  └────► images: pulled, unpacked once into a disk
  *        └── HTTP: exec, attach, … ─► streaming ──► agent in the machine ──► crun ──► containers
  *
- * Ending the service ends no pod: what runs is found again at the next start.
+ * Stopping the service does not stop pods: the next start finds them again.
  */
 import { mkdir, rm } from 'node:fs/promises';
 import { createServer, type Server as SocketServer } from 'node:net';
@@ -30,13 +30,13 @@ import { startStreaming } from './streaming/server.ts';
 export interface RunningService {
   /** Of exec, attach and port forwarding. */
   readonly streamingUrl: string;
-  /** Ends connections; sandboxes go on. */
+  /** Ends connections; sandboxes keep running. */
   close(): Promise<void>;
 }
 
-/** Milliseconds between looks for unknown machines and machines that ended. */
+/** Milliseconds between checks for unknown machines and machines that ended. */
 const reconcileEvery = 30_000;
-/** Milliseconds that calls have to be answered when the service stops, and then clients to take their answers and leave. */
+/** Milliseconds for calls to finish when the service stops, and then for clients to read the replies and disconnect. */
 const grace = 10_000;
 const farewell = 1000;
 
@@ -107,11 +107,11 @@ export async function startService(options: CriOptions, images: ImageLibrary, so
   };
 }
 
-/** What clients ask for as a matter of course: kubelet looks for pods that are gone, features that are absent. */
+/** Errors that occur in normal operation: the kubelet asks for removed pods and for unsupported features. */
 const isRoutine = (error: unknown): boolean =>
   error instanceof RpcError && ['NOT_FOUND', 'UNIMPLEMENTED', 'DEADLINE_EXCEEDED'].includes(error.status);
 
-/** Only the user may connect: the service can do whatever root of a sandbox can. */
+/** Only the user may connect: the service has root access to all sandboxes. */
 async function listen(server: Server, socket: string): Promise<SocketServer> {
   await mkdir(dirname(socket), { recursive: true });
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
@@ -126,7 +126,7 @@ async function listen(server: Server, socket: string): Promise<SocketServer> {
 }
 
 /**
- * Calls that have begun are answered first: true when all are. A client that stays or reads nothing is not waited for.
+ * Calls that have begun are answered first: true when all are. The service does not wait for a client that stays or does not read.
  * grpc-js does not wait for connections that it was handed: the listener does.
  */
 async function stopServer(server: Server, listener: SocketServer, calls: Calls): Promise<boolean> {
@@ -143,7 +143,7 @@ function inTime(work: Promise<void>, milliseconds: number): Promise<boolean> {
   return Promise.race([work.then(() => true), sleep(milliseconds, false, { ref: false })]);
 }
 
-/** A socket that this process listens on for as long as it lives: the kernel forgets it however the process ends. */
+/** A socket on which this process listens until it exits; the kernel then removes it, even after a crash. */
 async function lockRoot(root: string): Promise<SocketServer> {
   const path = join(root, 'lock.sock');
   checkSocketPath(path);

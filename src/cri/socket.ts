@@ -19,7 +19,7 @@ export function socketPath(text: string): string {
   return path;
 }
 
-/** Throws `usage` for a path that no kernel takes for a socket. */
+/** Throws `usage` for a path that is too long for a socket. */
 export function checkSocketPath(path: string): void {
   if (Buffer.byteLength(path) <= longest) return;
   throw new KinaError('usage', `the socket path ${path} is longer than ${longest} bytes`, {
@@ -47,8 +47,8 @@ export async function checkSocketFree(path: string): Promise<void> {
 }
 
 /**
- * Listens in the place of a dead service, if one left its socket. Throws as `checkSocketFree`, also to the second of two that
- * begin at once: binding fails where a socket is, and one that seemed dead is looked at again when it has been taken away.
+ * Listens, and replaces the socket of a dead service. Throws as `checkSocketFree`, also for the second of two services that
+ * start at the same time: binding fails if a socket exists, and a socket that seemed dead is checked again after it is moved.
  */
 export async function listenAlone(server: Server, path: string): Promise<void> {
   for (;;) {
@@ -71,9 +71,9 @@ function listen(server: Server, path: string): Promise<void> {
   });
 }
 
-/** Under another name first: one that answers is new, and is put back. Throws `conflict` then. */
+/** Renames the socket first. If it answers, it is new: it is moved back, and `conflict` is thrown. */
 async function takeAway(path: string): Promise<void> {
-  const aside = join(dirname(path), `.${randomBytes(3).toString('hex')}`); // short: it is a socket's path too
+  const aside = join(dirname(path), `.${randomBytes(3).toString('hex')}`); // short, because the length of a socket's path is limited
   try {
     await rename(path, aside);
   } catch (error) {

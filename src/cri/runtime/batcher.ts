@@ -1,6 +1,6 @@
 /**
- * Calls for one thing each, done together: a provider's program costs as much for one name as for twenty. A call that
- * comes while none runs begins at once; those that come meanwhile go along with the next.
+ * Combines calls for single names: running a provider's program costs as much for one name as for twenty. If no batch runs, a
+ * call starts at once. Calls that arrive during a batch join the next one.
  */
 export class Batcher {
   readonly #work: (names: readonly string[]) => Promise<void>;
@@ -8,7 +8,7 @@ export class Batcher {
   #waiting: { name: string; done: () => void; failed: (error: unknown) => void }[] = [];
   #busy = false;
 
-  /** `most`: names in one go. When a go fails, its names are tried one by one, so that one cannot fail others. */
+  /** `most`: names per batch. When a batch fails, its names are tried one by one, so that one name cannot make others fail. */
   constructor(work: (names: readonly string[]) => Promise<void>, most = 20) {
     this.#work = work;
     this.#most = most;

@@ -1,6 +1,6 @@
 /**
- * Containers: from CRI's words to the agent's, and back. What a container is stands in a record before the agent makes
- * it; what it does the agent tells, and the service repeats.
+ * Containers: translates CRI calls to agent calls, and agent events to CRI. The record of a container is written before the
+ * agent creates it. The agent reports its state, and the service passes that on.
  */
 import { randomBytes } from 'node:crypto';
 import { mkdir, realpath } from 'node:fs/promises';
@@ -35,7 +35,7 @@ export class Containers {
     this.#images = images;
   }
 
-  /** By id, or by a beginning of it that no other has. */
+  /** Finds a container by its id or a unique prefix. */
   find(id: string): { pod: Pod; container: PodContainer } | undefined {
     const like: { pod: Pod; container: PodContainer }[] = [];
     for (const pod of this.#pods.all.values()) {
@@ -53,14 +53,14 @@ export class Containers {
     return found;
   }
 
-  /** As `get`, of one whose program runs. */
+  /** As `get`, but throws if the container does not run. */
   running(id: string): { pod: Pod; container: PodContainer } {
     const found = this.get(id);
     if (found.container.state === 'running') return found;
     throw new RpcError('FAILED_PRECONDITION', `the container ${found.container.id} is ${found.container.state}`);
   }
 
-  /** Answers with its id. */
+  /** Returns the id. */
   async create({ podSandboxId, config }: CreateContainerRequest, signal: AbortSignal): Promise<string> {
     const pod = this.#pods.get(podSandboxId);
     if (!config?.metadata || !config.image?.image) throw invalid('a container needs a config with metadata and image');
@@ -134,7 +134,7 @@ export class Containers {
     }
   }
 
-  /** After a creation that failed, also one that the agent may still be at. */
+  /** Cleans up after a failed creation, even if the agent is still working on it. */
   async #discard(pod: Pod, container: PodContainer): Promise<void> {
     await pod.agent.call('delete', { id: container.id }, { timeout: 10_000 }).catch(() => {});
     pod.containers.delete(container.id);
@@ -142,12 +142,12 @@ export class Containers {
     await this.#pods.records.forgetContainer(pod.id, container.id);
   }
 
-  /** Its images may be removed from now on. */
+  /** Releases the container's images, so that they can be removed. */
   async release(container: PodContainer): Promise<void> {
     for (const image of container.record.images) await this.#images.release(image);
   }
 
-  /** Containers that are there from the beginning hold their images too. */
+  /** Containers found at the start retain their images too. */
   retainAll(): void {
     for (const pod of this.#pods.all.values())
       for (const { record } of pod.containers.values()) for (const image of record.images) this.#images.retain(image);
@@ -159,10 +159,10 @@ export class Containers {
       throw new RpcError('FAILED_PRECONDITION', `the container ${container.id} is ${container.state}, not created`);
     try {
       const { startedAt } = await pod.agent.call('start', { id: container.id });
-      // the event may come later than the answer, and who asks now must hear of a running container
+      // the event may arrive after the reply, but a status request must already see a running container
       if (container.state === 'created') this.#pods.heard(pod, { ...container.now, state: 'running', startedAt });
     } catch (error) {
-      // only the runtime's own refusal is an end: a lost answer, or a second call for one start, says nothing of the program
+      // only a refusal by the runtime ends the container: a lost reply, or a second call for the same start, does not tell its state
       if (!(error instanceof AgentError && error.failure === 'failed')) throw explained(error);
       const { message } = explained(error);
       container.record = { ...container.record, startError: message };
@@ -172,7 +172,7 @@ export class Containers {
     }
   }
 
-  /** `timeout`: seconds until it is killed. Ended or unknown: fine. */
+  /** `timeout`: seconds until the container is killed. Ended and unknown containers are ignored. */
   async stop(id: string, timeout: number): Promise<void> {
     const found = this.find(id);
     if (!found?.pod.isReady || found.container.state === 'exited') return;
@@ -182,7 +182,7 @@ export class Containers {
     await this.#refresh(pod, container);
   }
 
-  /** What runs is killed first. Unknown: fine. */
+  /** Kills a running container first. Unknown containers are ignored. */
   async remove(id: string): Promise<void> {
     const found = this.find(id);
     if (!found) return;
@@ -207,7 +207,7 @@ export class Containers {
     await this.#ask(() => pod.agent.call('reopen', { id: container.id }));
   }
 
-  /** The end is known when an answer says so, even if the event has not come yet. */
+  /** Records the end when a reply reports it, even if the event has not arrived yet. */
   async #refresh(pod: Pod, container: PodContainer): Promise<void> {
     const { containers } = await this.#ask(() => pod.agent.call('list', {}));
     const now = containers.find((one) => one.id === container.id);
@@ -225,7 +225,7 @@ export class Containers {
 
 const diskInSandbox = ({ disk }: ReadyImage): string => join(inSandbox.images, basename(disk));
 
-/** The file need not be there yet; its folder must be. */
+/** The file need not exist yet, but its folder must. */
 async function logInSandbox(path: string): Promise<string> {
   await mkdir(dirname(path), { recursive: true });
   return join(sharedPath(await realpath(dirname(path))), basename(path));
@@ -255,7 +255,7 @@ const statuses = {
   failed: 'UNKNOWN',
 } as const;
 
-/** An agent's failure as a status. */
+/** Converts a failure of the agent to a gRPC status. */
 export function explained(error: unknown): Error {
   if (!(error instanceof AgentError)) return error as Error;
   return new RpcError(statuses[error.failure], error.message, { cause: error });

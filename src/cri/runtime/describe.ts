@@ -55,7 +55,7 @@ export function describeContainer(pod: Pod, container: PodContainer): Outgoing<C
   };
 }
 
-/** `image` is named as it was asked for: kubelet shows it. */
+/** `image` has the name from the request, because the kubelet shows it. */
 export function containerStatus(container: PodContainer, images: ImageLibrary): Outgoing<ContainerStatus> {
   const { record, now } = container;
   const { config, createdAt, imageId } = record;
@@ -83,7 +83,7 @@ export function containerStatus(container: PodContainer, images: ImageLibrary): 
   };
 }
 
-/** The image of a mount with what its name meant. */
+/** The image of a mount, with the id that its name resolved to. */
 function resolved(mount: Mount, images: Readonly<Record<string, string>>): Outgoing<Mount> {
   const id = images[mount.image?.image ?? ''];
   return id ? { ...mount, image: { ...mount.image, imageRef: id } } : mount;

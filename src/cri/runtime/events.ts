@@ -6,7 +6,7 @@ import type { ImageLibrary } from '../images/library.ts';
 import { containerStatus, podStatus } from './describe.ts';
 import { nanoseconds, type Pod } from './pod.ts';
 
-/** Events that a follower has not taken: more than this, and it is cut off, to ask for everything again. */
+/** Maximum of unread events per follower. Beyond it the follower is disconnected, and has to list everything again. */
 const longest = 10_000;
 
 export class Events {
@@ -31,12 +31,12 @@ export class Events {
     for (const follower of this.#followers) follower(event);
   }
 
-  /** Until the signal aborts. Throws `RESOURCE_EXHAUSTED` for who does not read, `UNAVAILABLE` after `close`. */
+  /** Until the signal aborts. Throws `RESOURCE_EXHAUSTED` when the follower does not read, `UNAVAILABLE` after `close`. */
   async *follow(signal: AbortSignal): AsyncGenerator<Outgoing<ContainerEventResponse>> {
     const waiting: Outgoing<ContainerEventResponse>[] = [];
     let wake: () => void = () => {};
     let isCutOff = false;
-    // here and not where events are handed on: that waits for the client
+    // checked here, because the code that passes events on waits for the client
     const follower = (event: Outgoing<ContainerEventResponse>): void => {
       isCutOff = waiting.push(event) > longest;
       if (isCutOff) {
@@ -63,7 +63,7 @@ export class Events {
     }
   }
 
-  /** Followers get what was told before, and their end. */
+  /** Followers get the earlier events, then the end of the stream. */
   close(): void {
     this.#closing.abort();
   }

@@ -1,4 +1,4 @@
-/** Whether the runtime can make sandboxes, and what they can do: kubelet asks every few seconds. */
+/** Whether the runtime can create sandboxes, and their features. The kubelet asks every few seconds. */
 import { release } from 'node:os';
 import type { StatusResponse } from '../api/messages.ts';
 import type { Outgoing } from '../api/services.ts';
@@ -6,7 +6,7 @@ import { runtimeHandlers } from './machine.ts';
 import type { CriOptions } from './options.ts';
 import type { Pods } from './pods.ts';
 
-/** Milliseconds for which an answer of the provider counts: asking starts a program. */
+/** Milliseconds for which a provider's answer is cached, because each question starts a program. */
 const remembered = 30_000;
 
 export class Health {
@@ -45,7 +45,7 @@ export class Health {
   }
 
   /**
-   * What the last sandbox said of itself. Before there is one: on Linux sandboxes have the host's kernel, elsewhere a
+   * The features of the last sandbox. Before the first sandbox: on Linux, sandboxes use the host's kernel; elsewhere a
    * newer one than either feature needs.
    */
   #features(): { recursiveReadOnlyMounts: boolean; userNamespaces: boolean } {

@@ -14,7 +14,7 @@ export const selectContainers = (pods: Pods, filter: Partial<ContainerFilter> | 
       .map((container): [Pod, PodContainer] => [pod, container]),
   );
 
-/** Messages with this many items are far below what a client takes. */
+/** Messages with this many items are far below the size limit of clients. */
 const streamed = 100;
 
 export function* inParts<T>(items: readonly T[]): Generator<T[]> {

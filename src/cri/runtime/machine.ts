@@ -1,4 +1,4 @@
-/** The machine that a sandbox is, from what kubelet says of the pod; and what no such machine can be. */
+/** Converts a pod's configuration to the specification of its machine, and refuses what a machine cannot provide. */
 import { readFile } from 'node:fs/promises';
 import type { NodePort, SandboxSpec } from '../../provider/provider.ts';
 import { inSandbox } from '../agent/protocol.ts';
@@ -9,14 +9,14 @@ import { userNamespace } from '../spec/user-namespace.ts';
 import type { CriOptions } from './options.ts';
 import type { PodRecord } from './records.ts';
 
-/** Runtime classes that mean this runtime; it is the only one that it has. */
+/** Runtime handlers that select this runtime; there are no others. */
 export const runtimeHandlers = ['', 'kina'] as const;
 
 export const machineName = (id: string): string => `kina-pod-${id}`;
 
-/** Where things of a sandbox are on the host. */
+/** Paths of a sandbox on the host. */
 interface Places {
-  /** Whose sandbox it is, as a label's value. */
+  /** Label value that identifies the service that owns the sandbox. */
   readonly service: string;
   readonly shared: string;
   readonly socket: string;
@@ -30,7 +30,7 @@ export async function machineSpec(record: PodRecord, options: CriOptions, at: Pl
     service: at.service,
     image: options.sandboxImage,
     network: options.network,
-    // what kubelet names a pod may be longer than a host name; the agent sets it
+    // a pod's name can be longer than a host name allows; the agent sets it
     hostname: machine.slice(0, 63),
     labels: { 'dev.kina.cri.sandbox': id, ...podLabels(config) },
     mounts: [
@@ -45,7 +45,7 @@ export async function machineSpec(record: PodRecord, options: CriOptions, at: Pl
   };
 }
 
-/** A machine of its own needs a size: what the pod may have at most, and something for itself. */
+/** A virtual machine needs a fixed size: the pod's limits, plus an overhead for the machine. */
 function machineSize({ linux }: PodSandboxConfig, options: CriOptions): { cpus?: number; memory?: number } {
   const { cpus, memory, provider } = options;
   const own = { ...(cpus ? { cpus } : {}), ...(memory ? { memory } : {}) };
@@ -59,12 +59,12 @@ function machineSize({ linux }: PodSandboxConfig, options: CriOptions): { cpus?:
 /** MiB for the agent and the kernel of a virtual machine. */
 const sandboxOverhead = 256;
 
-/** Pod, namespace, uid and attempt are one sandbox at a time. */
+/** Pod, namespace, uid and attempt identify one sandbox at a time. */
 export function podKey({ metadata }: PodSandboxConfig): string {
   return `${metadata?.namespace}/${metadata?.name}_${metadata?.uid}_${metadata?.attempt}`;
 }
 
-/** For people who look at the provider's list; values without what some providers cannot have. */
+/** For people who read the provider's list. Values omit characters that some providers refuse. */
 function podLabels({ metadata }: PodSandboxConfig): Record<string, string> {
   const clean = (text = '') => text.replaceAll(/[^\w.-]/g, '_');
   return { 'dev.kina.cri.namespace': clean(metadata?.namespace), 'dev.kina.cri.pod': clean(metadata?.name) };
@@ -73,7 +73,7 @@ function podLabels({ metadata }: PodSandboxConfig): Record<string, string> {
 /** Of the kernel: sethostname(2). */
 const longestHostname = 64;
 
-/** What a machine of its own cannot do, before anything is made. */
+/** Refuses what a separate machine cannot do, before anything is created. */
 export function refusePod(config: PodSandboxConfig, runtimeHandler: string): void {
   if (!(runtimeHandlers as readonly string[]).includes(runtimeHandler))
     throw new RpcError(
@@ -88,7 +88,7 @@ export function refusePod(config: PodSandboxConfig, runtimeHandler: string): voi
     throw unsupported('host network', 'a sandbox is a machine with a network card of its own');
   if (options?.network === 'CONTAINER' || options?.network === 'TARGET')
     throw invalid(`${options.network} is not a network namespace of a sandbox`);
-  userNamespace(options, true); // containers are made later; a wish that makes no sense should not wait for them
+  userNamespace(options, true); // fail early on an invalid setting: containers are created later
 }
 
 function publishedPorts({ portMappings }: PodSandboxConfig): NodePort[] {
@@ -102,7 +102,7 @@ function publishedPorts({ portMappings }: PodSandboxConfig): NodePort[] {
     }));
 }
 
-/** With what is mounted below it later, where the host lets mounts spread. */
+/** Includes later mounts below the folder, if the host's mounts propagate. */
 async function shareMount(source: string) {
   const spreads = await hasSharedMount(source);
   return { source, target: sharedPath(source), ...(spreads ? { propagation: 'HostToContainer' as const } : {}) };

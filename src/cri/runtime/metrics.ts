@@ -1,6 +1,6 @@
 /**
- * Metrics by the names that kubelet's cAdvisor has for them, so that dashboards go on working where cAdvisor sees only
- * machines. Values come from the agent; here is what they mean, and to whom they belong.
+ * Metrics with the names that the kubelet's cAdvisor uses, so that dashboards keep working although cAdvisor sees only
+ * machines. The agent supplies the values; this file adds their descriptions and labels.
  */
 import type { AgentMetrics, MetricSamples } from '../agent/protocol.ts';
 import type { Metric, MetricDescriptor, MetricType, PodSandboxMetrics } from '../api/messages.ts';
@@ -10,14 +10,14 @@ import { nanoseconds, type Pod, type PodContainer } from './pod.ts';
 interface Described {
   readonly type: MetricType;
   readonly help: string;
-  /** Beside those that say whose it is. */
+  /** Labels besides those that identify the pod and container. */
   readonly labels?: readonly string[];
 }
 
 const counter = (help: string, ...labels: string[]): Described => ({ type: 'COUNTER', help, labels });
 const gauge = (help: string, ...labels: string[]): Described => ({ type: 'GAUGE', help, labels });
 
-/** By name, without `container_` before it. */
+/** By name, without the prefix `container_`. */
 const table: Readonly<Record<string, Described>> = {
   cpu_usage_seconds_total: counter('Seconds of processor time'),
   cpu_user_seconds_total: counter('Seconds of processor time in programs'),
@@ -67,7 +67,7 @@ const table: Readonly<Record<string, Described>> = {
   network_transmit_packets_dropped_total: counter('Packets dropped instead of sent', 'interface'),
 };
 
-/** Whose it is. */
+/** Labels that identify the pod and container. */
 const owner = ['namespace', 'pod', 'container', 'id', 'name', 'image'] as const;
 
 export const metricDescriptors = (): MetricDescriptor[] =>

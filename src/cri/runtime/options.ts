@@ -1,18 +1,18 @@
-/** What a CRI service is started with. */
+/** Options of a CRI service. */
 import type { Provider } from '../../provider/provider.ts';
 
 export interface CriOptions {
   readonly provider: Provider;
   /** Of sandboxes; known to the provider already. */
   readonly sandboxImage: string;
-  /** Absolute: records, image disks, sockets. One service at a time has it. */
+  /** Absolute path of the folder for records, image disks and sockets. One service at a time uses it. */
   readonly root: string;
   /** Absolute folders of this machine that every sandbox sees. */
   readonly shares: readonly string[];
   readonly network: string;
-  /** Addresses that only a node translates, e.g. of services, and who does: `10.96.0.0/16` by `192.168.64.2`. */
+  /** Addresses that only a node translates (for example of Services), and that node: `10.96.0.0/16` by `192.168.64.2`. */
   readonly routes: readonly { readonly destination: string; readonly gateway: string }[];
-  /** Of a sandbox whose pod has no limits; absent: the provider's. MiB. */
+  /** MiB of a sandbox if its pod has no limits; absent: the provider's default. */
   readonly cpus?: number | undefined;
   readonly memory?: number | undefined;
   readonly streaming: { readonly address: string; readonly port: number };

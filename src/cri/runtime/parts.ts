@@ -1,4 +1,4 @@
-/** What the RPCs of RuntimeService work with. */
+/** The parts that the RPCs of RuntimeService use. */
 import type { ImageLibrary } from '../images/library.ts';
 import type { StreamingServer } from '../streaming/server.ts';
 import type { Containers } from './containers.ts';

@@ -5,7 +5,7 @@ import type { ContainerRecord, PodRecord } from './records.ts';
 
 export class PodContainer {
   record: ContainerRecord;
-  /** What the agent said last. */
+  /** The agent's last report. */
   now: AgentContainer;
 
   constructor(record: ContainerRecord) {
@@ -26,9 +26,9 @@ export class Pod {
   record: PodRecord;
   readonly agent: AgentClient;
   readonly containers = new Map<string, PodContainer>();
-  /** Ends the watching of its agent. */
+  /** Stops watching the agent. */
   watch = new AbortController();
-  /** False when the provider has nothing of it any more. */
+  /** False when the machine no longer exists at the provider. */
   hasMachine = true;
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -45,7 +45,7 @@ export class Pod {
     return this.record.state === 'ready';
   }
 
-  /** What changes the sandbox as a whole happens one after the other. */
+  /** Serializes changes of the sandbox as a whole. */
   inTurn<T>(work: () => Promise<T>): Promise<T> {
     const mine = this.#turn.then(work, work);
     this.#turn = mine.catch(() => {});

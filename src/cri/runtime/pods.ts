@@ -35,9 +35,9 @@ const bootPoll = 10;
 export class Pods {
   readonly records: Records;
   readonly all = new Map<string, Pod>();
-  /** Hears of every change of a container. */
+  /** Called for every change of a container. */
   onContainer: (pod: Pod, container: PodContainer, before: AgentContainer['state']) => void = () => {};
-  /** Hears of every change of a sandbox: made, over, removed. */
+  /** Called for every change of a sandbox: created, ended, removed. */
   onPod: (pod: Pod, change: 'started' | 'stopped' | 'removed') => void = () => {};
   readonly #options: CriOptions;
   /** Name of the folder with image disks, on the host. */
@@ -46,7 +46,7 @@ export class Pods {
   readonly #making = new Set<string>();
   #isClosed = false;
   readonly #removals: Batcher;
-  /** What the newest agent said of its sandbox; they are all alike. */
+  /** The newest agent's description of its sandbox; all sandboxes are alike. */
   abilities: AgentHello | undefined;
 
   constructor(options: CriOptions, disks: string) {
@@ -57,7 +57,7 @@ export class Pods {
     this.#service = createHash('sha256').update(options.root).digest('hex').slice(0, 12);
   }
 
-  /** By id, or by a beginning of it that no other has. */
+  /** Finds a pod by its id or a unique prefix. */
   find(id: string): Pod | undefined {
     const exact = this.all.get(id);
     if (exact || !id) return exact;
@@ -71,7 +71,7 @@ export class Pods {
     return pod;
   }
 
-  /** READY with its network up when it returns; nothing is left when it throws. */
+  /** On return the pod is READY and its network is up. Leaves nothing behind when it throws. */
   async run({ config, runtimeHandler }: RunPodSandboxRequest, signal: AbortSignal): Promise<Pod> {
     if (!config?.metadata) throw invalid('a sandbox needs a config with metadata');
     refusePod(config, runtimeHandler);
@@ -143,7 +143,7 @@ export class Pods {
     }
   }
 
-  /** The kubelet's folders, and that of the pod's logs when it lies elsewhere. */
+  /** The kubelet's folders, and the pod's log folder if it is outside them. */
   async #sharesFor({ logDirectory }: PodSandboxConfig): Promise<string[]> {
     if (!logDirectory) return [...this.#options.shares];
     await mkdir(logDirectory, { recursive: true });
@@ -167,7 +167,7 @@ export class Pods {
     if (resolver !== undefined) await write(podFiles.resolv, resolver);
   }
 
-  /** Waits for the agent. A machine that has ended meanwhile says why in its log. */
+  /** Waits for the agent. If the machine ends in the meantime, its log tells why. */
   async #boot(pod: Pod, signal: AbortSignal): Promise<AgentHello> {
     const end = Date.now() + bootTime;
     let asked = Date.now();
@@ -199,7 +199,7 @@ export class Pods {
     return machines.some(({ name, state }) => name === pod.record.machine && state === 'running');
   }
 
-  /** Follows what the agent tells until the sandbox is over. */
+  /** Follows the agent's events until the sandbox ends. */
   #watch(pod: Pod): void {
     if (this.#isClosed) return; // the next service finds it
     pod.watch = new AbortController();
@@ -224,7 +224,7 @@ export class Pods {
     follow().catch((error) => this.#options.log(`sandbox ${pod.id}: ${(error as Error).message}`));
   }
 
-  /** Takes what an agent says of a container; changes are written down and told. */
+  /** Applies an agent's report on a container; records changes and reports them. */
   heard(pod: Pod, now: AgentContainer): void {
     const container = isAgentContainer(now) ? pod.containers.get(now.id) : undefined;
     if (!container) return;
@@ -238,7 +238,7 @@ export class Pods {
     this.onContainer(pod, container, before);
   }
 
-  /** The sandbox is gone, and its programs with it. */
+  /** The sandbox has ended, and its programs with it. */
   async #over(pod: Pod): Promise<void> {
     if (pod.record.state === 'stopped') return;
     pod.watch.abort();
@@ -287,7 +287,7 @@ export class Pods {
     }
   }
 
-  /** Their exit codes are known then, not guessed. A sandbox that does not answer ends with its machine. */
+  /** Stops the containers first, so that their exit codes are known. A sandbox that does not answer ends with its machine. */
   async #endContainers(pod: Pod): Promise<void> {
     const running = [...pod.containers.values()].filter(({ state }) => state !== 'exited');
     if (running.length === 0) return;
@@ -317,7 +317,7 @@ export class Pods {
     });
   }
 
-  /** Finds what an earlier service left: what runs is taken over, what is half goes. */
+  /** Finds the pods of an earlier service: adopts running ones and removes incomplete ones. */
   async adopt(): Promise<void> {
     const machines = new Map(
       (await this.#options.provider.sandboxes(this.#service)).map((machine) => [machine.name, machine]),
@@ -345,7 +345,7 @@ export class Pods {
       for (const container of [...pod.containers.values()]) {
         const now = known.get(container.id);
         if (now) this.heard(pod, now);
-        // its creation was never answered, or its removal had begun: no client knows of it
+        // its creation was never confirmed, or its removal had begun: no client knows it
         if (!now || container.record.state === 'making') await this.#forget(pod, container);
       }
       for (const { id } of containers) if (!pod.containers.has(id)) await pod.agent.call('delete', { id });
@@ -363,9 +363,9 @@ export class Pods {
     await this.records.forgetContainer(pod.id, container.id);
   }
 
-  /** Removes unknown machines, and notices those that ended. */
+  /** Removes unknown machines, and detects machines that ended. */
   async reconcile(): Promise<void> {
-    const before = [...this.all.values()].filter((pod) => pod.isReady); // what comes up meanwhile is not in the list
+    const before = [...this.all.values()].filter((pod) => pod.isReady); // the list lacks pods that start in the meantime
     const machines = await this.#options.provider.sandboxes(this.#service);
     const known = new Set([...this.all.values()].map((pod) => pod.record.machine));
     const orphans = machines.filter(({ name }) => !known.has(name) && !this.#making.has(name));
@@ -375,7 +375,7 @@ export class Pods {
       if (!running.has(pod.record.machine) && this.all.has(pod.id)) await pod.inTurn(() => this.#over(pod));
   }
 
-  /** Ends the watching; sandboxes go on. */
+  /** Stops watching; sandboxes keep running. */
   close(): void {
     this.#isClosed = true;
     for (const pod of this.all.values()) pod.watch.abort();

@@ -8,7 +8,7 @@ import { execProcess } from '../spec/container.ts';
 import { type Containers, explained } from './containers.ts';
 import type { ServiceParts } from './parts.ts';
 
-/** What a client of gRPC takes at most from kubelet's side: 16 MiB, less the message's own parts. */
+/** Maximum output per stream: the kubelet's gRPC client accepts 16 MiB, including the rest of the message. */
 const longestOutput = 16 * 2 ** 20 - 4096;
 
 export function processCalls({ pods, containers, streaming }: ServiceParts) {
@@ -55,7 +55,7 @@ async function execSync(
   }
 }
 
-/** The beginning of a stream, as much as an answer can hold; the rest is read and dropped. */
+/** Collects the beginning of a stream, up to the size of a reply; reads and drops the rest. */
 async function collect(stream: Readable): Promise<Uint8Array> {
   const pieces: Buffer[] = [];
   let room = Math.floor(longestOutput / 2);

@@ -1,11 +1,11 @@
 /**
- * What the service remembers of its pods, as files: what kubelet told (annotations are too long for a label) and what
- * must outlive a sandbox (exit codes). Which sandboxes exist and which of their programs run is never read from here:
- * that the provider and the agents say. One folder per sandbox, so that forgetting one is removing a folder.
+ * The service's records of its pods, as files: the kubelet's data (annotations are too long for a label) and data that must
+ * outlive a sandbox (exit codes). The records never decide which sandboxes exist or which of their programs run: the provider
+ * and the agents do. Each sandbox has one folder, so removing the folder removes its records.
  *
- *   ROOT/sandboxes/ID/sandbox.json          written before the sandbox is made, and when its state changes
+ *   ROOT/sandboxes/ID/sandbox.json          written before the sandbox is created, and when its state changes
  *   ROOT/sandboxes/ID/containers/ID.json    likewise, for its containers
- *   ROOT/sandboxes/ID/shared/               the sandbox has it: pod files; the agent's records of containers' ends
+ *   ROOT/sandboxes/ID/shared/               visible in the sandbox: pod files; the agent's records of containers' ends
  *   ROOT/sandboxes/ID/socket/agent.sock     the agent
  */
 import { constants, existsSync } from 'node:fs';
@@ -25,13 +25,13 @@ export interface PodRecord {
   readonly createdAt: string;
   readonly config: PodSandboxConfig;
   readonly runtimeHandler: string;
-  /** Folders of the host that it has. */
+  /** Folders of the host that are shared with the sandbox. */
   readonly shares: readonly string[];
   /** The first address is the pod's; empty until it is ready. */
   readonly addresses: readonly string[];
-  /** What the agent said of itself; absent until it is ready. */
+  /** The agent's description of itself; absent until the sandbox is ready. */
   readonly agent?: AgentHello;
-  /** `making` after a crash: half a sandbox, to be removed. */
+  /** `making` after a crash means an incomplete sandbox, which is removed. */
   readonly state: 'making' | 'ready' | 'stopped';
 }
 
@@ -41,7 +41,7 @@ export interface ContainerRecord {
   readonly createdAt: string;
   readonly config: ContainerConfig;
   readonly imageId: string;
-  /** What other programs in it start from. */
+  /** The process that later programs in the container are based on. */
   readonly process: OciProcess;
   /** As `resources` of its status. */
   readonly resources: LinuxContainerResources | null;
@@ -50,12 +50,12 @@ export interface ContainerRecord {
   readonly log: string;
   /** Images that it uses: its own and those that it mounts. */
   readonly images: readonly string[];
-  /** Ids of images that it mounts, by the names that it was told. */
+  /** Ids of mounted images, by the names in the request. */
   readonly mounted: Readonly<Record<string, string>>;
   readonly state: 'making' | 'made';
   /** Why its program could not be started. */
   readonly startError?: string;
-  /** As it was when last heard of. */
+  /** The last known state. */
   readonly last?: AgentContainer;
 }
 
@@ -85,7 +85,7 @@ export class Records {
     return join(this.#folder, sandbox, 'socket', 'agent.sock');
   }
 
-  /** Makes the folders of a new sandbox and writes its record. */
+  /** Creates the folders of a new sandbox and writes its record. */
   async begin(record: PodRecord): Promise<void> {
     for (const name of ['shared/containers', 'socket', 'containers'])
       await mkdir(join(this.folder(record.id), name), { recursive: true, mode: 0o700 });
@@ -97,7 +97,7 @@ export class Records {
     return this.#change(record.id, () => atomicWrite(path, JSON.stringify(record), 0o600));
   }
 
-  /** Does nothing when the sandbox is forgotten. */
+  /** Does nothing when the sandbox's records are removed. */
   saveContainer(record: ContainerRecord): Promise<void> {
     const path = this.#container(record.sandbox, record.id);
     return this.#change(record.sandbox, async () => {
@@ -131,13 +131,13 @@ export class Records {
     return mine;
   }
 
-  /** How a container ended, as its agent wrote it down; undefined when it did not. The folder is the sandbox's to write. */
+  /** The end of a container as its agent recorded it; undefined without a record. The sandbox can write to this folder. */
   async end(sandbox: string, id: string): Promise<AgentContainer | undefined> {
     const said = await readStrangers(this.#end(sandbox, id));
     return isAgentContainer(said) && said.id === id && said.state === 'exited' ? said : undefined;
   }
 
-  /** All there is. Folders without a whole record are what a crash left of a beginning or an end: they go. */
+  /** Loads all records. Removes folders without a complete record: a crash left them during a creation or removal. */
   async load(): Promise<Remembered[]> {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
     const all: Remembered[] = [];
@@ -165,7 +165,7 @@ export class Records {
   }
 }
 
-/** What a crash left of an `atomicWrite`. */
+/** A leftover of an `atomicWrite` after a crash. */
 async function removeHalfWritten(folder: string): Promise<void> {
   for (const name of await readdir(folder)) if (name.endsWith('.tmp')) await rm(join(folder, name), { force: true });
 }
@@ -191,7 +191,7 @@ async function readStrangers(path: string): Promise<unknown> {
   }
 }
 
-/** Undefined when the file is not there or not whole. */
+/** Undefined when the file is missing or incomplete. */
 async function readJson<T>(path: string): Promise<T | undefined> {
   try {
     return JSON.parse(await readFile(path, 'utf8'));

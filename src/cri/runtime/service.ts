@@ -26,7 +26,7 @@ function runtimeCalls({ health, events, version }: ServiceParts) {
     }),
     status: ({ verbose }) => health.status(verbose),
     runtimeConfig: () => ({ linux: { cgroupDriver: 'CGROUPFS' } }),
-    // the provider's network has addresses of its own for sandboxes; a node's share of pod addresses is not used
+    // the provider's network assigns addresses to sandboxes; the node's pod CIDR is not used
     updateRuntimeConfig: () => ({}),
     getContainerEvents: (_request, signal) => events.follow(signal),
   } satisfies Partial<RuntimeHandlers>;

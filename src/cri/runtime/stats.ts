@@ -1,4 +1,4 @@
-/** What containers and sandboxes use, in their own cgroups: the host sees one machine each. */
+/** Resource usage of containers and sandboxes, from the cgroups inside: the host sees only one machine per pod. */
 import type { AgentStats, CgroupStats } from '../agent/protocol.ts';
 import type { ContainerStats, PodSandboxStats } from '../api/messages.ts';
 import type { Outgoing } from '../api/services.ts';
@@ -30,7 +30,7 @@ const memory = (now: CgroupStats, limit = 0) => ({
   majorPageFaults: { value: now.majorPageFaults },
 });
 
-/** Of one that has been made; undefined when the agent has no figures for it, because it has ended. */
+/** Stats of an existing container; undefined when it has ended, because the agent then has no figures. */
 export function containerStats(
   container: PodContainer,
   stats: AgentStats,

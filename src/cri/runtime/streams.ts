@@ -41,7 +41,7 @@ async function connect<Result>(running: AgentProcess<Result>, streams: ProcessSt
   return result;
 }
 
-/** To the client, or away; the client's end stays open, because who made it ends it. */
+/** Writes to the client, or discards. Does not end the client's stream: its creator does. */
 async function deliver(from: Readable, to: Writable | undefined): Promise<void> {
   const sink = to ?? new Writable({ write: (_piece, _encoding, done) => done() });
   from.pipe(sink, { end: false });

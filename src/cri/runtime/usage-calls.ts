@@ -1,4 +1,4 @@
-/** RPCs that tell what pods and containers use: stats and metrics, as their agents measure them. */
+/** RPCs for the resource usage of pods and containers: stats and metrics, as the agents measure them. */
 import { AgentError } from '../agent/connection.ts';
 import type { Requests } from '../agent/protocol.ts';
 import type { ContainerFilter, ContainerStats, PodSandboxMetrics, PodSandboxStats } from '../api/messages.ts';

@@ -1,9 +1,9 @@
-/** Who a container's first process is: from the pod's wishes, the image's and the image's own accounts. */
+/** The user and groups of a container's first process: from the pod's settings, the image's settings and the image's accounts. */
 
 import type { LinuxContainerSecurityContext } from '../api/messages.ts';
 import { invalid, RpcError } from '../api/status.ts';
 
-/** An image's /etc/passwd and /etc/group; empty where it has none. */
+/** An image's /etc/passwd and /etc/group; empty if the file is missing. */
 export interface AccountFiles {
   readonly passwd: string;
   readonly group: string;
@@ -14,7 +14,7 @@ export interface ProcessUser {
   readonly uid: number;
   readonly gid: number;
   readonly additionalGids: number[];
-  /** As the image's accounts have it, for HOME. */
+  /** The home directory in the image's accounts, for HOME. */
   readonly home: string | undefined;
 }
 
@@ -53,8 +53,8 @@ type Wishes = Partial<
 >;
 
 /**
- * The pod's user goes before the image's (`uid`, `name`, with `:gid` or `:group`). With the policy `Merge` the groups of
- * the image's accounts are added, with `Strict` only those that were asked for. Throws when a name is not in the image.
+ * The pod's user overrides the image's (`uid`, `name`, with `:gid` or `:group`). With the policy `Merge` the groups of
+ * the image's accounts are added, with `Strict` only the requested groups. Throws when a name is not in the image.
  */
 export function processUser(wishes: Wishes, imageUser: string, image: AccountFiles): ProcessUser {
   const { runAsUser, runAsUsername, runAsGroup } = wishes;
@@ -62,7 +62,7 @@ export function processUser(wishes: Wishes, imageUser: string, image: AccountFil
   const asked = runAsUser ? String(runAsUser.value) : runAsUsername || undefined;
   const [user, group] = (asked ?? (imageUser || '0')).split(':') as [string, string?];
   const known = accounts(image).find((one) => (isNumber(user) ? one.uid === Number(user) : one.name === user));
-  // An image without accounts has root all the same.
+  // Root exists even in an image without accounts.
   if (!known && !isNumber(user) && user !== 'root')
     throw new RpcError('FAILED_PRECONDITION', `the image has no user ${JSON.stringify(user)}`);
   const uid = known?.uid ?? (isNumber(user) ? Number(user) : 0);

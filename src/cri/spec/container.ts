@@ -1,7 +1,7 @@
 /**
- * From what CRI says of a container to an OCI runtime configuration (config.json, runtime-spec 1.0), complete but for what
- * only the sandbox knows: the root file system's path, the paths of namespaces, the cgroup. Pure but for reading host
- * paths; nothing is created.
+ * Converts a CRI container configuration to an OCI runtime configuration (config.json, runtime-spec 1.0). Three parts are
+ * missing because only the sandbox knows them: the path of the root file system, the paths of namespaces, and the cgroup.
+ * Reads host paths, but creates nothing.
  */
 import type { ContainerConfig, LinuxContainerSecurityContext, PodSandboxConfig } from '../api/messages.ts';
 import { invalid, RpcError, unsupported } from '../api/status.ts';
@@ -22,7 +22,7 @@ export interface ImageDefaults {
   readonly StopSignal?: string | null | undefined;
 }
 
-/** What the sandbox can give; from the agent. */
+/** Capabilities of the sandbox, as the agent reports them. */
 export interface SandboxAbilities {
   readonly capabilities: readonly string[];
   readonly recursiveReadOnly: boolean;
@@ -77,7 +77,7 @@ export const noContext: LinuxContainerSecurityContext = {
   seccompProfilePath: '',
 };
 
-/** `shares` are the host's folders that this sandbox has. Throws RpcError for what cannot be done, before anything is. */
+/** `shares`: the host's folders that this sandbox has. Throws RpcError for an unsupported setting, before anything is created. */
 export async function containerSpec(
   container: ContainerConfig,
   pod: PodSandboxConfig,
@@ -142,7 +142,7 @@ export async function containerSpec(
   };
 }
 
-/** Character devices that every container has or may make; the rest is refused. */
+/** Character devices that every container has or may create; all others are refused. */
 const usualDevices = [
   { allow: false, access: 'rwm' },
   { allow: true, type: 'c', access: 'm' },
@@ -166,7 +166,7 @@ const usualDevices = [
   { allow: true, type: 'c', major: 136, access: 'rwm' },
 ];
 
-/** A command replaces the image's entrypoint and its arguments, arguments only those: as in pods. */
+/** As in pods: a command replaces the image's entrypoint and arguments; arguments replace only the arguments. */
 function commandLine({ command, args }: ContainerConfig, image: ImageDefaults): string[] {
   const entry = command.length > 0 ? command : [...(image.Entrypoint ?? [])];
   const rest = args.length > 0 || command.length > 0 ? args : [...(image.Cmd ?? [])];
@@ -176,7 +176,7 @@ function commandLine({ command, args }: ContainerConfig, image: ImageDefaults): 
   return line;
 }
 
-/** The last of one name counts. */
+/** If a name occurs twice, the last value is used. */
 function environment(
   container: ContainerConfig,
   image: ImageDefaults,
@@ -194,7 +194,7 @@ function environment(
   return [...new Map(all.map((one) => [one.split('=', 1)[0]!, one])).values()];
 }
 
-/** Another program in a container: as its first process, with another command line. */
+/** An additional process in a container: like its first process, with a different command line. */
 export function execProcess(first: OciProcess, args: readonly string[], terminal: boolean): OciProcess {
   if (args.length === 0) throw invalid('no command to run');
   const env = first.env.filter((one) => !one.startsWith('TERM='));

@@ -1,4 +1,4 @@
-/** What a container finds mounted: its system directories, the pod's files, its volumes. */
+/** The mounts of a container: system directories, the pod's files, volumes. */
 import { readdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { inSandbox } from '../agent/protocol.ts';
@@ -14,7 +14,7 @@ export interface OciMount {
   options?: string[];
 }
 
-/** The pod's files, made for every sandbox: what a container has unless a volume stands there. */
+/** The pod's files, created for every sandbox. A container has them unless a volume is mounted at the same path. */
 export const podFiles = { hosts: 'hosts', hostname: 'hostname', resolv: 'resolv.conf' } as const;
 
 /**
@@ -63,7 +63,7 @@ export function systemMounts(privileged: boolean, userNamespace: boolean): OciMo
   ];
 }
 
-/** The pod's own files, but where a volume takes the place. A pod without resolvers of its own has the sandbox's. */
+/** The pod's files, except where a volume is mounted. A pod without DNS settings uses the sandbox's resolv.conf. */
 export function podFileMounts(volumes: readonly Mount[], readonlyRoot: boolean, ownResolvers: boolean): OciMount[] {
   const file = (destination: string, name: string): OciMount => ({
     destination,
@@ -84,20 +84,20 @@ const propagation = {
   PROPAGATION_BIDIRECTIONAL: 'rshared',
 } as const;
 
-/** What the sandbox can do of what a mount may ask; from the agent. */
+/** The mount options that the sandbox supports, as the agent reports them. */
 export interface MountAbilities {
   readonly recursiveReadOnly: boolean;
-  /** What is mounted on the host below a shared folder is seen in the sandbox: not where that is another machine's host. */
+  /** True when the sandbox sees mounts that the host makes below a shared folder. A virtual machine does not see them. */
   readonly mountsSpread: boolean;
 }
 
 export interface VolumeMounts {
   readonly mounts: OciMount[];
-  /** References of images that are mounted, in the order of their numbers in `image:N` sources. */
+  /** References of mounted images, in the order of their numbers in `image:N` sources. */
   readonly images: string[];
 }
 
-/** So that what is mounted below another comes after it. */
+/** Sorts mounts so that a mount comes after the mount that it is below. */
 export function byDepth(mounts: readonly OciMount[]): OciMount[] {
   const depth = ({ destination }: OciMount): number => destination.split('/').filter(Boolean).length;
   return mounts.toSorted((a, b) => depth(a) - depth(b));
@@ -149,12 +149,12 @@ function subPath(path: string): string {
   return parts.map((part) => `/${part}`).join('');
 }
 
-/** Kubelet's places for volumes and for parts of them (`subPath`): pkg/kubelet and pkg/volume in Kubernetes. */
+/** The kubelet's paths of volumes and of their parts (`subPath`): pkg/kubelet and pkg/volume in Kubernetes. */
 const kubeletMounts = /\/pods\/[^/]+\/(?:volumes\/[^/~]+~([^/]+)|(volume-subpaths))\//;
 /** Kinds of volumes that are plain folders; all others are mounts. */
 const plainVolumes = ['empty-dir', 'configmap', 'git-repo'];
 
-/** Better no container than one that finds its secrets empty, or writes what it should keep to another place. */
+/** Refuses the container: it would see empty secrets, or write persistent data to the wrong place. */
 async function checkSeen({ hostPath, containerPath }: Mount): Promise<void> {
   const [, kind, part] = kubeletMounts.exec(`${hostPath}/`) ?? [];
   const isMount = part !== undefined || (kind !== undefined && !plainVolumes.includes(kind));
@@ -165,7 +165,7 @@ async function checkSeen({ hostPath, containerPath }: Mount): Promise<void> {
     );
 }
 
-/** As kubelet makes a folder or a file to mount something over it. */
+/** True for an empty folder or file, as the kubelet creates them for mount points. */
 async function isEmpty(path: string): Promise<boolean> {
   const found = await stat(path).catch(() => undefined);
   if (!found?.isDirectory()) return found?.size === 0;

@@ -1,7 +1,7 @@
-/** The files of a pod that its containers find in /etc, but where a volume stands in their place. */
+/** The files of a pod in its containers' /etc, except where a volume is mounted instead. */
 import type { DNSConfig } from '../api/messages.ts';
 
-/** resolv.conf; undefined when the pod does not say: the sandbox's own, then. */
+/** resolv.conf; undefined when the pod has no DNS settings: the sandbox's file is used. */
 export function resolverConfiguration(dns: DNSConfig | null): string | undefined {
   if (!dns || dns.servers.length + dns.searches.length + dns.options.length === 0) return undefined;
   const lines = [

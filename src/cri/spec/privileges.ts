@@ -4,7 +4,7 @@ import { type Architecture, hostPlatform } from '../../oci/platform.ts';
 import type { Capability, LinuxContainerSecurityContext } from '../api/messages.ts';
 import { invalid, RpcError, unsupported } from '../api/status.ts';
 
-/** What a container gets that asks for nothing: the list that docker, containerd and CRI-O share. */
+/** The default capabilities of a container: docker, containerd and CRI-O share this list. */
 const usual = [
   'CHOWN',
   'DAC_OVERRIDE',
@@ -61,8 +61,8 @@ const full = (name: string): string => {
 };
 
 /**
- * `capabilities` of an OCI process. `all` are those that the sandbox can give; ALL is added or dropped first, then what is
- * named. Names that no kernel here knows are refused.
+ * `capabilities` of an OCI process. `all`: the capabilities of the sandbox. ALL is added or dropped first, then the
+ * named ones. Unknown names are refused.
  */
 export function capabilities(wish: Capability | null, privileged: boolean, all: readonly string[]) {
   const add = (wish?.addCapabilities ?? []).map(full);
@@ -80,9 +80,9 @@ export function capabilities(wish: Capability | null, privileged: boolean, all: 
 }
 
 /**
- * System calls that a container with the default filter cannot make, unless a capability of its own allows them: those
- * that act on the machine and not on the container (https://docs.docker.com/engine/security/seccomp/ has the same with
- * reasons). The machine here is the pod's own, so that a list of what is refused is enough.
+ * System calls that a container with the default filter cannot make, unless one of its capabilities allows
+ * them. They act on the machine and not on the container (reasons: https://docs.docker.com/engine/security/seccomp/). The
+ * machine belongs to the pod, so a deny list is sufficient.
  */
 const refused: Readonly<Record<string, readonly string[]>> = {
   CAP_SYS_ADMIN: [
@@ -124,8 +124,8 @@ const refused: Readonly<Record<string, readonly string[]>> = {
 };
 
 /**
- * Besides the sandbox's own architecture those whose programs its kernel runs as well: libseccomp kills a program that makes
- * a call of any other.
+ * The sandbox's architecture, and others whose programs its kernel also runs. libseccomp kills a program that makes a system
+ * call of any other architecture.
  */
 const architectures: Readonly<Record<Architecture, readonly string[]>> = {
   amd64: ['SCMP_ARCH_X86_64', 'SCMP_ARCH_X86', 'SCMP_ARCH_X32'],
@@ -159,7 +159,7 @@ function defaultFilter(held: readonly string[]): object {
   };
 }
 
-/** `linux.seccomp` of an OCI configuration; undefined: no filter. A profile of the host is read now, and goes along. */
+/** `linux.seccomp` of an OCI configuration; undefined: no filter. A profile on the host is read now and included. */
 export async function seccomp(
   context: Pick<LinuxContainerSecurityContext, 'seccomp' | 'seccompProfilePath' | 'privileged'>,
   held: readonly string[],
@@ -189,7 +189,7 @@ function seccompWish({
   throw invalid(`${JSON.stringify(path)} is not a seccomp profile`);
 }
 
-/** A profile that the host's kernel has is unknown to the sandbox's: better no container than an unconfined one. */
+/** The sandbox's kernel does not have the host's profiles, so the container is refused instead of running unconfined. */
 export function refuseAppArmor({
   apparmor,
   apparmorProfile,

@@ -1,7 +1,7 @@
-/** Limits of a container, from CRI to an OCI configuration; a zero in CRI is "not said". */
+/** Limits of a container, from CRI to an OCI configuration; a zero in CRI means "not set". */
 import type { LinuxContainerResources } from '../api/messages.ts';
 
-/** `linux.resources`, as far as it was asked for. */
+/** `linux.resources`, with only the fields that were set. */
 export function ociResources(wish: LinuxContainerResources | null): Record<string, unknown> {
   if (!wish) return {};
   const cpu = said({
@@ -17,7 +17,7 @@ export function ociResources(wish: LinuxContainerResources | null): Record<strin
   return said({ cpu, memory, hugepageLimits, unified: wish.unified });
 }
 
-/** Without what is zero, empty or absent; undefined when nothing is left. */
+/** Omits fields that are zero, empty or absent; undefined when none is left. */
 function said<T extends object>(fields: T): Partial<T> {
   const there = Object.entries(fields).filter(([, value]) =>
     value !== null && typeof value === 'object' ? Object.keys(value).length > 0 : Boolean(value),
@@ -25,7 +25,7 @@ function said<T extends object>(fields: T): Partial<T> {
   return Object.fromEntries(there) as Partial<T>;
 }
 
-/** What stands in a container's status: the limits of its creation with those of later updates over them. */
+/** The resources in a container's status: its limits at creation, overridden by later updates. */
 export function mergedResources(
   old: LinuxContainerResources | null,
   change: LinuxContainerResources,

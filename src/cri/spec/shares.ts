@@ -1,7 +1,7 @@
 /**
- * Folders of the host that sandboxes see. Mounts come when a container is created, and a virtual machine cannot be given
- * a folder then: whole folders (that of the kubelet, above all) are shared when the sandbox is made, and a container's
- * mount is a path below one of them. In the sandbox they are below `/host`, with their own path.
+ * Folders of the host that sandboxes see. A container's mounts are known only when it is created, but a folder cannot be added
+ * to a running virtual machine. So whole folders (mainly the kubelet's) are shared when the sandbox is created, and a
+ * container's mount is a path below one of them. In the sandbox they appear below `/host`, with their path on the host.
  */
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -22,8 +22,9 @@ export function outermost(folders: readonly string[]): string[] {
 }
 
 /**
- * Where the sandbox has a path of the host, links resolved on the host: one that leaves what is shared would lead
- * elsewhere in the sandbox. Throws FAILED_PRECONDITION when it is not shared, NOT_FOUND when it is not there.
+ * Converts a host path to its path in the sandbox. Links are resolved on the host, because a link that leaves the shared folder
+ * would have a different target in the sandbox. Throws FAILED_PRECONDITION when the path is not shared, NOT_FOUND when it is
+ * missing.
  */
 export async function pathInSandbox(hostPath: string, shares: readonly string[], what: string): Promise<string> {
   let real: string;

@@ -13,7 +13,7 @@ export interface OciMappings {
   readonly gidMappings: OciMapping[];
 }
 
-/** Undefined where the pod has the sandbox's accounts. Throws if it is not a user namespace of a pod. */
+/** Undefined when the pod uses the sandbox's accounts. Throws unless it is a user namespace of a pod. */
 export function userNamespace(options: NamespaceOption | null | undefined, able: boolean): OciMappings | undefined {
   const wish = options?.usernsOptions;
   if (!wish || wish.mode === 'NODE') return undefined;
@@ -23,7 +23,7 @@ export function userNamespace(options: NamespaceOption | null | undefined, able:
   return { uidMappings: mapping(wish, 'uids'), gidMappings: mapping(wish, 'gids') };
 }
 
-/** Kubelet gives each pod one range that begins with its root. */
+/** The kubelet assigns each pod one range that begins with root. */
 function mapping(wish: UserNamespace, kind: 'uids' | 'gids'): OciMapping[] {
   const [range, ...others] = wish[kind];
   if (!range || others.length > 0)
