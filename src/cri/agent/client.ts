@@ -69,7 +69,7 @@ export class AgentClient {
   }
 
   /**
-   * Calls `onEvent` for every change, in order, beginning with the list of what is there. Returns when the signal is
+   * Calls `onEvent` for every change, in order, beginning with the list of existing containers. Returns when the signal is
    * aborted; throws AgentError `unreachable` when the sandbox is gone.
    */
   async events(onEvent: (event: AgentEvent) => void, signal: AbortSignal): Promise<void> {
@@ -89,7 +89,7 @@ export class AgentClient {
     return this.#process({ op: 'exec', ...request }, signal);
   }
 
-  /** Resolves when this end hears whatever the container says from now on. */
+  /** Resolves when the stream is attached: all later output of the container arrives. */
   attach(request: AttachContainer, signal?: AbortSignal): Promise<AgentProcess<Record<never, never>>> {
     return this.#process({ op: 'attach', ...request }, signal);
   }
@@ -103,7 +103,7 @@ export class AgentClient {
     const readable = new OutputStream();
     const writable = new InputStream(connection);
     const both = Duplex.from({ readable, writable });
-    // After both ends, what was sent last may still be on its way to the port: the agent's reply closes the connection.
+    // After both ends, the last data may still be in transit to the port: the agent's reply closes the connection.
     both.once('close', () => {
       if (!both.readableEnded || !both.writableFinished) connection.destroy();
     });

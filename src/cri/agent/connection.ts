@@ -11,8 +11,8 @@ import { type AgentFrame, AgentFrameReader, encodeControl, encodeData, encodeFra
 import { type AgentFailure, type AgentFailureCode, channel } from './protocol.ts';
 
 /**
- * What the agent answered, as `failure`. `unreachable` comes from this side: nothing listens, or the connection ended
- * before the answer, so that nothing is known about what was done.
+ * A failure that the agent reported, as `failure`. `unreachable` comes from this side: nothing listens, or the connection
+ * ended before the reply, so it is unknown whether the call had an effect.
  */
 export class AgentError extends KinaError {
   readonly failure: AgentFailureCode | 'unreachable';
@@ -25,7 +25,7 @@ export class AgentError extends KinaError {
 }
 
 export class AgentConnection {
-  /** Those that have not been read yet; reading may resume where it stopped. Throws as `control` does. */
+  /** The unread frames; reading may resume where it stopped. Throws as `control` does. */
   readonly frames: AsyncGenerator<AgentFrame, never>;
   readonly #socket: Socket;
   readonly #path: string;
@@ -108,14 +108,14 @@ export class OutputStream extends Readable {
     this.on('error', () => {});
   }
 
-  /** Hands on what came; an empty payload is the end. Resolves when there is room for more. */
+  /** Passes the payload on; an empty payload is the end. Resolves when there is room for more. */
   async deliver(payload: Buffer): Promise<void> {
     if (this.destroyed || this.readableEnded) return;
     if (payload.length === 0) return this.finish();
     if (!this.push(payload)) await new Promise<void>((resolve) => (this.#goOn = resolve));
   }
 
-  /** The end; a second one is fine. */
+  /** Ends the stream; a second call has no effect. */
   finish(): void {
     if (!this.#finished) this.push(null);
     this.#finished = true;
@@ -162,7 +162,7 @@ export class InputStream extends Writable {
 }
 
 /**
- * Moves what comes to `outputs` (by channel) until the reply, which it returns. Outputs end with the reply, a failure
+ * Moves incoming data to `outputs` (by channel) until the reply, which it returns. Outputs end with the reply, a failure
  * included; when the connection is lost they are destroyed with that error.
  */
 export async function relay(

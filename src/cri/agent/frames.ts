@@ -1,20 +1,20 @@
 /**
  * Frames on a byte stream, as `protocol.ts` lays them out: cutting what arrives into frames, and wrapping what is sent.
- * Nothing here knows what a frame means.
+ * This file does not interpret frames.
  */
 import { KinaError } from '../../host/errors.ts';
 import { channel, dataFrame, maximumFrame } from './protocol.ts';
 
 export interface AgentFrame {
   readonly channel: number;
-  /** A view of what arrived, which stays as it is. */
+  /** A view of the received bytes, which do not change. */
   readonly payload: Buffer;
 }
 
 /** Length (32 bits, big endian) and channel (8 bits). */
 const HEADER = 5;
 
-/** One frame, ready to be sent. Throws `internal` when the payload is more than a peer takes. */
+/** One frame, ready to be sent. Throws `internal` when the payload exceeds the peer's limit. */
 export function encodeFrame(on: number, payload: Uint8Array): Buffer {
   if (payload.length > maximumFrame)
     throw new KinaError(
@@ -40,7 +40,7 @@ export function encodeData(on: number, data: Uint8Array): Buffer[] {
   return frames;
 }
 
-/** Cuts a stream of bytes into frames, however it was torn apart on its way. */
+/** Cuts a stream of bytes into frames, regardless of how it was split in transit. */
 export class AgentFrameReader {
   #pieces: Buffer[] = [];
   #length = 0;

@@ -8,21 +8,21 @@
  * agent's last frame is on `control` too: the reply, or `AgentFailure`; then it closes. On the data channels an empty
  * frame is the end of that stream. There is no flow control but the socket's own.
  *
- * The agent knows OCI runtime bundles, cgroups and CRI log lines, but no CRI messages: everything that can be decided
- * outside is decided outside. It keeps a record of each container's end in the folder that it shares with the host, so
+ * The agent knows OCI runtime bundles, cgroups and CRI log lines, but no CRI messages: the service makes
+ * every decision that it can. It keeps a record of each container's end in the folder that it shares with the host, so
  * that exit codes outlive the sandbox.
  */
 
 export const channel = { control: 0, stdin: 1, stdout: 2, stderr: 3 } as const;
 
-/** Frames longer than this are a broken peer. */
+/** A longer frame means that the peer is broken. */
 export const maximumFrame = 16 << 20;
 /** Data is sent in pieces of this size at most, so that streams share a connection. */
 export const dataFrame = 32 << 10;
 
 /** Paths inside the sandbox. */
 export const inSandbox = {
-  /** The folder of this sandbox on the host, writable: what must outlive it. */
+  /** The folder of this sandbox on the host, writable: holds data that must outlive the sandbox. */
   shared: '/var/lib/kina/shared',
   /** The socket, on the root file system or in a shared folder, never on a tmpfs. */
   socket: '/var/lib/kina/socket/agent.sock',
@@ -35,7 +35,7 @@ export const inSandbox = {
 } as const;
 
 export interface Requests {
-  /** What the sandbox is; asked once after each connection to a new or re-adopted sandbox. */
+  /** Describes the sandbox; called once after each connection to a new or re-adopted sandbox. */
   hello: [Record<never, never>, AgentHello];
   /** Once, before any container. Doing it again with the same values changes nothing. */
   configure: [SandboxSetup, Record<never, never>];
@@ -44,7 +44,7 @@ export interface Requests {
   start: [{ id: string }, { startedAt: string }];
   /** `signal` as in OCI images (`SIGTERM`, `TERM`, `15`, `SIGRTMIN+3`); waits `timeout` ms, then kills all. Ended and unknown containers are ignored. */
   stop: [{ id: string; signal: string; timeout: number }, Record<never, never>];
-  /** Kills what runs, unmounts, forgets. Unknown: fine. */
+  /** Kills a running container, unmounts and forgets it. Unknown containers are ignored. */
   delete: [{ id: string }, Record<never, never>];
   list: [Record<never, never>, { containers: AgentContainer[] }];
   /** Never replies: sends an `AgentEvent` on `control` for every change from now on, beginning with `list`'s answer. */
@@ -65,7 +65,7 @@ export type Operation = keyof Requests;
 /** The request frame: the operation's name beside its fields. */
 export type RequestFrame<O extends Operation> = { op: O } & Requests[O][0];
 
-/** Words for what a caller can tell apart; everything else is `failed`. */
+/** Failures that a caller can distinguish; all others are `failed`. */
 export type AgentFailureCode = 'not-found' | 'exists' | 'invalid' | 'wrong-state' | 'timeout' | 'refused' | 'failed';
 export interface AgentFailure {
   error: { code: AgentFailureCode; message: string };
@@ -77,19 +77,19 @@ export interface Started {
 }
 
 export interface AgentHello {
-  /** Of this protocol; another number is another sandbox image. */
+  /** Version of this protocol; a different number means a different sandbox image. */
   protocol: 1;
   /** `crun --version`'s number. */
   runtime: string;
   kernel: string;
   cgroupVersion: 1 | 2;
   controllers: string[];
-  /** Those that the sandbox can give away at most, as `CAP_…`. */
+  /** The capabilities that the sandbox can grant, as `CAP_…`. */
   capabilities: string[];
   /** Processors and bytes of memory that the sandbox sees. */
   cpus: number;
   memory: number;
-  /** Of eth0 and whatever else is up, without loopback and link-local. */
+  /** Addresses of eth0 and all other active interfaces, without loopback and link-local. */
   addresses: string[];
   /** Mounts can be read-only with everything below them (Linux 5.12). */
   recursiveReadOnly: boolean;
@@ -142,8 +142,8 @@ export interface AgentContainer {
 }
 
 /**
- * Whether this is what an agent says of a container. It runs beside a pod's programs, so its words may be theirs: what is not
- * checked here must not be able to disturb other pods.
+ * True for a valid report of an agent on a container. The agent runs beside a pod's programs, which may forge its reports:
+ * values that are not checked here must not affect other pods.
  */
 export function isAgentContainer(value: unknown): value is AgentContainer {
   if (typeof value !== 'object' || value === null) return false;
@@ -197,7 +197,7 @@ export interface CgroupStats {
   at: string;
   cpuNanoseconds: number;
   memoryBytes: number;
-  /** Without inactive file cache: what cannot be taken away. */
+  /** Without inactive file cache: memory that cannot be reclaimed. */
   workingSetBytes: number;
   rssBytes: number;
   pageFaults: number;

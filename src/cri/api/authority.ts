@@ -1,7 +1,7 @@
 /**
  * Lets old clients in. gRPC libraries of kubelets before 1.23 send the path of the Unix socket as `:authority`, and HTTP/2
  * implementations that check what an authority may be (nghttp2, and so Node) end such a request with PROTOCOL_ERROR
- * before anybody sees it. Here that value becomes another one in the bytes of the connection.
+ * before the server sees it. This file replaces the value in the bytes of the connection.
  *
  * The new value has as many characters as the old one, because sender and receiver count them in their tables of earlier
  * headers (RFC 7541, section 4.1). For that the old one need not be decoded: its Huffman code is canonical, so how many
@@ -36,7 +36,7 @@ const codesOfLength: Readonly<Record<number, number>> = {
 };
 const longestCode = 30;
 
-/** Characters of a Huffman-coded string; undefined when it is none. The end is padded with ones. */
+/** Number of characters of a Huffman-coded string; undefined when it is invalid. The end is padded with ones. */
 export function codedLength(bytes: Uint8Array): number | undefined {
   let count = 0;
   let [code, first, length, ones] = [0, 0, 0, true];
@@ -110,7 +110,7 @@ function replaced(block: Buffer, start: number, next: number): Buffer | undefine
   const [, value] = integer(block, start, 7);
   const text = block.subarray(value, next);
   const coded = block[start]! >= 0x80;
-  // of a coded one nobody here knows the characters, and nobody after here needs them
+  // the characters of a coded value are unknown here, and later code does not need them
   if (!coded && !text.includes('/')) return undefined;
   const length = coded ? codedLength(text) : text.length;
   if (length === undefined) return undefined;
@@ -128,7 +128,7 @@ const frameHeader = 9;
 const headersFrame = 1;
 const flag = { endHeaders: 0x4, padded: 0x8, priority: 0x20 } as const;
 
-/** The frame with another authority; itself where nothing is wrong with it. */
+/** The frame with its authority replaced; a valid frame is returned unchanged. */
 function mended(frame: Buffer): Buffer {
   const flags = frame[4]!;
   if (frame[3] !== headersFrame || !(flags & flag.endHeaders)) return frame;

@@ -3,7 +3,7 @@
  * are a part of the new one's with the same numbers, so the same handlers answer both (kubelets below 1.26 ask for it).
  *
  * A handler takes a decoded request and returns a reply with whatever fields it has; the rest is protobuf's defaults.
- * What it throws becomes a status. A caller that gives up aborts the handler's signal.
+ * A thrown error becomes a status. When the caller cancels, the handler's signal is aborted.
  */
 import type { handleUnaryCall, Server, ServiceDefinition } from '@grpc/grpc-js';
 import protobuf from 'protobufjs';
@@ -31,7 +31,7 @@ type Streaming<Streams> = {
     : never;
 };
 
-/** What is left out answers `UNIMPLEMENTED`, which clients of CRI understand. */
+/** Omitted handlers answer `UNIMPLEMENTED`, which CRI clients understand. */
 export type RuntimeHandlers = Unary<RuntimeServiceCalls> & Partial<Streaming<RuntimeServiceStreams>>;
 export type ImageHandlers = Unary<ImageServiceCalls> & Partial<Streaming<ImageServiceStreams>>;
 
@@ -89,7 +89,7 @@ export interface Calls {
   answered(): Promise<void>;
 }
 
-/** `onError` hears of what failed and of what nobody foresaw, e.g. for a log. */
+/** `onError` is called for failed calls and unexpected errors, for example to log them. */
 export function addServices(
   server: Server,
   runtime: RuntimeHandlers,
@@ -165,7 +165,7 @@ function streaming(handler: Handler, failed: (error: unknown) => void) {
   };
 }
 
-/** Room for more, or nobody who would take it: a caller that is gone drains nothing. */
+/** Resolves when there is room for more, or when the caller is gone: a closed call never drains. */
 function drained(call: NodeJS.EventEmitter, gone: AbortSignal): Promise<void> {
   return new Promise((done) => {
     const resume = (): void => {

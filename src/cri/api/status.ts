@@ -1,4 +1,4 @@
-/** What an RPC can fail with: a gRPC status (https://grpc.io/docs/guides/status-codes/) and words for people. */
+/** The failure of an RPC: a gRPC status (https://grpc.io/docs/guides/status-codes/) and a message for people. */
 import { status } from '@grpc/grpc-js';
 import { KinaError } from '../../host/errors.ts';
 
@@ -14,7 +14,7 @@ export class RpcError extends Error {
   }
 }
 
-/** A feature that this runtime has not, and why. */
+/** A feature that this runtime does not support, and the reason. */
 export const unsupported = (feature: string, reason: string): RpcError =>
   new RpcError('UNIMPLEMENTED', `${feature} is not supported by kina: ${reason}`);
 
@@ -31,7 +31,7 @@ const byCode: Partial<Record<KinaError['code'], StatusName>> = {
   interrupted: 'CANCELLED',
 };
 
-/** The status of anything that was thrown. */
+/** Converts any thrown value to a status. */
 export function statusOf(error: unknown): { code: status; details: string } {
   if (error instanceof RpcError) return { code: status[error.status], details: error.message };
   if (error instanceof KinaError) {

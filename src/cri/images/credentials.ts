@@ -1,7 +1,7 @@
 /**
  * The login of a pull request (kubelet's image pull secrets) comes before those in this machine's files. It is sent to the
- * registry of the image, and to the mirror that the configuration names for that registry, and to no other server, wherever the
- * registry redirects to.
+ * registry of the image, and to the mirror that the configuration names for that registry, but never to another server, even if
+ * the registry redirects to it.
  */
 import { KinaError } from '../../host/errors.ts';
 import type { Login } from '../../host/http-bearer.ts';

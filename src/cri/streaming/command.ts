@@ -1,5 +1,5 @@
 /**
- * Exec and attach, whatever carries them: connects the client's channels with the runtime, and ends in the order that
+ * Exec and attach, independent of the transport: connects the client's channels with the runtime, and ends in the order that
  * clients rely on. All output first, then the status, then the end of every channel; and the connection stays open until
  * the client has closed it, because closing first throws away what a slow reader has not taken yet
  * (kubernetes/kubernetes#142376).

@@ -1,10 +1,10 @@
 /**
  * The streaming server: where kubelet and crictl connect for exec, attach and port-forward, after the CRI call has given
- * them an address with a token. The address says nothing else: what may be done stays here. Speaks SPDY/3.1, WebSocket
+ * them an address with a token. The address contains nothing else: the server keeps the permitted request. Speaks SPDY/3.1, WebSocket
  * with `v5.channel.k8s.io` or `v4`, and SPDY through WebSocket for ports.
  *
- * An HTTP upgrade is refused as the kubelet's own server does: 404 for what is not awaited, 400 for a request that is no
- * upgrade or names no protocol, 403 for one that names none of ours, with those in `X-Accepted-Stream-Protocol-Versions`.
+ * An HTTP upgrade is refused as the kubelet's own server does: 404 for an unknown token, 400 for a request that is not an
+ * upgrade or does not name a protocol, 403 when it names only unsupported protocols, with those in `X-Accepted-Stream-Protocol-Versions`.
  */
 import { createServer, type IncomingMessage, STATUS_CODES } from 'node:http';
 import { isIP, type Socket } from 'node:net';
@@ -24,7 +24,7 @@ import {
 } from './websocket.ts';
 
 export interface StreamingOptions {
-  /** An address that clients can dial: they get it word for word. No name, and not all addresses at once. */
+  /** An address that clients can dial, passed on unchanged. Names and wildcard addresses are invalid. */
   readonly address: string;
   /** 0 takes a free one. */
   readonly port: number;
@@ -57,7 +57,7 @@ const usualIdleTimeout = 4 * 60 * 60 * 1000;
 /** A connection that is quiet for so long is asked by the operating system whether the other machine is still there. */
 const keepAlive = 30_000;
 
-/** Listens. Throws `usage` for an address that cannot be had or dialled. */
+/** Listens. Throws `usage` for an address that cannot be bound or dialled. */
 export async function startStreaming(backend: StreamingBackend, options: StreamingOptions): Promise<StreamingServer> {
   const tokens = new Tokens<Promised>();
   const sockets = new Set<Duplex>();
@@ -106,7 +106,7 @@ function checked<T extends AttachStream>(request: T): T {
   return request;
 }
 
-/** What was promised at this address, or the HTTP status that says why not. */
+/** The request that belongs to this address, or the HTTP status of the refusal. */
 function takeUp(tokens: Tokens<Promised>, request: IncomingMessage): Promised | number {
   const path = /^\/(exec|attach|portforward)\/([\w-]+)$/.exec((request.url ?? '').split('?')[0] ?? '');
   if (!path) return 404;

@@ -1,12 +1,12 @@
 /**
- * What a runtime has promised to serve: each promise is a random token that is good once and for a minute, as in the
- * kubelet's own streaming server. They cannot be guessed (144 bits), so the token is the whole authorization.
+ * Requests that the runtime has agreed to serve. Each has a random token that is valid once and for a minute, as in the
+ * kubelet's streaming server. They cannot be guessed (144 bits), so the token is the whole authorization.
  */
 import { randomBytes } from 'node:crypto';
 import { KinaError } from '../../host/errors.ts';
 
 export interface TokenLimits {
-  /** Promises that can wait to be taken up. */
+  /** Maximum of unused tokens. */
   readonly outstanding: number;
   /** Milliseconds. */
   readonly lifetime: number;

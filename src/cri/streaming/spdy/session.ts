@@ -44,7 +44,7 @@ export class SpdySession implements Wire {
   /** The client opens no more streams. */
   #leaving = false;
   #closing = false;
-  /** Streams whose readers have enough. */
+  /** Streams with full buffers. */
   readonly #full = new Set<number>();
   #flow: (() => void) | undefined;
   /** Data that waits for room, one entry per stream. */
@@ -150,7 +150,7 @@ export class SpdySession implements Wire {
       case frameType.goAway:
         this.#leaving = true;
         return this.#leaveWhenDone();
-      default: // SETTINGS, WINDOW_UPDATE and what is not known change nothing
+      default: // SETTINGS, WINDOW_UPDATE and unknown frames have no effect
     }
   }
 
@@ -183,7 +183,7 @@ export class SpdySession implements Wire {
     if (this.#leaving && this.#streams.size === 0) this.close();
   }
 
-  /** A frame that does not wait its turn. */
+  /** Sends a frame ahead of queued data. */
   #control(frame: Buffer): void {
     if (this.#closing || this.#gone.signal.aborted) return;
     this.#transport.write(frame);

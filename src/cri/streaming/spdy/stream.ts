@@ -34,7 +34,7 @@ export class SpdyStream extends Duplex {
     this.id = id;
     this.headers = headers;
     this.#wire = wire;
-    this.on('error', () => {}); // who uses the stream sees its end; a client's failure must not end the service
+    this.on('error', () => {}); // the stream's user sees its end; a client's failure must not end the service
   }
 
   /** Discards what still comes, so that a client that goes on sending is not stuck. */
