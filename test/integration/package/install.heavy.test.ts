@@ -62,7 +62,7 @@ describeUnless(unpackable ?? (await noRegistry()), 'npm install ./kina-*.tgz', (
 
   // The example as its page shows it, from outside the project: types and the program.
   test('is a library with types: examples/library builds an image', async () => {
-    await copyFile(join(projectRoot, 'examples/library/build.ts'), join(home, 'build.ts'));
+    await copyFile(join(projectRoot, 'examples/library/build.mts'), join(home, 'build.mts'));
     await writeFile(
       join(home, 'tsconfig.json'),
       JSON.stringify({
@@ -74,7 +74,7 @@ describeUnless(unpackable ?? (await noRegistry()), 'npm install ./kina-*.tgz', (
           types: ['node'],
           typeRoots: [join(projectRoot, 'node_modules/@types')],
         },
-        files: ['build.ts'],
+        files: ['build.mts'],
       }),
     );
     await check([join(projectRoot, 'node_modules/.bin/tsc'), '--project', home], { env: shell });
@@ -83,7 +83,7 @@ describeUnless(unpackable ?? (await noRegistry()), 'npm install ./kina-*.tgz', (
       'name: tiny\ndescription: one file\nlayers:\n  - name: base\n    steps:\n      - file: { path: etc/hello, content: "hello\\n", mode: "0644" }\n',
     );
     const env = { ...shell, KINA_CACHE_DIR: join(home, 'store') };
-    const build = (recipe: string) => run([nodes['24']!, 'build.ts', recipe, 'layout'], { cwd: home, env });
+    const build = (recipe: string) => run([nodes['24']!, 'build.mts', recipe, 'layout'], { cwd: home, env });
     const built = await build('./tiny.yaml');
     expect(built).toMatchObject({ code: 0 });
     const { names, digest } = JSON.parse(built.stdout) as { names: string[]; digest: string };

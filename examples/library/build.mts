@@ -1,4 +1,4 @@
-/** Builds an image with kina as a library, with its progress on standard error. Run: node build.ts RECIPE FOLDER */
+/** Builds an image with kina as a library, with its progress on standard error. Run: node build.mts RECIPE FOLDER */
 import { buildImage, KinaError, openSession, parsePlatform, type Reporter, silent } from 'kina';
 
 const [recipe = 'minimal', folder = 'layout'] = process.argv.slice(2);
