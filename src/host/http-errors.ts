@@ -131,25 +131,56 @@ function findReason(error: unknown): Reason {
   const text = chain.map((e) => e.message).find(Boolean) ?? String(error);
   const has = (...codes: string[]) => chain.some((e) => isErrno(e, ...codes));
 
-  if (has('ENOTFOUND', 'ENODATA'))
-    return {
-      text: 'unknown host name',
-      transient: false,
-      hint: 'Check the name, DNS and the network; in a closed network, use --mirror.',
-    };
-  if (has('EAI_AGAIN'))
-    return {
-      text: 'the DNS server does not answer',
-      transient: true,
-      hint: 'Check the network; in a closed network, use --mirror.',
-    };
+  const listed = (reasons: typeof nameFailures) => reasons.find(({ codes }) => has(...codes));
+  return listed(nameFailures) ?? refusalOf(chain, code, text) ?? listed(connectionFailures) ?? lost(text, has);
+}
+
+const inClosedNetwork = 'in a closed network, use --mirror.';
+const resumes = 'Try again; downloads resume where they stopped.';
+const nameFailures: readonly (Reason & { codes: readonly string[] })[] = [
+  {
+    codes: ['ENOTFOUND', 'ENODATA'],
+    text: 'unknown host name',
+    transient: false,
+    hint: `Check the name, DNS and the network; ${inClosedNetwork}`,
+  },
+  {
+    codes: ['EAI_AGAIN'],
+    text: 'the DNS server does not answer',
+    transient: true,
+    hint: `Check the network; ${inClosedNetwork}`,
+  },
+];
+const connectionFailures: typeof nameFailures = [
+  {
+    codes: ['ECONNREFUSED'],
+    text: 'connection refused',
+    transient: true,
+    hint: 'Check the host, the port, and that the server is running.',
+  },
+  {
+    codes: ['UND_ERR_CONNECT_TIMEOUT', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ENETDOWN'],
+    text: 'the server cannot be reached',
+    transient: true,
+    hint: `Check the network; ${inClosedNetwork}`,
+  },
+  {
+    codes: ['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'],
+    text: 'the server stopped sending',
+    transient: true,
+    hint: resumes,
+  },
+];
+
+/** TLS and proxies explain themselves in the text of the error. */
+function refusalOf(chain: readonly Error[], code: string, text: string): Reason | undefined {
   if (chain.some((e) => 'code' in e && certificate.test(String(e.code))))
     return {
       text: `the server's certificate is not trusted: ${text}`,
       transient: false,
       hint: 'If your network inspects TLS, set NODE_EXTRA_CA_CERTS=FILE.pem to its CA, or set NODE_USE_SYSTEM_CA=1.',
     };
-  if (has('EPROTO') || code.startsWith('ERR_SSL'))
+  if (chain.some((e) => isErrno(e, 'EPROTO')) || code.startsWith('ERR_SSL'))
     return {
       text: `TLS failed: ${text}`,
       transient: false,
@@ -161,30 +192,13 @@ function findReason(error: unknown): Reason {
       transient: /\(50[234]\)/.test(text),
       hint: /407/.test(text) ? 'The proxy requires a login: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT.' : '',
     };
-  if (has('ECONNREFUSED'))
-    return {
-      text: 'connection refused',
-      transient: true,
-      hint: 'Check the host, the port, and that the server is running.',
-    };
-  if (has('UND_ERR_CONNECT_TIMEOUT', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ENETDOWN'))
-    return {
-      text: 'the server cannot be reached',
-      transient: true,
-      hint: 'Check the network; in a closed network, use --mirror.',
-    };
-  if (has('UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'))
-    return {
-      text: 'the server stopped sending',
-      transient: true,
-      hint: 'Try again; downloads resume where they stopped.',
-    };
+  return undefined;
+}
+
+/** Any other failure is a lost connection, unless the request itself was invalid. */
+function lost(text: string, has: (...codes: string[]) => boolean): Reason {
   if (has('UND_ERR_INVALID_ARG', 'ERR_INVALID_URL')) return { text, transient: false, hint: '' };
-  return {
-    text: `the connection was lost (${text})`,
-    transient: true,
-    hint: 'Try again; downloads resume where they stopped.',
-  };
+  return { text: `the connection was lost (${text})`, transient: true, hint: resumes };
 }
 
 /** A reminder that a proxy is in use, without its credentials. */

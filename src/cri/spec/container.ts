@@ -77,6 +77,21 @@ export const noContext: LinuxContainerSecurityContext = {
   seccompProfilePath: '',
 };
 
+/** Throws RpcError for settings that a sandbox cannot honor. */
+function refuseUnsupported(
+  { devices, CDIDevices }: ContainerConfig,
+  pod: PodSandboxConfig,
+  context: LinuxContainerSecurityContext,
+): void {
+  const { privileged } = context;
+  if (privileged && !pod.linux?.securityContext?.privileged)
+    throw invalid('a privileged container needs a privileged sandbox');
+  if (devices.length > 0 && !privileged)
+    throw unsupported('devices', 'a sandbox does not have the devices of the host');
+  if (CDIDevices.length > 0) throw unsupported('CDI devices', 'a sandbox does not have the devices of the host');
+  refuseAppArmor(context);
+}
+
 /** `shares`: the host's folders that this sandbox has. Throws RpcError for an unsupported setting, before anything is created. */
 export async function containerSpec(
   container: ContainerConfig,
@@ -87,13 +102,7 @@ export async function containerSpec(
 ): Promise<ContainerSpec> {
   const context = container.linux?.securityContext ?? noContext;
   const { privileged } = context;
-  if (privileged && !pod.linux?.securityContext?.privileged)
-    throw invalid('a privileged container needs a privileged sandbox');
-  if (container.devices.length > 0 && !privileged)
-    throw unsupported('devices', 'a sandbox does not have the devices of the host');
-  if (container.CDIDevices.length > 0)
-    throw unsupported('CDI devices', 'a sandbox does not have the devices of the host');
-  refuseAppArmor(context);
+  refuseUnsupported(container, pod, context);
   const held = capabilities(context.capabilities, privileged, able.capabilities);
   const user = processUser(context, image.User ?? '', image);
   const volumes = await volumeMounts(container.mounts, shares, able);
